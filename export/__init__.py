@@ -1,0 +1,1 @@
+"""The compiler: what a network is, and every form it leaves in."""

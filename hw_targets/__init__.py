@@ -1,0 +1,1 @@
+"""Targets: limits and constants of chips, fit, placement, estimates and the report."""

@@ -1,0 +1,1 @@
+"""The simulators: reference, native engine and onnxruntime, and their comparison."""
