@@ -1,0 +1,5 @@
+"""Images by name: numpy only, so that a lowered network runs on data without torch."""
+
+from .dataset import Dataset as Dataset
+from .readers import READERS as READERS
+from .readers import load as load

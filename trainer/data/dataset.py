@@ -1,0 +1,78 @@
+"""One split of one data set, in memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...export.ir.errors import InputError
+
+SPLITS = ("train", "test")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Dataset:
+    """Samples and their labels.
+
+    Attributes:
+        x: [sample, channel, y, x] float32 in 0..1 for images; from an npz any shape after the
+            sample axis, float32 or integer as stored.
+        y: [sample] int64 labels, or None.
+        name: the spec it was loaded by, e.g. ``cifar10:DIR``.
+        split: ``train`` or ``test``.
+        licence: the licence and source of the samples, or ``unknown``.
+    """
+
+    x: NDArray[Any]
+    y: NDArray[np.int64] | None
+    name: str
+    split: str
+    licence: str = "unknown"
+
+    def __post_init__(self) -> None:
+        if len(self.x) == 0:
+            raise InputError("0 samples", node=self.name, remedy="give at least 1")
+        if self.y is not None and self.y.shape != (len(self.x),):
+            raise InputError(
+                f"labels of shape {list(self.y.shape)} for {len(self.x)} samples", node=self.name
+            )
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    @property
+    def sample_shape(self) -> tuple[int, ...]:
+        """The shape of one sample, ``(channel, y, x)`` for images."""
+        return tuple(self.x.shape[1:])
+
+    @property
+    def classes(self) -> int:
+        """The number of classes: the largest label plus one."""
+        return int(self.labels.max()) + 1
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """The labels.
+
+        Raises:
+            InputError: if the data has none.
+        """
+        if self.y is None:
+            raise InputError("no labels", node=self.name, remedy="give data with `y`")
+        return self.y
+
+    def head(self, limit: int | None) -> Dataset:
+        """Return the first `limit` samples (all of them for None)."""
+        if limit is None or limit >= len(self.x):
+            return self
+        if limit < 1:
+            raise InputError(f"limit {limit}, allowed 1 or more", node=self.name)
+        return self.take(np.arange(limit))
+
+    def take(self, index: NDArray[np.int64]) -> Dataset:
+        """Return the samples at `index`, in its order."""
+        y = None if self.y is None else self.y[index]
+        return replace(self, x=self.x[index], y=y)

@@ -1,0 +1,54 @@
+"""`imagefolder:DIR`: DIR/train/CLASS/*.png and DIR/test/CLASS/*.png, or DIR/CLASS/* alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from ...export.ir.errors import FormatError
+from .dataset import SPLITS, Dataset
+from .decode import decode_rgb
+
+_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
+
+
+def read_imagefolder(path: Path | None, split: str, limit: int | None) -> Dataset:
+    """Return pictures by class folder, x [sample, 3, y, x] in 0..1, classes in sorted order.
+
+    With a limit the classes take turns, so that few samples still cover them all.
+
+    Raises:
+        FormatError: if there is no class folder, no picture, or sizes differ.
+    """
+    root = Path(path or "")
+    folder = root / split if any((root / name).is_dir() for name in SPLITS) else root
+    if not folder.is_dir():
+        raise FormatError("no such folder", node=str(folder))
+    classes = sorted(entry for entry in folder.iterdir() if entry.is_dir())
+    files = [(file, label) for label, entry in enumerate(classes) for file in _pictures(entry)]
+    if not files:
+        raise FormatError(f"no CLASS/picture ({', '.join(_SUFFIXES)}) inside", node=str(folder))
+    chosen = _take_turns(files)[:limit]
+    pictures = [decode_rgb(file.read_bytes(), str(file)) for file, _ in chosen]
+    for (file, _), picture in zip(chosen, pictures, strict=True):
+        if picture.shape != pictures[0].shape:
+            sizes = f"{picture.shape[1:]}, the first has {pictures[0].shape[1:]}"
+            raise FormatError(f"size {sizes}", node=str(file), remedy="resize all to one size")
+    labels = np.array([label for _, label in chosen], np.int64)
+    return Dataset(np.stack(pictures), labels, f"imagefolder:{root}", split)
+
+
+def _pictures(folder: Path) -> list[Path]:
+    return sorted(file for file in folder.rglob("*") if file.suffix.lower() in _SUFFIXES)
+
+
+def _take_turns(files: list[tuple[Path, int]]) -> list[tuple[Path, int]]:
+    """Return the files ordered by their rank within their class, then by class."""
+    ranks: dict[int, int] = {}
+    ranked: list[tuple[int, int, Path]] = []
+    for file, label in files:
+        rank = ranks.get(label, 0)
+        ranks[label] = rank + 1
+        ranked.append((rank, label, file))
+    return [(file, label) for _, label, file in sorted(ranked)]

@@ -1,0 +1,64 @@
+"""`npz:FILE`: the user's own arrays, x and optionally y."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...export.ir.errors import FormatError
+from .dataset import Dataset
+
+
+def read_npz(path: Path | None, split: str, limit: int | None) -> Dataset:
+    """Return `x` [sample, ...] and, where there, `y` [sample] of an npz file.
+
+    Floating x becomes float32, integer x stays as it is. Pickled arrays are refused.
+
+    Raises:
+        FormatError: for a file that is missing, no npz, without `x`, with values that are not
+            finite numbers, or with labels that do not match.
+    """
+    arrays = _arrays(Path(path or ""))
+    if "x" not in arrays:
+        found = ", ".join(sorted(arrays)) or "nothing"
+        raise FormatError(f"no array 'x', found {found}", node=str(path))
+    x = _samples(arrays["x"], str(path))
+    y = _labels(arrays["y"], len(x), str(path)) if "y" in arrays else None
+    return Dataset(x, y, f"npz:{path}", split).head(limit)
+
+
+def _arrays(path: Path) -> dict[str, NDArray[Any]]:
+    if not path.is_file():
+        raise FormatError("no such file", node=str(path))
+    if not zipfile.is_zipfile(path):
+        raise FormatError("not an npz (or a truncated one)", node=str(path))
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files if name in ("x", "y")}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise FormatError(f"not a readable npz: {error}", node=str(path)) from None
+
+
+def _samples(x: NDArray[Any], where: str) -> NDArray[Any]:
+    if x.ndim < 2:
+        raise FormatError(f"'x' has shape {list(x.shape)}, needs [sample, ...]", node=where)
+    if x.dtype.kind in "iub":
+        return x.astype(np.uint8) if x.dtype.kind == "b" else x
+    if x.dtype.kind != "f":
+        raise FormatError(f"'x' has dtype {x.dtype}, allowed float or integer", node=where)
+    if not np.isfinite(x).all():
+        raise FormatError("'x' holds NaN or infinity", node=where)
+    return x.astype(np.float32)
+
+
+def _labels(y: NDArray[Any], samples: int, where: str) -> NDArray[np.int64]:
+    if y.dtype.kind not in "iu" or y.shape != (samples,):
+        found = f"{y.dtype} {list(y.shape)}"
+        raise FormatError(f"'y' is {found}, needs integer [{samples}]", node=where)
+    if samples and int(y.min()) < 0:
+        raise FormatError(f"'y' holds {int(y.min())}, allowed 0 and up", node=where)
+    return y.astype(np.int64)

@@ -1,0 +1,47 @@
+"""`load`: a data spec, as typed on the command line, to a `Dataset`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TypeAlias
+
+from ...export.ir.errors import InputError, UnknownNameError
+from .cifar10 import read_cifar10
+from .dataset import SPLITS, Dataset
+from .digits import read_digits
+from .imagefolder import read_imagefolder
+from .npz import read_npz
+
+Reader: TypeAlias = Callable[[Path | None, str, int | None], Dataset]
+
+READERS: Mapping[str, Reader] = {
+    "digits": read_digits,
+    "npz": read_npz,
+    "cifar10": read_cifar10,
+    "imagefolder": read_imagefolder,
+}
+
+
+def load(spec: str, split: str = "train", limit: int | None = None) -> Dataset:
+    """Return the data of `spec`: ``digits``, ``npz:FILE``, ``cifar10:DIR``, ``imagefolder:DIR``.
+
+    Args:
+        split: ``train`` or ``test``; an npz holds one split only and is given as it is.
+        limit: keep the first `limit` samples, decoding no more than those.
+
+    Raises:
+        UnknownNameError: for a kind of data that is not in `READERS`.
+        InputError: for another split, a limit below 1, or a missing path.
+        FormatError: for files that are missing, damaged or of another kind.
+    """
+    kind, _, path = spec.partition(":")
+    if kind not in READERS:
+        raise UnknownNameError.of("data", spec, READERS)
+    if split not in SPLITS:
+        raise InputError(f"split {split!r}, allowed {' or '.join(SPLITS)}", node=spec)
+    if limit is not None and limit < 1:
+        raise InputError(f"limit {limit}, allowed 1 or more", node=spec)
+    if kind != "digits" and not path:
+        raise InputError("no path", node=spec, remedy=f"write {kind}:PATH")
+    return READERS[kind](Path(path) if path else None, split, limit)

@@ -1,0 +1,123 @@
+"""The leaky integrate-and-fire neuron: one step, all steps, and its two output paths.
+
+With beta = 1 - 1/tau (tau infinite: IF), input x[t], membrane potential before reset u[t]::
+
+    u[t] = beta v[t-1] + x[t]                   decay_input=False
+    u[t] = v[t-1] + (x[t] - v[t-1]) / tau       decay_input=True: the same with x scaled by 1/tau
+    Path A   s[t] = 1 if u[t] > v_threshold else 0 (or >=),   ds/du := g(u - v_threshold)
+    Path B   o[t] = G(u[t] - v_threshold),                    dG/du  = g(u - v_threshold)
+    v[t] = v_reset where s[t] = 1, else u[t]    hard;   v[t] = u[t] - s[t] v_threshold   soft
+
+The reset gate s[t] is detached: no gradient flows through it. Path B runs the same recursion on its
+own inputs. Form: arXiv 2511.18542; tau = 2 (where 1 - 1/tau = 1/tau) and v_threshold = 1 are
+reconstructed. The leak is toward 0.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+import torch
+from torch import Tensor
+
+from ...export.ir.errors import InputError
+from ..surrogate import Rectangle, Surrogate
+from .spike import Compare, fires, spike
+
+Reset: TypeAlias = Literal["hard", "soft"]
+
+
+@dataclass(frozen=True, slots=True)
+class LIFParameters:
+    """The constants of a LIF neuron; tau = inf makes it an IF neuron.
+
+    Raises:
+        InputError: for tau below 1, `decay_input` without a leak, a threshold or reset that is
+            no finite number, or a `reset`/`compare` that is not known.
+    """
+
+    tau: float = 2.0
+    v_threshold: float = 1.0
+    v_reset: float = 0.0
+    reset: Reset = "hard"
+    compare: Compare = ">"
+    decay_input: bool = False
+    surrogate: Surrogate = field(default_factory=Rectangle)
+
+    def __post_init__(self) -> None:
+        if not self.tau >= 1:
+            raise InputError(f"tau {self.tau}, allowed 1 and up", node="neuron")
+        if self.decay_input and math.isinf(self.tau):
+            raise InputError("decay_input needs a finite tau", node="neuron")
+        if not (math.isfinite(self.v_threshold) and math.isfinite(self.v_reset)):
+            raise InputError("v_threshold and v_reset must be finite", node="neuron")
+        for name, value, allowed in (
+            ("reset", self.reset, ("hard", "soft")),
+            ("compare", self.compare, (">", ">=")),
+        ):
+            if value not in allowed:
+                raise InputError(f"{name} {value!r}, allowed {' or '.join(allowed)}", node="neuron")
+
+    @property
+    def beta(self) -> float:
+        """The share of v kept per step: 1 - 1/tau."""
+        return 1.0 - 1.0 / self.tau
+
+
+def charge(x: Tensor, v: Tensor, p: LIFParameters) -> Tensor:
+    """Return u[t] from the input x[t] and the state v[t-1], of one shape."""
+    if p.decay_input:
+        return v + (x - v) / p.tau
+    return torch.add(x, v, alpha=p.beta)
+
+
+def discharge(u: Tensor, p: LIFParameters) -> Tensor:
+    """Return v[t] from u[t], through the detached reset gate."""
+    gate = fires(u.detach() - p.v_threshold, p.compare)
+    if p.reset == "hard":
+        return u.masked_fill(gate, p.v_reset)
+    return u - gate.to(u.dtype) * p.v_threshold
+
+
+def lif_step(x: Tensor, v: Tensor, p: LIFParameters) -> tuple[Tensor, Tensor]:
+    """Return the spikes s[t] of Path A and the state v[t]; x, v, s of one shape [B, ...]."""
+    u = charge(x, v, p)
+    return spike(u - p.v_threshold, p.surrogate, p.compare), discharge(u, p)
+
+
+def path_b_step(x: Tensor, v: Tensor, p: LIFParameters) -> tuple[Tensor, Tensor]:
+    """Return the analog output o[t] of Path B and the state v[t]; shapes as `lif_step`."""
+    u = charge(x, v, p)
+    return p.surrogate.antiderivative(u - p.v_threshold), discharge(u, p)
+
+
+def membrane_potential(x: Tensor, p: LIFParameters) -> Tensor:
+    """Return u [T, B, ...], before reset, for inputs x [T, B, ...] from rest (v = 0)."""
+    v = torch.zeros_like(x[0])
+    potentials: list[Tensor] = []
+    for x_t in x.unbind(0):
+        u = charge(x_t, v, p)
+        potentials.append(u)
+        v = discharge(u, p)
+    return torch.stack(potentials)
+
+
+def lif(x: Tensor, p: LIFParameters) -> Tensor:
+    """Return the spikes of Path A, [T, B, ...] like x, in x's dtype."""
+    return spike(membrane_potential(x, p) - p.v_threshold, p.surrogate, p.compare)
+
+
+def mixed_lif(x: Tensor, p: LIFParameters) -> Tensor:
+    """Return Path A for the first half of the batch axis and Path B for the second.
+
+    x: [T, 2B, ...], view A then view B. The halves share nothing but the constants.
+
+    Raises:
+        InputError: if the batch axis is odd.
+    """
+    if x.shape[1] % 2:
+        raise InputError(f"batch {x.shape[1]} holds no two equal views", node="mixed_lif")
+    a, b = (membrane_potential(x, p) - p.v_threshold).chunk(2, dim=1)
+    return torch.cat([spike(a, p.surrogate, p.compare), p.surrogate.antiderivative(b)], dim=1)

@@ -1,0 +1,38 @@
+"""The spike: a step function with a surrogate gradient."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypeAlias
+
+import torch
+from torch import Tensor
+
+from ..surrogate import Surrogate
+
+Compare: TypeAlias = Literal[">", ">="]
+
+
+def fires(y: Tensor, compare: Compare) -> Tensor:
+    """Return where y = u - v_threshold spikes, as bool."""
+    return y > 0 if compare == ">" else y >= 0
+
+
+class _Spike(torch.autograd.Function):
+    """Forward s = [y > 0] (or >=), backward ds/dy := g(y)."""
+
+    @staticmethod
+    def forward(ctx: Any, y: Tensor, surrogate: Surrogate, compare: Compare) -> Tensor:
+        ctx.save_for_backward(y)
+        ctx.surrogate = surrogate
+        return fires(y, compare).to(y.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None, None]:
+        (y,) = ctx.saved_tensors
+        return grad_outputs[0] * ctx.surrogate.gradient(y), None, None
+
+
+def spike(y: Tensor, surrogate: Surrogate, compare: Compare = ">") -> Tensor:
+    """Return 1 where y = u - v_threshold spikes and 0 elsewhere, with gradient g(y)."""
+    result: Tensor = _Spike.apply(y, surrogate, compare)  # type: ignore[no-untyped-call]
+    return result
