@@ -1,0 +1,76 @@
+"""The error family: every refusal names where, why and what to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class SpikewrightError(Exception):
+    """A request that cannot be met, as one line: ``node: reason; remedy``.
+
+    Attributes:
+        reason: the limit and the value that broke it.
+        node: the node, file or option at fault, or None.
+        remedy: what the user can change, or None.
+    """
+
+    def __init__(self, reason: str, *, node: str | None = None, remedy: str | None = None) -> None:
+        self.reason = reason
+        self.node = node
+        self.remedy = remedy
+        super().__init__(reason)
+
+    def __str__(self) -> str:
+        where = f"{self.node}: " if self.node else ""
+        remedy = f"; {self.remedy}" if self.remedy else ""
+        return " ".join(f"{where}{self.reason}{remedy}".split())
+
+
+class GraphError(SpikewrightError):
+    """A graph that breaks a rule of its level (`export.ir.check`)."""
+
+
+class LoweringError(SpikewrightError):
+    """A network that a pass (trace, fold, quantise) cannot express."""
+
+
+class BoundsError(LoweringError):
+    """A worst case that leaves the integer range, foreseen before anything runs."""
+
+
+class FormatError(SpikewrightError):
+    """A file that is missing, damaged, of another kind, or that cannot express the graph."""
+
+
+class InputError(SpikewrightError):
+    """Data or an option of the wrong shape, dtype, range or combination."""
+
+
+class UnknownNameError(SpikewrightError):
+    """A name that is not in its table; the nearest ones are named."""
+
+    @classmethod
+    def of(cls, what: str, name: str, known: Iterable[str]) -> UnknownNameError:
+        """Return the error for `name`, not among the `known` names of a kind `what`."""
+        names = sorted(known)
+        near = get_close_matches(name, names, n=3, cutoff=0.5)
+        remedy = f"did you mean {', '.join(near)}?" if near else f"known: {', '.join(names)}"
+        return cls(f"no {what} of this name", node=name, remedy=remedy)
+
+
+class MissingPackageError(SpikewrightError):
+    """An optional package that is needed here and not installed."""
+
+    @classmethod
+    def of(cls, package: str, purpose: str, install: str) -> MissingPackageError:
+        """Return the error that says what `package` is for and how to install it."""
+        return cls(f"needed to {purpose}, not installed", node=package, remedy=f"run: {install}")
+
+
+class TargetError(SpikewrightError):
+    """A target (chip) file or request that is wrong."""
+
+
+class ExecutorError(SpikewrightError):
+    """A graph that an executor cannot run as it is."""

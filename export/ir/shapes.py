@@ -1,0 +1,190 @@
+"""Shape inference: one rule a node kind, from the shapes of its inputs to its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from math import prod
+from typing import Any
+
+from .errors import GraphError
+from .nodes import (
+    KINDS,
+    Add,
+    AvgPool,
+    BatchNorm,
+    Conv,
+    Conv1d,
+    Conv2d,
+    Delay,
+    Flatten,
+    Input,
+    Linear,
+    MatMul,
+    MaxPool,
+    Neuron,
+    Node,
+    Output,
+    Pool,
+    Reshape,
+    Scale,
+    Shape,
+    SumPool,
+    Transpose,
+)
+
+
+class ShapeMismatch(Exception):
+    """Why shapes do not compose; `infer` adds the node."""
+
+
+def _need(condition: bool, reason: str) -> None:
+    if not condition:
+        raise ShapeMismatch(reason)
+
+
+def window_count(size: int, kernel: int, stride: int, padding: int, dilation: int = 1) -> int:
+    """Return how many windows fit one axis: floor((size + 2p - d(k - 1) - 1) / s) + 1."""
+    return (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
+
+
+def _windows(
+    spatial: Shape, kernel: Shape, stride: Shape, padding: Shape, dilation: Shape
+) -> Shape:
+    rank = len(kernel)
+    _need(len(spatial) == rank, f"{len(spatial)} spatial axes {spatial}, kernel has {rank}")
+    for name, value in (("stride", stride), ("padding", padding), ("dilation", dilation)):
+        _need(len(value) == rank, f"{name} {value} has not the {rank} entries of the kernel")
+    _need(min((*kernel, *stride, *dilation)) >= 1, "kernel, stride and dilation must be at least 1")
+    _need(min(padding) >= 0, f"padding {padding} is negative")
+    out = tuple(map(window_count, spatial, kernel, stride, padding, dilation))
+    _need(min(out) >= 1, f"kernel {kernel} does not fit map {spatial} with padding {padding}")
+    return out
+
+
+def _linear(node: Linear, x: Shape) -> Shape:
+    _need(node.weight.ndim == 2, f"weight has {node.weight.ndim} axes, a Linear has 2")
+    out, fan_in = node.weight.shape
+    _need(len(x) >= 1 and x[-1] == fan_in, f"weight takes {fan_in} features, input is {x}")
+    return (*x[:-1], out)
+
+
+def _conv(node: Conv, x: Shape) -> Shape:
+    rank = 1 if isinstance(node, Conv1d) else 2
+    _need(node.weight.ndim == rank + 2, f"weight has {node.weight.ndim} axes, not {rank + 2}")
+    out, per_group = node.weight.shape[:2]
+    _need(node.groups >= 1 and out % node.groups == 0, f"{out} channels in {node.groups} groups")
+    _need(len(x) == rank + 1, f"input is {x}, needs a channel and {rank} spatial axes")
+    _need(
+        x[0] == per_group * node.groups,
+        f"weight takes {per_group * node.groups} channels, not {x[0]}",
+    )
+    kernel = node.weight.shape[2:]
+    return (out, *_windows(x[1:], kernel, node.stride, node.padding, node.dilation))
+
+
+def _pool(node: Pool, x: Shape) -> Shape:
+    rank = len(node.kernel)
+    _need(1 <= rank <= len(x), f"a kernel of {rank} axes on input {x}")
+    split = len(x) - rank
+    if isinstance(node, MaxPool):
+        padded = all(2 * p <= k for p, k in zip(node.padding, node.kernel, strict=True))
+        _need(padded, f"padding {node.padding} is more than half the kernel {node.kernel}")
+    ones = (1,) * rank
+    return (*x[:split], *_windows(x[split:], node.kernel, node.stride, node.padding, ones))
+
+
+def _batch_norm(node: BatchNorm, x: Shape) -> Shape:
+    _need(0 <= node.axis < len(x), f"axis {node.axis} of input {x}")
+    for name in ("mean", "var", "weight", "bias"):
+        shape = getattr(node, name).shape
+        _need(shape == (x[node.axis],), f"{name} is {shape}, the axis has {x[node.axis]} entries")
+    return x
+
+
+def _reshape(node: Reshape, x: Shape) -> Shape:
+    _need(prod(node.shape) == prod(x), f"{x} holds {prod(x)} values, {node.shape} does not")
+    return node.shape
+
+
+def _transpose(node: Transpose, x: Shape) -> Shape:
+    _need(sorted(node.axes) == list(range(len(x))), f"axes {node.axes} do not permute input {x}")
+    return tuple(x[axis] for axis in node.axes)
+
+
+def _add(node: Add, *inputs: Shape) -> Shape:
+    _need(len(set(inputs)) == 1, f"inputs of different shapes {', '.join(map(str, inputs))}")
+    return inputs[0]
+
+
+def _matmul(node: MatMul, a: Shape, b: Shape) -> Shape:
+    _need(len(a) == len(b) >= 2 and a[:-2] == b[:-2], f"shapes {a} and {b} do not multiply")
+    rows, inner = (b[-1], b[-2]) if not node.transpose_b else (b[-2], b[-1])
+    _need(a[-1] == inner, f"inner axes {a[-1]} and {inner} differ")
+    return (*a[:-1], rows)
+
+
+def _scale(node: Scale, x: Shape) -> Shape:
+    _need(broadcasts(node.factor.shape, x), f"factor {node.factor.shape} does not broadcast to {x}")
+    return x
+
+
+def _neuron(node: Neuron, x: Shape) -> Shape:
+    _need(x == node.shape, f"declared shape {node.shape}, input is {x}")
+    return node.shape
+
+
+def _delay(node: Delay, x: Shape) -> Shape:
+    _need(x == node.shape, f"declared shape {node.shape}, input is {x}")
+    return node.shape
+
+
+def broadcasts(shape: Shape, to: Shape) -> bool:
+    """Return whether an array of `shape` broadcasts to exactly `to`."""
+    if len(shape) > len(to):
+        return False
+    tail = to[len(to) - len(shape) :]
+    return all(n in (1, m) for n, m in zip(shape, tail, strict=True))
+
+
+RULES: dict[type[Any], Callable[..., Shape]] = {
+    Input: lambda node: node.shape,
+    Linear: _linear,
+    Conv1d: _conv,
+    Conv2d: _conv,
+    SumPool: _pool,
+    AvgPool: _pool,
+    MaxPool: _pool,
+    BatchNorm: _batch_norm,
+    Flatten: lambda node, x: (prod(x),),
+    Reshape: _reshape,
+    Transpose: _transpose,
+    Add: _add,
+    MatMul: _matmul,
+    Scale: _scale,
+    Delay: _delay,
+    Neuron: _neuron,
+    Output: lambda node, x: x,
+}
+assert RULES.keys() == set(KINDS.values())
+
+
+def infer(
+    order: tuple[str, ...], nodes: Mapping[str, Node], inputs: Mapping[str, tuple[str, ...]]
+) -> dict[str, Shape]:
+    """Return the output shape of each node, walking `order` (delays first known by declaration).
+
+    Raises:
+        GraphError: naming the node whose inputs do not compose.
+    """
+    shapes: dict[str, Shape] = {
+        n: node.shape for n, node in nodes.items() if isinstance(node, Delay)
+    }
+    for name in (*order, *shapes):
+        node = nodes[name]
+        if isinstance(node, Delay) and any(i not in shapes for i in inputs[name]):
+            continue
+        try:
+            shapes[name] = RULES[type(node)](node, *(shapes[i] for i in inputs[name]))
+        except ShapeMismatch as error:
+            raise GraphError(str(error), node=name, remedy="make the shapes agree") from None
+    return shapes

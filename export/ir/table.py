@@ -1,0 +1,119 @@
+"""The layer table of a graph, as rows, text and HTML."""
+
+from __future__ import annotations
+
+from html import escape
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .nodes import WEIGHTS, Array, Conv1d, Conv2d, MatMul, Neuron, Node
+
+if TYPE_CHECKING:
+    from .graph import Graph
+
+COLUMNS = ("name", "kind", "shape", "bits", "parameters", "dense_macs", "v_threshold", "bound")
+
+
+def rows(graph: Graph) -> list[dict[str, Any]]:
+    """Return one row a node, with the keys of `COLUMNS`.
+
+    `dense_macs` are per time step and sample, borders of padded convolutions counted as in dense
+    arithmetic; `bound` is the worst-case |value| (integer level only).
+    """
+    limits = _limits(graph)
+    return [
+        {
+            "name": name,
+            "kind": node.kind,
+            "shape": list(graph.shapes[name]),
+            "bits": getattr(node, "bits", None),
+            "parameters": parameters(node),
+            "dense_macs": dense_macs(graph, name),
+            "v_threshold": _span(node.v_threshold) if isinstance(node, Neuron) else None,
+            "bound": limits.get(name),
+        }
+        for name, node in graph.nodes.items()
+    ]
+
+
+def parameters(node: Node) -> int:
+    """Return how many trained numbers the node holds: weights, biases, BatchNorm affine."""
+    return sum(
+        getattr(node, name).size
+        for name in ("weight", "bias")
+        if isinstance(getattr(node, name, None), np.ndarray)
+    )
+
+
+def dense_macs(graph: Graph, name: str) -> int:
+    """Return the multiply-accumulates of a weight or MatMul node for one step of one sample."""
+    node = graph.nodes[name]
+    outputs = prod(graph.shapes[name])
+    if isinstance(node, (Conv1d, Conv2d)):
+        return outputs * prod(node.weight.shape[1:])
+    if isinstance(node, WEIGHTS):
+        return outputs * node.weight.shape[1]
+    if isinstance(node, MatMul):
+        return outputs * graph.shapes[graph.inputs(name)[0]][-1]
+    return 0
+
+
+def _limits(graph: Graph) -> dict[str, int]:
+    if graph.level != "integer":
+        return {}
+    from .bounds import bounds
+
+    return {name: bound.largest for name, bound in bounds(graph).items()}
+
+
+def _span(values: Array) -> list[float]:
+    return [float(values.min()), float(values.max())]
+
+
+def _cell(value: Any) -> str:
+    if value is None or value == 0:
+        return ""
+    if isinstance(value, list) and value and isinstance(value[0], float):
+        low, high = value
+        return f"{low:.6g}" if low == high else f"{low:.6g}..{high:.6g}"
+    if isinstance(value, list):
+        return "x".join(map(str, value))
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _cells(graph: Graph) -> list[list[str]]:
+    return [[_cell(row[column]) for column in COLUMNS] for row in rows(graph)]
+
+
+def as_text(graph: Graph) -> str:
+    """Return the table as aligned text with a closing line of totals."""
+    table = [list(COLUMNS), *_cells(graph)]
+    widths = [max(len(row[k]) for row in table) for k in range(len(COLUMNS))]
+    left = 3
+    lines = [
+        "  ".join(
+            cell.ljust(width) if k < left else cell.rjust(width)
+            for k, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in table
+    ]
+    return "\n".join([*lines, _totals(graph)])
+
+
+def _totals(graph: Graph) -> str:
+    total = sum(parameters(node) for node in graph.nodes.values())
+    macs = sum(dense_macs(graph, name) for name in graph.nodes)
+    name = f", profile {graph.profile.name}" if graph.profile else ""
+    return f"{graph.level} graph{name}: {total:,} parameters, {macs:,} dense MACs a step"
+
+
+def as_html(graph: Graph) -> str:
+    """Return the table as HTML, for notebooks."""
+    head = "".join(f"<th>{escape(column)}</th>" for column in COLUMNS)
+    body = "".join(
+        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>"
+        for row in _cells(graph)
+    )
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table><p>{escape(_totals(graph))}</p>"

@@ -1,0 +1,36 @@
+"""What travels on each edge: analog frames, spikes, or currents."""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+from .graph import Graph
+from .nodes import WEIGHTS, BatchNorm, Delay, Input, MatMul, Neuron, Node, Scale
+
+ValueKind: TypeAlias = Literal["spike", "current", "analog"]
+_RANK: dict[ValueKind, int] = {"spike": 0, "current": 1, "analog": 2}
+
+
+def value_kinds(graph: Graph) -> dict[str, ValueKind]:
+    """Return what each node emits.
+
+    An Input is analog when it encodes directly, else spikes; weights, MatMul, Scale and BatchNorm
+    make currents; a Neuron makes spikes; all other nodes pass on the highest kind they receive
+    (spike < current < analog), so an Add of spikes emits integer spikes. A Delay emits its source's.
+    """
+    kinds: dict[str, ValueKind] = {name: "spike" for name in graph.of_kind(Delay)}
+    for _ in range(len(kinds) + 1):
+        for name in (*graph.order, *graph.of_kind(Delay)):
+            sources = [kinds[source] for source in graph.inputs(name) if source in kinds]
+            kinds[name] = _emitted(graph.nodes[name], sources)
+    return kinds
+
+
+def _emitted(node: Node, received: list[ValueKind]) -> ValueKind:
+    if isinstance(node, Input):
+        return "analog" if node.encoding == "direct" else "spike"
+    if isinstance(node, Neuron):
+        return "spike"
+    if isinstance(node, (*WEIGHTS, MatMul, Scale, BatchNorm)):
+        return "current"
+    return max(received, key=_RANK.__getitem__, default="spike")

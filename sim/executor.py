@@ -1,0 +1,61 @@
+"""The border that every executor implements, and the table of their names."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Protocol
+
+from ..export.ir import Array, Graph, UnknownNameError
+from .trace import Record, Trace
+
+
+class Session(Protocol):
+    """A graph made ready to run, with the state between its steps."""
+
+    def run(self, x: Array, record: Record = "states") -> Trace:
+        """Run from reset over `x`, encoded values [time, batch, *shape] (see `encode`)."""
+        ...
+
+    def step(self, x: Array) -> Array:
+        """Advance by one step of encoded values [batch, *shape]; return the Output's y."""
+        ...
+
+    def reset(self) -> None:
+        """Forget all state; the next step is the first."""
+        ...
+
+
+class Executor(Protocol):
+    """One way to run a graph; `name` is what users type."""
+
+    name: str
+
+    def prepare(self, graph: Graph) -> Session:
+        """Return a session of `graph`.
+
+        Raises:
+            ExecutorError: naming the node that this executor cannot run, and the remedy.
+            MissingPackageError: where what it needs is not installed.
+        """
+        ...
+
+
+_TABLE = {
+    "reference": ("reference", "Reference"),
+    "native": ("native", "Native"),
+    "onnxruntime": ("onnxrt", "OnnxRuntime"),
+}
+NAMES = tuple(_TABLE)
+
+
+def executor(name: str) -> Executor:
+    """Return the executor of this name; only now is what it needs imported.
+
+    Raises:
+        UnknownNameError: naming the near ones.
+    """
+    if name not in _TABLE:
+        raise UnknownNameError.of("executor", name, _TABLE)
+    module, attribute = _TABLE[name]
+    found: Executor = getattr(import_module(f".{module}", __package__), attribute)()
+    return found
