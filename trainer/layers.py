@@ -1,0 +1,61 @@
+"""Torch layers over [T, B, ...]: time folded into the batch, so that each step is one sample.
+
+Each is the torch layer it is named after (a leaf to torch.fx, with the same weights and options).
+nn.Linear needs no such form: it works over the last axis.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+
+def is_static(x: Tensor) -> bool:
+    """Return whether x [T, ...] is one frame expanded over time (stride 0), held once."""
+    return x.shape[0] > 1 and x.stride(0) == 0
+
+
+def fold_time(x: Tensor) -> tuple[Tensor, int]:
+    """Return x [T, B, ...] as [T * B, ...] and T, or as [B, ...] and 1 where x is static."""
+    steps = x[:1] if is_static(x) else x
+    return steps.flatten(0, 1), steps.shape[0]
+
+
+def unfold_time(y: Tensor, folded: int, time_steps: int) -> Tensor:
+    """Return y [folded * B, ...] as [time_steps, B, ...]; a static frame is expanded again."""
+    steps = y.unflatten(0, (folded, -1))
+    return steps.expand(time_steps, *steps.shape[1:])
+
+
+class SeqConv2d(nn.Conv2d):
+    """nn.Conv2d over [T, B, C, y, x]; a static frame is convolved once."""
+
+    multi_step: ClassVar[bool] = True
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return [T, B, out, y, x]."""
+        x, folded = fold_time(input)
+        return unfold_time(super().forward(x), folded, input.shape[0])
+
+
+class SeqBatchNorm2d(nn.BatchNorm2d):
+    """nn.BatchNorm2d over [T, B, C, y, x], statistics over time and batch together."""
+
+    multi_step: ClassVar[bool] = True
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return [T, B, C, y, x]."""
+        x, folded = fold_time(input)
+        return unfold_time(super().forward(x), folded, input.shape[0])
+
+
+class SeqAvgPool2d(nn.AvgPool2d):
+    """nn.AvgPool2d over [T, B, C, y, x]."""
+
+    multi_step: ClassVar[bool] = True
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return [T, B, C, y, x]."""
+        x, folded = fold_time(input)
+        return unfold_time(super().forward(x), folded, input.shape[0])

@@ -1,0 +1,7 @@
+"""Architectures by name."""
+
+from .classifier import Classifier as Classifier
+from .registry import MODELS as MODELS
+from .registry import create as create
+from .spiking_resnet import ResNetOptions as ResNetOptions
+from .spiking_resnet import SpikingResNet as SpikingResNet

@@ -1,0 +1,37 @@
+"""What the trainer asks of an architecture: a backbone with features and a linear head."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+
+class Classifier(nn.Module, ABC):
+    """Frames [T, B, C, y, x] to one output a step [T, B, classes]; prediction: their mean over T.
+
+    The head is linear, so that a probe fitted on the mean features over time can be its weights.
+
+    Attributes:
+        name, options: what `models.create` rebuilds it from; options are JSON-able.
+        input_shape: (channels, y, x) of one frame. time_steps: the T it is meant for.
+        feature_count: the width of the features.
+    """
+
+    name: str
+    options: Mapping[str, Any]
+    input_shape: tuple[int, ...]
+    time_steps: int
+    feature_count: int
+    head: nn.Linear
+
+    @abstractmethod
+    def features(self, x: Tensor) -> Tensor:
+        """Return features [T, B, feature_count] of frames [T, B, C, y, x]."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return one output a step, [T, B, classes]."""
+        out: Tensor = self.head(self.features(x))
+        return out
