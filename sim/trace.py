@@ -16,8 +16,8 @@ Record: TypeAlias = Literal["output", "spikes", "states"]
 class NeuronTrace:
     """One neuron node's recording, each array [time, batch, *shape].
 
-    spikes: int32 counts (float levels: the dtype of the run). v after reset and, where the neuron is
-    current-based, u: int32 (float levels: floats); None where states were not recorded.
+    spikes: int32 counts (float levels: the dtype of the run). v: after reset; u: where the neuron
+    is current-based; int32 (float levels: floats), None where states were not recorded.
     """
 
     spikes: Array

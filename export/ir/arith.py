@@ -21,7 +21,8 @@ Ints = NDArray[np.int64]
 
 def decay(x: Ints, d: Ints) -> Ints:
     """Return sign(x) * ((|x| * (4096 - d)) >> 12): toward zero, Loihi's and Lava's rule."""
-    return np.sign(x) * ((np.abs(x) * (DECAY_ONE - d)) >> 12)
+    kept: Ints = np.sign(x) * ((np.abs(x) * (DECAY_ONE - d)) >> 12)
+    return kept
 
 
 def leak_toward_zero(x: Ints, amount: Ints) -> Ints:
@@ -31,7 +32,8 @@ def leak_toward_zero(x: Ints, amount: Ints) -> Ints:
 
 def saturate(x: Ints, low: int, high: int) -> Ints:
     """Return x clipped to [low, high]."""
-    return np.clip(x, low, high)
+    clipped: Ints = np.clip(x, low, high)
+    return clipped
 
 
 def wrap(x: Ints, bits: int) -> Ints:
@@ -100,7 +102,7 @@ def synaptic_current(acc: Ints, node: Neuron, state: NeuronState) -> Ints:
     """Return u[t] (see `Neuron`), storing it where the neuron is current-based."""
     current: Ints = acc << node.state_shift
     if node.bias_in is not None:
-        current = current + node.bias_in
+        current = np.add(current, node.bias_in, dtype=np.int64)
     if state.u is None:
         return current
     assert node.du is not None

@@ -73,7 +73,7 @@ def bounds(graph: Graph) -> dict[str, Bound]:
         BoundsError: naming the node whose accumulator, current or membrane could leave int32.
     """
     zero = Bound(np.zeros((), np.int64), np.zeros((), np.int64), 0)
-    delays = {name: zero for name in graph.of_kind(Delay)}
+    delays = dict.fromkeys(graph.of_kind(Delay), zero)
     for _ in range(len(delays) + 2):
         found = _walk(graph, delays)
         settled = {name: _with_zero(found[graph.inputs(name)[0]]) for name in delays}

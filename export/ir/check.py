@@ -78,7 +78,7 @@ def _check_structure(graph: Graph) -> None:
                 "a node name is 1..200 characters without spaces or slashes", node=name
             )
         _check_ports(graph, name, node)
-    net = graph.networkx()
+    net: nx.MultiDiGraph[Any] = graph.networkx()
     alive = nx.descendants(net, graph.input_name) & nx.ancestors(net, graph.output_name)
     for name in graph.nodes:
         if name not in alive | {graph.input_name, graph.output_name}:

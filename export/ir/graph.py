@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
+from itertools import pairwise
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
 
@@ -72,7 +73,7 @@ class Graph:
     def chain(cls, nodes: Mapping[str, Node], level: Level, **options: Any) -> Graph:
         """Return the graph in which each node feeds the next."""
         names = list(nodes)
-        return cls(nodes, zip(names, names[1:], strict=False), level, **options)
+        return cls(nodes, pairwise(names), level, **options)
 
     @cached_property
     def order(self) -> tuple[str, ...]:

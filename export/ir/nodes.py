@@ -63,8 +63,9 @@ class _Node:
 class Input(_Node):
     """The one source: how raw samples become values.
 
-    Float levels: x. Integer level, `direct`: q = clip(rint(float32(x) / float32(scale)), low, high),
-    the same frame at every step; other encodings give integers in [low, high] as they are.
+    Float levels: x. Integer level, `direct`: the same frame at every step,
+    q = clip(rint(float32(x) / float32(scale)), low, high); other encodings give integers in
+    [low, high] as they are.
     `mean` and `std`, where given, normalise raw data first: (x - mean) / std.
     """
 
@@ -225,7 +226,7 @@ class Add(_Node):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MatMul(_Node):
-    """a @ b over the last two axes, b transposed there if `transpose_b` (attention: q kT, then v)."""
+    """a @ b over the last two axes, b first transposed if `transpose_b` (attention)."""
 
     arity: ClassVar[int | None] = 2
 
@@ -261,7 +262,7 @@ class Neuron(_Node):
     Float levels (alpha, beta: retention per step; `alpha` makes it current-based)::
 
         u[t] = alpha u[t-1] + i[t] + bias_in      current-based; otherwise u[t] = i[t]
-        v'   = beta v[t-1] + u[t] + bias          or, with `tau`: v[t-1] + (u[t] + bias - v[t-1]) / tau
+        v'   = beta v[t-1] + u[t] + bias          with `tau`: v[t-1] + (u[t] + bias - v[t-1]) / tau
 
     Integer level (dv, du in 0..4096; `du` makes it current-based; `arith` holds the definition)::
 
@@ -327,7 +328,7 @@ class Neuron(_Node):
 
     @property
     def v_limits(self) -> tuple[int, int]:
-        """The saturation limits of v at the integer level: ±(2^(state_bits-1) - 1) unless declared."""
+        """Where v saturates at the integer level: ±(2^(state_bits-1) - 1) unless declared."""
         top = 2 ** (self.state_bits - 1) - 1
         return (
             -top if self.v_low is None else self.v_low,
@@ -341,8 +342,9 @@ class Output(_Node):
 
     none: y[t] = x[t]. integrate, leaky, spike_count, from y[-1] = 0:
     float levels y[t] = beta y[t-1] + x[t] + bias, beta = 1 but for leaky;
-    integer level y[t] = saturate(decay(y[t-1], dv) + (x[t] << state_shift) + bias), dv = 0 but for leaky.
-    `scale`: one unit of y in the model's units (one for the whole output, so argmax is the prediction).
+    integer level y[t] = saturate(decay(y[t-1], dv) + (x[t] << state_shift) + bias), dv = 0 but
+    for leaky. `scale`: one unit of y in the model's units (one for the whole output, so that
+    argmax is the prediction).
     """
 
     array_fields: ClassVar[tuple[str, ...]] = ("bias", "beta", "dv")

@@ -41,7 +41,7 @@ def rows(graph: Graph) -> list[dict[str, Any]]:
 def parameters(node: Node) -> int:
     """Return how many trained numbers the node holds: weights, biases, BatchNorm affine."""
     return sum(
-        getattr(node, name).size
+        int(getattr(node, name).size)
         for name in ("weight", "bias")
         if isinstance(getattr(node, name, None), np.ndarray)
     )
@@ -52,9 +52,9 @@ def dense_macs(graph: Graph, name: str) -> int:
     node = graph.nodes[name]
     outputs = prod(graph.shapes[name])
     if isinstance(node, (Conv1d, Conv2d)):
-        return outputs * prod(node.weight.shape[1:])
+        return outputs * prod(map(int, node.weight.shape[1:]))
     if isinstance(node, WEIGHTS):
-        return outputs * node.weight.shape[1]
+        return outputs * int(node.weight.shape[1])
     if isinstance(node, MatMul):
         return outputs * graph.shapes[graph.inputs(name)[0]][-1]
     return 0
@@ -116,4 +116,5 @@ def as_html(graph: Graph) -> str:
         "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>"
         for row in _cells(graph)
     )
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table><p>{escape(_totals(graph))}</p>"
+    table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    return f"{table}<p>{escape(_totals(graph))}</p>"

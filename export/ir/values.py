@@ -16,9 +16,9 @@ def value_kinds(graph: Graph) -> dict[str, ValueKind]:
 
     An Input is analog when it encodes directly, else spikes; weights, MatMul, Scale and BatchNorm
     make currents; a Neuron makes spikes; all other nodes pass on the highest kind they receive
-    (spike < current < analog), so an Add of spikes emits integer spikes. A Delay emits its source's.
+    (spike < current < analog): an Add of spikes emits integer spikes, a Delay what its source does.
     """
-    kinds: dict[str, ValueKind] = {name: "spike" for name in graph.of_kind(Delay)}
+    kinds: dict[str, ValueKind] = dict.fromkeys(graph.of_kind(Delay), "spike")
     for _ in range(len(kinds) + 1):
         for name in (*graph.order, *graph.of_kind(Delay)):
             sources = [kinds[source] for source in graph.inputs(name) if source in kinds]
