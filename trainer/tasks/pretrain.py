@@ -1,0 +1,137 @@
+"""Pretraining without labels: two distorted views, two paths, a temporal loss (arXiv 2511.18542)."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+import torch
+from torch import Generator, Tensor, nn
+
+from ...export.ir.errors import InputError
+from ..data import Dataset
+from ..encode import TimeAugmentation, over_time
+from ..evaluate import check_fits, images_of
+from ..loop import LoopOptions, LoopRecord, fit
+from ..losses import pair_loss, temporal_loss
+from ..losses.temporal import Pairs, Reduction
+from ..models import Classifier
+from ..neurons import dual_path
+from ..views import distort, policy
+
+Paths: TypeAlias = Literal["dual", "single"]
+
+
+@dataclass(frozen=True, slots=True)
+class PretrainOptions:
+    """What is pretrained with; `loop` says how long and how fast.
+
+    Attributes:
+        loss: `ctl`, `btl` or `non_cross`. pair: `ntxent`, `barlow` or `vicreg`; the paper does not
+            state its pair loss, `ntxent` learned best here on small networks.
+        pairs: `all` or `cross` (without pairs within a view); reduction: `mean` over pairs, or
+            `steps` for the published form. Both are reconstructions.
+        paths: `dual` sends view A through Path A and view B through Path B; `single`, the
+            baseline, sends both through Path A.
+        views: name of the view policy, `auto` chooses by the number of channels.
+        time_augmentation: `repeat` or `jitter`. time_steps: T, None for the model's own.
+        projector: hidden and output width of the projection head, a reconstruction.
+    """
+
+    loss: str = "ctl"
+    pair: str = "ntxent"
+    pairs: Pairs = "all"
+    reduction: Reduction = "mean"
+    paths: Paths = "dual"
+    views: str = "auto"
+    time_augmentation: TimeAugmentation = "repeat"
+    time_steps: int | None = None
+    projector: int = 256
+    loop: LoopOptions = field(default_factory=LoopOptions)
+
+
+@dataclass(frozen=True, slots=True)
+class PretrainResult:
+    """The pretrained model (the argument itself), the loop's record, and T."""
+
+    model: Classifier
+    record: LoopRecord
+    time_steps: int
+
+    @property
+    def loss(self) -> float:
+        """The mean loss of the last epoch."""
+        return self.record.losses[-1]
+
+
+class ProjectedBackbone(nn.Module):
+    """Backbone and a non-spiking MLP on each step's features: [T, B, C, y, x] to [T, B, D]."""
+
+    def __init__(self, model: Classifier, width: int) -> None:
+        super().__init__()
+        self.model = model
+        self.projector = nn.Sequential(
+            nn.Linear(model.feature_count, width, bias=False),
+            nn.BatchNorm1d(width),
+            nn.ReLU(),
+            nn.Linear(width, width),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return projections [T, B, D]."""
+        features = self.model.features(x)
+        out: Tensor = self.projector(features.flatten(0, 1)).unflatten(0, features.shape[:2])
+        return out
+
+
+def pretrain(
+    model: Classifier,
+    data: Dataset,
+    options: PretrainOptions | None = None,
+    *,
+    progress: bool = True,
+) -> PretrainResult:
+    """Pretrain the backbone of `model` in place on the pictures of `data`; labels are not read.
+
+    Raises:
+        UnknownNameError: for an unknown loss, pair loss, view policy or time augmentation.
+        InputError: for data of another shape, a batch of 1, `btl` at T = 1, or a loss that
+            leaves the finite numbers.
+    """
+    options = options or PretrainOptions()
+    time_steps = options.time_steps or model.time_steps
+    check_fits(model, data)
+    if options.paths not in ("dual", "single"):
+        raise InputError(f"paths {options.paths!r}, allowed dual or single", node="pretrain")
+    temporal = temporal_loss(options.loss, pairs=options.pairs, reduction=options.reduction)
+    pair = pair_loss(options.pair)
+    distortion = policy(_policy_name(options.views, data))
+    generator = Generator().manual_seed(options.loop.seed)
+    images = images_of(data)
+
+    def batch_loss(module: nn.Module, indices: Tensor) -> Tensor:
+        views = [distort(images[indices], distortion, generator) for _ in range(2)]
+        frames = over_time(torch.cat(views), time_steps, options.time_augmentation, generator)
+        z_a, z_b = module(frames).float().chunk(2, dim=1)
+        return temporal(z_a, z_b, pair)
+
+    module = _projected(model, options.projector, options.loop.seed)
+    with dual_path(model) if options.paths == "dual" else nullcontext():
+        record = fit(
+            module, batch_loss, len(data), options.loop, generator, label="pretrain", progress=progress
+        )
+    model.eval()
+    return PretrainResult(model, record, time_steps)
+
+
+def _projected(model: Classifier, width: int, seed: int) -> ProjectedBackbone:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return ProjectedBackbone(model, width)
+
+
+def _policy_name(name: str, data: Dataset) -> str:
+    if name != "auto":
+        return name
+    return "colour" if data.sample_shape[0] == 3 else "grey"
