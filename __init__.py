@@ -5,6 +5,7 @@ neither torch nor a compiler.
 """
 
 from importlib import import_module
+from typing import Any
 
 __version__ = "0.1.0"
 
@@ -27,12 +28,12 @@ _PUBLIC: dict[str, tuple[str, str | None]] = {
 __all__ = ["__version__", *_PUBLIC]
 
 
-def __getattr__(name: str) -> object:
+def __getattr__(name: str) -> Any:
     if name not in _PUBLIC:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     module_name, attribute = _PUBLIC[name]
     module = import_module(module_name, __name__)
-    value: object = module if attribute is None else getattr(module, attribute)
+    value: Any = module if attribute is None else getattr(module, attribute)
     globals()[name] = value
     return value
 

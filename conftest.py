@@ -1,6 +1,7 @@
 """Make `import spikewright` work on a bare checkout; an installed package wins."""
 
 import sys
+from importlib import import_module
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 
@@ -18,7 +19,11 @@ def _load_checkout() -> None:
     spec.loader.exec_module(package)
 
 
-# An uninstalled editable can leave an empty folder behind: a spec without an origin.
+# In a checkout whose folder is called spikewright, pytest has loaded it under that very name.
+sys.modules.pop("spikewright", None)
 _installed = find_spec("spikewright")
+# An uninstalled editable can leave an empty folder behind: a spec without an origin.
 if _installed is None or _installed.origin is None:
     _load_checkout()
+else:
+    import_module("spikewright")

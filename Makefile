@@ -1,0 +1,71 @@
+# The commands of this repository; each makes what it needs.
+#   make demo       the whole line on packaged data
+#   make test       everything that continuous integration runs
+#   make fuzz N=…   N random graphs, three executors, every spike and state compared
+#   make wheel      the wheel, in dist/
+#   make format     reformat, and repair what the linter can
+# PYTHON chooses the interpreter of the environment; BIN=/path/to/bin uses one that is ready.
+
+PYTHON ?= python3
+VENV ?= .venv
+N ?= 1000
+
+ifdef BIN
+RUN_READY :=
+TEST_READY :=
+else
+BIN := $(VENV)/bin
+RUN_READY := $(VENV)/.run-ready
+TEST_READY := $(VENV)/.test-ready
+endif
+
+# The default Linux wheel of torch brings gigabytes of CUDA libraries. The version with its local
+# label matches the CPU build alone, from PyTorch's index or from wherever pip is told to look;
+# --no-deps leaves its dependencies to the ordinary index; elsewhere than on Linux there is no label.
+TORCH ?= torch==2.13.0$(if $(filter Linux,$(shell uname -s)),+cpu)
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+BUILD_TOOLS := "scikit-build-core>=1.1,<2" "nanobind>=3.1,<4" "cmake>=3.18" "ninja>=1.11"
+INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
+EDITABLE = $(INSTALL) --no-build-isolation -Ceditable.rebuild=true --editable
+
+.PHONY: demo test lint types tests fuzz wheel format torch
+
+demo: $(RUN_READY)
+	$(BIN)/spikewright demo
+
+test: lint types tests
+
+lint: $(TEST_READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(TEST_READY)
+	$(BIN)/mypy
+	$(BIN)/pyright --pythonpath $(BIN)/python
+
+tests: $(TEST_READY)
+	SPIKEWRIGHT_REQUIRE_NATIVE=1 $(BIN)/pytest
+
+fuzz: $(TEST_READY)
+	$(BIN)/python tests/fuzz/run.py --graphs $(N)
+
+wheel: $(RUN_READY)
+	$(BIN)/python -m pip wheel --quiet --no-deps -Cbuild-dir=build/wheel --wheel-dir dist .
+
+format: $(TEST_READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+torch:
+	$(INSTALL) --no-deps --retries 1 --extra-index-url $(TORCH_INDEX) "$(TORCH)"
+
+$(VENV)/.run-ready: pyproject.toml Makefile
+	$(PYTHON) -m venv $(VENV)
+	$(MAKE) --no-print-directory torch BIN=$(BIN)
+	$(INSTALL) $(BUILD_TOOLS)
+	$(EDITABLE) '.[train]'
+	touch $@
+
+$(VENV)/.test-ready: $(VENV)/.run-ready
+	$(EDITABLE) '.[train,test]'
+	touch $@
