@@ -46,7 +46,9 @@ class ColourJitter:
 
 def to_grey(x: Tensor) -> Tensor:
     """Return the luma [N, 1, y, x] of x [N, 3, y, x]."""
-    return (x * x.new_tensor(_LUMA)[:, None, None]).sum(1, keepdim=True)
+    weights = torch.tensor(_LUMA, device=x.device)[:, None, None]
+    luma: Tensor = (x * weights).sum(1, keepdim=True)
+    return luma
 
 
 def _saturation(factor: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 
 import numpy as np
 import torch
@@ -42,7 +43,7 @@ def labels_of(data: Dataset) -> Tensor:
 
 
 def batches(x: Tensor, batch: int) -> Iterator[Tensor]:
-    """Yield x [N, ...] in order, `batch` at a time, a last rest of one sample joined to its left."""
+    """Yield x [N, ...] in order, `batch` at a time; a last rest of one sample joins its left."""
     sizes = [batch] * (len(x) // batch) + ([len(x) % batch] if len(x) % batch else [])
     if len(sizes) > 1 and sizes[-1] == 1:
         sizes[-2:] = [sizes[-2] + 1]
@@ -107,12 +108,12 @@ def spike_rates(model: Classifier, data: Dataset, time_steps: int) -> Mapping[st
     """Return spikes per neuron and step on `data`, by neuron layer (healthy: 0.01 to 0.4)."""
     counts: dict[str, tuple[float, int]] = {}
 
-    def count(name: str, spikes: Tensor) -> None:
+    def count(name: str, _module: nn.Module, _inputs: object, spikes: Tensor) -> None:
         total, values = counts.get(name, (0.0, 0))
         counts[name] = (total + float(spikes.sum()), values + spikes.numel())
 
     hooks = [
-        module.register_forward_hook(lambda _m, _x, s, name=name: count(name, s))
+        module.register_forward_hook(partial(count, name))
         for name, module in model.named_modules()
         if isinstance(module, LIF)
     ]

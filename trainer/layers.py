@@ -24,7 +24,7 @@ def fold_time(x: Tensor) -> tuple[Tensor, int]:
 
 def unfold_time(y: Tensor, folded: int, time_steps: int) -> Tensor:
     """Return y [folded * B, ...] as [time_steps, B, ...]; a static frame is expanded again."""
-    steps = y.unflatten(0, (folded, -1))
+    steps: Tensor = y.unflatten(0, (folded, -1))
     return steps.expand(time_steps, *steps.shape[1:])
 
 

@@ -71,15 +71,15 @@ class LIF(nn.Module):
         from ..export.ir import Neuron
 
         p = self.parameters_of_step
-        decay = {"tau": np.float64(p.tau)} if p.decay_input else {"beta": np.float64(p.beta)}
         return Neuron(
             shape=shape,
-            v_threshold=np.float64(p.v_threshold),
-            v_reset=np.float64(p.v_reset),
-            v_init=np.float64(0),
+            v_threshold=np.asarray(p.v_threshold),
+            v_reset=np.asarray(p.v_reset),
+            v_init=np.asarray(0),
+            beta=None if p.decay_input else np.asarray(p.beta),
+            tau=np.asarray(p.tau) if p.decay_input else None,
             reset=p.reset,
             compare=p.compare,
-            **decay,
         )
 
     def extra_repr(self) -> str:

@@ -31,7 +31,10 @@ class Surrogate(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Rectangle:
-    """g(y) = 1/a if |y| < a/2 else 0; G(y) = clip(y/a + 1/2, 0, 1); width a = 1 is reconstructed."""
+    """g(y) = 1/a if |y| < a/2 else 0; G(y) = clip(y/a + 1/2, 0, 1).
+
+    The width a = 1 is reconstructed.
+    """
 
     width: float = 1.0
 

@@ -21,7 +21,9 @@ def decode_rgb(data: bytes, where: str) -> NDArray[np.float32]:
         FormatError: if Pillow cannot decode it.
     """
     pixels = np.asarray(open_picture(data, where).convert("RGB"), np.float32)
-    return np.ascontiguousarray(pixels.transpose(2, 0, 1)) / np.float32(255)
+    planes: NDArray[np.float32] = np.ascontiguousarray(pixels.transpose(2, 0, 1))
+    planes /= np.float32(255)
+    return planes
 
 
 def open_picture(data: bytes, where: str) -> Image:

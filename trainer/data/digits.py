@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -24,8 +23,10 @@ def read_digits(path: Path | None, split: str, limit: int | None) -> Dataset:
     The split is fixed: the file stores one permutation, its first 1,347 are the training split.
     """
     if path is not None:
-        raise InputError(f"takes no path, {str(path)!r} given", node="digits", remedy="write digits")
-    with (files(__package__) / "digits.npz").open("rb") as file, np.load(file) as arrays:
+        raise InputError(
+            f"takes no path, {str(path)!r} given", node="digits", remedy="write digits"
+        )
+    with np.load(Path(__file__).with_name("digits.npz")) as arrays:
         images, labels, order = arrays["x"], arrays["y"], arrays["order"]
     chosen = (order[:_TRAIN] if split == "train" else order[_TRAIN:])[:limit]
     x = images[chosen, None].astype(np.float32) / np.float32(_WHITE)

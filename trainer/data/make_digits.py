@@ -6,6 +6,7 @@ Arrays: x uint8 [1797, 8, 8] in 0..16, y uint8 [1797], order uint16 [1797], the 
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,7 @@ SPLIT_SEED = 20251118
 
 def main() -> None:
     """Write the file."""
-    from sklearn.datasets import load_digits  # type: ignore[import-untyped]
-
-    bunch = load_digits()
+    bunch = import_module("sklearn.datasets").load_digits()
     order = np.random.default_rng(SPLIT_SEED).permutation(len(bunch.target))
     np.savez_compressed(
         Path(__file__).with_name("digits.npz"),

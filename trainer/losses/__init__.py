@@ -4,8 +4,8 @@ from .pair import PAIR_LOSSES as PAIR_LOSSES
 from .pair import PairLoss as PairLoss
 from .pair import barlow_twins as barlow_twins
 from .pair import nt_xent as nt_xent
-from .pair import vicreg as vicreg
 from .pair import pair_loss as pair_loss
+from .pair import vicreg as vicreg
 from .temporal import LOSSES as LOSSES
 from .temporal import btl as btl
 from .temporal import ctl as ctl

@@ -19,9 +19,7 @@ from ...export.ir.errors import InputError, UnknownNameError
 PairLoss: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 
 
-def barlow_twins(
-    p: Tensor, q: Tensor, *, off_diagonal: float = 5e-3, eps: float = 1e-5
-) -> Tensor:
+def barlow_twins(p: Tensor, q: Tensor, *, off_diagonal: float = 5e-3, eps: float = 1e-5) -> Tensor:
     """Return (1/D) [sum_d (C_dd - 1)^2 + off_diagonal sum_{d != e} C_de^2].
 
     C = norm(P)^T norm(Q) / N, each column of P and Q standardised over the batch (Zbontar et al.,
@@ -64,9 +62,7 @@ def nt_xent(p: Tensor, q: Tensor, *, temperature: float = 0.2) -> Tensor:
     if samples < 2:
         raise InputError("batch 1 has no negatives", node="nt_xent", remedy="give 2 or more")
     z = F.normalize(torch.cat([p, q]), dim=1)
-    similarity = (z @ z.T / temperature).masked_fill(
-        torch.eye(2 * samples, dtype=torch.bool, device=z.device), -torch.inf
-    )
+    similarity = ((z / temperature) @ z.T).fill_diagonal_(-torch.inf)
     partner = torch.arange(2 * samples, device=z.device).roll(samples)
     return F.cross_entropy(similarity, partner)
 

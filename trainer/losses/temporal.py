@@ -28,7 +28,12 @@ TemporalLoss: TypeAlias = Callable[[Tensor, Tensor, PairLoss], Tensor]
 
 
 def ctl(
-    z_a: Tensor, z_b: Tensor, pair: PairLoss, *, pairs: Pairs = "all", reduction: Reduction = "steps"
+    z_a: Tensor,
+    z_b: Tensor,
+    pair: PairLoss,
+    *,
+    pairs: Pairs = "all",
+    reduction: Reduction = "steps",
 ) -> Tensor:
     """Return the cross temporal loss: all steps against all steps.
 
@@ -43,7 +48,12 @@ def ctl(
 
 
 def btl(
-    z_a: Tensor, z_b: Tensor, pair: PairLoss, *, pairs: Pairs = "all", reduction: Reduction = "steps"
+    z_a: Tensor,
+    z_b: Tensor,
+    pair: PairLoss,
+    *,
+    pairs: Pairs = "all",
+    reduction: Reduction = "steps",
 ) -> Tensor:
     """Return the boundary temporal loss: the first and the last step only.
 

@@ -128,7 +128,9 @@ def _pool(options: ResNetOptions) -> tuple[nn.Module, int]:
     side_y, side_x = _map_size(options)
     pool = (options.pool, options.pool) if options.pool else (side_y, side_x)
     if side_y % pool[0] or side_x % pool[1]:
-        raise InputError(f"pool {options.pool} does not divide the {side_y}x{side_x} map", node="pool")
+        raise InputError(
+            f"pool {options.pool} does not divide the {side_y}x{side_x} map", node="pool"
+        )
     positions = (side_y // pool[0]) * (side_x // pool[1])
     return (SeqAvgPool2d(pool) if max(pool) > 1 else nn.Identity()), positions
 

@@ -65,7 +65,5 @@ def compare_controls(
     pretraining = pretrain(fresh(), train, options, progress=progress)
     pretrained = linear_probe(pretraining.model, train, test, time_steps=steps)
     loop = replace(options.loop, epochs=supervised_epochs or options.loop.epochs)
-    supervised = train_supervised(
-        fresh(), train, test, loop, time_steps=steps, progress=progress
-    )
+    supervised = train_supervised(fresh(), train, test, loop, time_steps=steps, progress=progress)
     return Controls(pretraining, random, pretrained, supervised)

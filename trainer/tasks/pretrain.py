@@ -1,4 +1,4 @@
-"""Pretraining without labels: two distorted views, two paths, a temporal loss (arXiv 2511.18542)."""
+"""Pretraining without labels: two distorted views, two paths, a temporal loss; arXiv 2511.18542."""
 
 from __future__ import annotations
 
@@ -119,7 +119,13 @@ def pretrain(
     module = _projected(model, options.projector, options.loop.seed)
     with dual_path(model) if options.paths == "dual" else nullcontext():
         record = fit(
-            module, batch_loss, len(data), options.loop, generator, label="pretrain", progress=progress
+            module,
+            batch_loss,
+            len(data),
+            options.loop,
+            generator,
+            label="pretrain",
+            progress=progress,
         )
     model.eval()
     return PretrainResult(model, record, time_steps)

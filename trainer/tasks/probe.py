@@ -81,7 +81,9 @@ def logistic_regression(
     """
     weight = nn.Parameter(torch.zeros(classes, x.shape[1]))
     bias = nn.Parameter(torch.zeros(classes))
-    optimizer = torch.optim.LBFGS([weight, bias], max_iter=iterations, line_search_fn="strong_wolfe")
+    optimizer = torch.optim.LBFGS(
+        [weight, bias], max_iter=iterations, line_search_fn="strong_wolfe"
+    )
 
     def closure() -> Tensor:
         optimizer.zero_grad()
