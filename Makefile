@@ -26,7 +26,7 @@ TORCH ?= torch==2.13.0$(if $(filter Linux,$(shell uname -s)),+cpu)
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 BUILD_TOOLS := "scikit-build-core>=1.1,<2" "nanobind>=3.1,<4" "cmake>=3.18" "ninja>=1.11"
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
-EDITABLE = $(INSTALL) --no-build-isolation -Ceditable.rebuild=true --editable
+EDITABLE = $(INSTALL) --no-build-isolation --config-settings=editable.rebuild=true --editable
 
 .PHONY: demo test lint types tests fuzz wheel format torch
 
@@ -50,7 +50,7 @@ fuzz: $(TEST_READY)
 	$(BIN)/python tests/fuzz/run.py --graphs $(N)
 
 wheel: $(RUN_READY)
-	$(BIN)/python -m pip wheel --quiet --no-deps -Cbuild-dir=build/wheel --wheel-dir dist .
+	$(BIN)/python -m pip wheel --quiet --no-deps --config-settings=build-dir=build/wheel --wheel-dir dist .
 
 format: $(TEST_READY)
 	$(BIN)/ruff check --fix .
