@@ -63,4 +63,5 @@ def _hue(turns: Tensor) -> Tensor:
     zero, one = torch.zeros_like(cos), torch.ones_like(cos)
     rows = [torch.stack(r, 1) for r in ((one, zero, zero), (zero, cos, -sin), (zero, sin, cos))]
     yiq = torch.tensor(_YIQ)
-    return torch.linalg.inv(yiq) @ torch.stack(rows, 1) @ yiq
+    rotation: Tensor = torch.linalg.inv(yiq) @ torch.stack(rows, 1) @ yiq
+    return rotation

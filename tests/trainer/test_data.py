@@ -1,0 +1,189 @@
+"""Readers: the split, what a file holds, and one line for each way it can be wrong."""
+
+import io
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from spikewright.export.ir.errors import (
+    FormatError,
+    InputError,
+    SpikewrightError,
+    UnknownNameError,
+)
+from spikewright.trainer.data import load
+
+
+def write_npz(path, **arrays):
+    np.savez(path, **arrays)
+    return f"npz:{path}"
+
+
+def png(colour, size=32):
+    image = pytest.importorskip("PIL.Image")
+    data = io.BytesIO()
+    image.new("RGB", (size, size), colour).save(data, "PNG")
+    return data.getvalue()
+
+
+def test_digits_are_split_once_and_for_all():
+    train, test = load("digits"), load("digits", "test")
+    assert (train.x.shape, test.x.shape) == ((1347, 1, 8, 8), (450, 1, 8, 8))
+    assert train.x.dtype == np.float32
+    assert train.y.dtype == np.int64
+    assert (float(train.x.min()), float(train.x.max())) == (0.0, 1.0)
+    assert train.classes == 10
+    everything = np.concatenate([train.x, test.x]).reshape(1797, -1)
+    assert len(np.unique(everything, axis=0)) == 1797, "a picture stands in both splits"
+    assert np.bincount(test.labels, minlength=10).min() >= 30
+    assert "CC BY 4.0" in train.licence
+    # The split is part of the file: these sums change if it ever does.
+    assert (int(train.x.sum() * 16), int(test.labels.sum())) == (421370, 2091)
+
+
+def test_limit_keeps_the_first():
+    whole, few = load("digits", "test"), load("digits", "test", limit=7)
+    assert np.array_equal(few.x, whole.x[:7])
+    assert np.array_equal(few.labels, whole.labels[:7])
+
+
+def test_npz_keeps_integers_and_narrows_floats(tmp_path):
+    floats = load(write_npz(tmp_path / "f.npz", x=np.ones((3, 2, 4)), y=np.array([0, 1, 2])))
+    assert (floats.x.dtype, floats.sample_shape, floats.classes) == (np.float32, (2, 4), 3)
+    integers = load(write_npz(tmp_path / "i.npz", x=np.arange(6, dtype=np.int16).reshape(2, 3)))
+    assert (integers.x.dtype, integers.y) == (np.int16, None)
+    with pytest.raises(InputError, match="no labels"):
+        _ = integers.labels
+
+
+@pytest.mark.parametrize(
+    ("arrays", "text"),
+    [
+        ({"z": np.ones((2, 2))}, "no array 'x'"),
+        ({"x": np.ones(3)}, "needs \\[sample"),
+        ({"x": np.array([[1.0, np.nan]])}, "NaN"),
+        ({"x": np.array([["a"]])}, "dtype <U1"),
+        ({"x": np.ones((2, 2)), "y": np.array([0, 1, 2])}, "needs integer \\[2\\]"),
+        ({"x": np.ones((2, 2)), "y": np.array([0.5, 1.0])}, "needs integer \\[2\\]"),
+        ({"x": np.ones((2, 2)), "y": np.array([-1, 1])}, "holds -1"),
+    ],
+)
+def test_npz_with_wrong_arrays_is_refused(tmp_path, arrays, text):
+    with pytest.raises(FormatError, match=text) as caught:
+        load(write_npz(tmp_path / "bad.npz", **arrays))
+    assert "\n" not in str(caught.value)
+    assert "bad.npz" in str(caught.value)
+
+
+def test_npz_never_unpickles(tmp_path):
+    spec = write_npz(tmp_path / "p.npz", x=np.array([{"a": 1}], dtype=object))
+    with pytest.raises(FormatError, match="not a readable npz"):
+        load(spec)
+
+
+def test_truncated_npz_is_refused(tmp_path):
+    path = tmp_path / "t.npz"
+    write_npz(path, x=np.ones((50, 50)))
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(FormatError, match="truncated"):
+        load(f"npz:{path}")
+
+
+def test_an_empty_npz_is_refused(tmp_path):
+    with pytest.raises(InputError, match="0 samples"):
+        load(write_npz(tmp_path / "e.npz", x=np.ones((0, 4))))
+
+
+def test_cifar10_binary_release(tmp_path):
+    rng = np.random.default_rng(0)
+    records = rng.integers(0, 256, (20, 3073), np.uint8)
+    records[:, 0] %= 10
+    for batch in (1, 2):
+        half = records[10 * batch - 10 : 10 * batch]
+        (tmp_path / f"data_batch_{batch}.bin").write_bytes(half.tobytes())
+    data = load(f"cifar10:{tmp_path}", limit=15)
+    assert data.x.shape == (15, 3, 32, 32)
+    assert np.array_equal(data.labels, records[:15, 0])
+    assert np.array_equal(np.rint(data.x[11].ravel() * 255), records[11, 1:])
+
+
+def test_cifar10_parquet(tmp_path):
+    pa = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    colours = [(255, 0, 0), (0, 255, 0), (0, 0, 255)]
+    pictures = [{"bytes": png(c), "path": None} for c in colours]
+    table = pa.table({"img": pictures, "label": [3, 1, 9]})
+    parquet.write_table(table, tmp_path / "test-00000-of-00001.parquet")
+    data = load(f"cifar10:{tmp_path}", "test", limit=2)
+    assert data.labels.tolist() == [3, 1]
+    assert data.x[:, :, 5, 5].tolist() == [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]
+
+
+def test_cifar10_parquet_with_other_columns_is_refused(tmp_path):
+    pa = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    parquet.write_table(pa.table({"text": ["a"]}), tmp_path / "train-0.parquet")
+    with pytest.raises(FormatError, match="columns text"):
+        load(f"cifar10:{tmp_path}")
+    (tmp_path / "train-0.parquet").write_bytes(b"PAR1 no parquet")
+    with pytest.raises(FormatError, match="not a readable parquet"):
+        load(f"cifar10:{tmp_path}")
+
+
+def test_cifar10_of_the_wrong_size_is_refused(tmp_path):
+    (tmp_path / "test_batch.bin").write_bytes(b"\x00" * 3000)
+    with pytest.raises(FormatError, match="3000 bytes"):
+        load(f"cifar10:{tmp_path}", "test")
+
+
+def test_imagefolder_covers_all_classes_under_a_limit(tmp_path):
+    for name, colour in (("red", (255, 0, 0)), ("green", (0, 255, 0))):
+        (tmp_path / "train" / name).mkdir(parents=True)
+        for index in range(3):
+            (tmp_path / "train" / name / f"{index}.png").write_bytes(png(colour, 16))
+    data = load(f"imagefolder:{tmp_path}", limit=2)
+    assert data.x.shape == (2, 3, 16, 16)
+    assert data.labels.tolist() == [0, 1]  # green, red
+    (tmp_path / "train" / "red" / "0.png").write_bytes(b"no picture")
+    with pytest.raises(FormatError, match="not a readable picture"):
+        load(f"imagefolder:{tmp_path}")
+
+
+@pytest.mark.parametrize(
+    ("spec", "split", "limit", "error", "text"),
+    [
+        ("digit", "train", None, UnknownNameError, "did you mean digits"),
+        ("digits", "validation", None, InputError, "train or test"),
+        ("digits", "train", 0, InputError, "limit 0"),
+        ("digits:x", "train", None, InputError, "takes no path"),
+        ("npz", "train", None, InputError, "write npz:PATH"),
+        ("npz:/no/such.npz", "train", None, FormatError, "no such file"),
+        ("cifar10:/no/such", "train", None, FormatError, "no train-"),
+        ("imagefolder:/no/such", "train", None, FormatError, "no such folder"),
+    ],
+)
+def test_bad_requests_are_one_line(spec, split, limit, error, text):
+    with pytest.raises(error, match=text) as caught:
+        load(spec, split, limit)
+    assert isinstance(caught.value, SpikewrightError)
+    assert "\n" not in str(caught.value)
+
+
+def test_reading_data_imports_no_torch():
+    code = """
+        import sys
+        from spikewright.trainer.data import load
+        import spikewright.trainer
+        load("digits")
+        assert "torch" not in sys.modules
+    """
+    # conftest.py makes the package importable where it is not installed.
+    start = "import runpy; runpy.run_path('conftest.py')\n"
+    root = Path(__file__).parents[2]
+    command = [sys.executable, "-c", start + textwrap.dedent(code)]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

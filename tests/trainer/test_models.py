@@ -1,0 +1,105 @@
+"""Architectures: by name, over time, traceable, and their options checked."""
+
+import pytest
+import torch
+from torch import fx, nn
+
+from spikewright.export.ir.errors import InputError, UnknownNameError
+from spikewright.trainer.layers import SeqBatchNorm2d, SeqConv2d
+from spikewright.trainer.models import MODELS, create
+from spikewright.trainer.neurons import LIF
+
+RESIDUALS = ["spiking", "sew_add", "ms", "none"]
+
+
+def frames(model, batch=2, seed=0):
+    x = torch.rand(batch, *model.input_shape, generator=torch.Generator().manual_seed(seed))
+    return x.expand(model.time_steps, *x.shape)
+
+
+class LeafTracer(fx.Tracer):
+    """Stops at every module that sees time, as the exporter does."""
+
+    def is_leaf_module(self, m, module_qualified_name):
+        return getattr(m, "multi_step", False) or super().is_leaf_module(m, module_qualified_name)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_model_gives_one_output_a_step(name):
+    model = create(name).eval()
+    x = frames(model)
+    assert model.features(x).shape == (model.time_steps, 2, model.feature_count)
+    assert model(x).shape == (model.time_steps, 2, 10)
+
+
+def test_parameter_counts_by_hand():
+    # stem 16*9, stage 1 two 16*16*9, stage 2 32*16*9 + 32*32*9 + 16*32, BN 2 a channel, head.
+    convolutions = 144 + 2 * 2304 + 4608 + 9216 + 512
+    norms = 2 * (16 + 2 * 16 + 3 * 32)
+    counted = sum(p.numel() for p in create("spiking_resnet_digits").parameters())
+    assert counted == convolutions + norms + 128 * 10 + 10
+
+
+@pytest.mark.parametrize("residual", RESIDUALS)
+def test_static_frames_equal_repeated_ones(residual):
+    model = create("spiking_resnet_digits", residual=residual).eval()
+    x = frames(model)
+    assert torch.equal(model(x), model(x.contiguous()))
+
+
+@pytest.mark.parametrize("residual", RESIDUALS)
+def test_fx_sees_plain_layers_by_their_paths(residual):
+    model = create("spiking_resnet_digits", residual=residual)
+    modules = dict(model.named_modules())
+    nodes = list(LeafTracer().trace(model).nodes)
+    called = [modules[n.target] for n in nodes if n.op == "call_module"]
+    kinds = (nn.Conv2d, nn.BatchNorm2d, nn.AvgPool2d, nn.Linear, nn.Flatten, nn.Identity, LIF)
+    assert all(isinstance(module, kinds) for module in called)
+    functions = {n.target.__name__ for n in nodes if n.op == "call_function"}
+    assert functions == (set() if residual == "none" else {"add"})
+    assert "stages.1.0.conv2" in {n.target for n in nodes}
+    assert nodes[-2].target == "head"
+
+
+@pytest.mark.parametrize(("residual", "top"), [("sew_add", 2.0), ("spiking", 1.0), ("none", 1.0)])
+def test_what_leaves_the_last_block(residual, top):
+    model = create("spiking_resnet_digits", residual=residual).train()
+    with torch.no_grad():
+        stem = model.neuron1(model.bn1(model.conv1(frames(model, 16))))
+        values = model.stages(stem).unique().tolist()
+    assert values == [float(n) for n in range(int(top) + 1)]
+
+
+def test_folded_layers_equal_torch_step_by_step():
+    x = torch.randn(3, 4, 2, 6, 6, generator=torch.Generator().manual_seed(1))
+    conv, norm = SeqConv2d(2, 5, 3, 2, 1), SeqBatchNorm2d(5).eval()
+    y = norm(conv(x))
+    for t in range(3):
+        step = nn.Conv2d.forward(conv, x[t])
+        torch.testing.assert_close(y[t], nn.BatchNorm2d.forward(norm, step), rtol=0, atol=1e-6)
+
+
+def test_same_seed_same_weights_and_the_global_state_stays():
+    torch.manual_seed(123)
+    before = torch.get_rng_state()
+    a, b, c = (create("spiking_resnet_digits", seed=s).conv1.weight for s in (0, 0, 1))
+    assert torch.equal(a, b)
+    assert not torch.equal(a, c)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "error", "text"),
+    [
+        ("spiking_resnet_digit", {}, UnknownNameError, "did you mean spiking_resnet_digits"),
+        ("spiking_resnet", {"width_": 1}, UnknownNameError, "did you mean"),
+        ("spiking_resnet", {"residual": "sew"}, UnknownNameError, "sew_add"),
+        ("spiking_resnet", {"blocks": (1,)}, InputError, "blocks \\[1\\]"),
+        ("spiking_resnet", {"classes": 0}, InputError, "1 or more"),
+        ("spiking_resnet_digits", {"pool": 3}, InputError, "does not divide the 4x4 map"),
+        ("spiking_resnet", {"tau": 0.0}, InputError, "tau 0.0"),
+    ],
+)
+def test_bad_options_are_refused(name, options, error, text):
+    with pytest.raises(error, match=text):
+        create(name, **options)
