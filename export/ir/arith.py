@@ -66,7 +66,8 @@ def quantise_input(x: Array, node: Input) -> Ints:
     """
     assert node.scale is not None and node.low is not None and node.high is not None
     quotient = x.astype(np.float32) / np.float32(node.scale)
-    return np.clip(np.rint(quotient), node.low, node.high).astype(np.int64)
+    codes: Ints = np.clip(np.rint(quotient), node.low, node.high).astype(np.int64)
+    return codes
 
 
 @dataclass(slots=True)

@@ -25,7 +25,7 @@ class Profile:
         state_bits: width w of v and u, saturating at ±(2^(w-1) - 1).
         state_shift: fractional bits of the state; None lets each neuron take 0 where that is exact
             (integrate-and-fire, hard reset, no bias) and 6 elsewhere.
-        threshold_step: thresholds, biases and resets are multiples of this.
+        threshold_step: thresholds are multiples of this; bias_step: biases are.
         threshold_bits: unsigned width of v_threshold / threshold_step.
         granularity: one weight scale a layer, or one an output channel.
         compares, resets: what the neuron of the target can do.
@@ -38,6 +38,7 @@ class Profile:
     state_bits: int = 30
     state_shift: int | None = None
     threshold_step: int = 1
+    bias_step: int = 1
     threshold_bits: int = 31
     granularity: Granularity = "channel"
     compares: tuple[Compare, ...] = (">", ">=")
@@ -73,12 +74,14 @@ class Profile:
 
 # Loihi's 24-bit state with 6 fractional bits, strict compare, thresholds of 17 bits << 6 and one
 # threshold a layer: Lava's fixed-point LIF (lava-nc 0.10.0) and Davies et al., IEEE Micro 2018.
+# Biases are multiples of 64 as in netx's HDF5 files (bias_exp = 6).
 _LOIHI = Profile(
     name="loihi2",
     weight_bits=8,
     state_bits=24,
     state_shift=6,
     threshold_step=64,
+    bias_step=64,
     threshold_bits=17,
     granularity="layer",
     compares=(">",),

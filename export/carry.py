@@ -1,0 +1,93 @@
+"""Carry: what an integer on an edge stands for, moved through the nodes that only rearrange.
+
+true value = scale * integer + offset; both broadcast against the edge's shape.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .ir import (
+    Array,
+    Flatten,
+    LoweringError,
+    Node,
+    Reshape,
+    Shape,
+    SumPool,
+    Transpose,
+)
+from .ir.nodes import MaxPool
+
+
+@dataclass(frozen=True, slots=True)
+class Carry:
+    """The unit of an edge: float64 `scale` > 0, and `offset` in true units (a bias on its way)."""
+
+    scale: Array
+    offset: Array
+
+    @property
+    def uniform(self) -> bool:
+        """Whether one scale holds for the whole edge."""
+        return bool((self.scale == self.scale.flat[0]).all())
+
+    @property
+    def has_offset(self) -> bool:
+        """Whether a bias is on its way."""
+        return bool(self.offset.any())
+
+    def scaled(self, factor: Array) -> Carry:
+        """Return the carry of a float Scale node's output: the factor moves into the unit."""
+        return Carry(self.scale * factor, self.offset * factor)
+
+
+def plain(scale: float = 1.0) -> Carry:
+    """Return the carry of one scale and no offset."""
+    return Carry(np.float64(scale).reshape(()), np.zeros(()))
+
+
+def through(name: str, node: Node, shape: Shape, carry: Carry) -> Carry:
+    """Return the carry behind a node that rearranges or pools values of input `shape`.
+
+    Raises:
+        LoweringError: where a scale or bias that varies within a pooling window cannot pass.
+    """
+    if isinstance(node, (Flatten, Reshape, Transpose)):
+        return Carry(_moved(node, shape, carry.scale), _moved(node, shape, carry.offset))
+    if isinstance(node, MaxPool):
+        _need_constant(name, node, shape, carry)
+        return carry
+    if isinstance(node, SumPool):
+        _need_constant(name, node, shape, carry)
+        if carry.has_offset and any(node.padding):
+            raise LoweringError(
+                "a biased current is sum-pooled with padding, so the bias varies at the border",
+                node=name,
+                remedy="pool without padding, or put a neuron before the pool",
+            )
+        return Carry(carry.scale, carry.offset * int(np.prod(node.kernel)))
+    return carry
+
+
+def _moved(node: Flatten | Reshape | Transpose, shape: Shape, values: Array) -> Array:
+    if values.size == 1:
+        return values.reshape(())
+    full = np.broadcast_to(values, shape)
+    if isinstance(node, Transpose):
+        return np.transpose(full, node.axes)
+    return full.reshape(node.shape if isinstance(node, Reshape) else (-1,))
+
+
+def _need_constant(name: str, node: SumPool | MaxPool, shape: Shape, carry: Carry) -> None:
+    axes = tuple(range(len(shape) - len(node.kernel), len(shape)))
+    for values in (carry.scale, carry.offset):
+        full = np.broadcast_to(values, shape)
+        if (full != full.min(axis=axes, keepdims=True)).any():
+            raise LoweringError(
+                "a scale or bias varies within the pooling windows",
+                node=name,
+                remedy="put a neuron before the pool, or quantise with one scale a layer",
+            )

@@ -1,0 +1,293 @@
+"""Quantise: a folded float graph to one integer graph (`docs/semantics.md`, Lowering).
+
+Every edge carries a unit (`carry`): weights become int8 codes with a scale that moves on into the
+threshold and bias of the neuron behind, so nothing between two neurons is ever rounded.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from .carry import Carry, plain, through
+from .current_groups import CurrentGroup, channel_array, common_unit, current_groups
+from .ir import (
+    WEIGHTS,
+    Add,
+    Array,
+    Calibration,
+    Delay,
+    Edge,
+    Graph,
+    Input,
+    LoweringError,
+    MatMul,
+    Neuron,
+    Node,
+    Output,
+    Profile,
+    Scale,
+    Weight,
+    check,
+)
+from .ir.nodes import Linear
+from .ir.profile import Granularity, ScaleRule
+from .quantise_state import quantise_neuron, quantise_output
+from .weight_scale import quantise_weight, weight_scale
+
+INPUT_CODE = 127
+"""The largest code of a directly encoded input: symmetric int8, zero point 0."""
+
+
+def quantise(
+    graph: Graph, profile: Profile, calibration: Calibration, rule: ScaleRule = "max"
+) -> Graph:
+    """Return the integer graph of a folded graph in the number format of `profile`.
+
+    Raises:
+        GraphError: if `graph` breaks a rule of the folded level.
+        LoweringError, BoundsError: naming the node that has no exact integer form, and the remedy.
+    """
+    check(graph)
+    if graph.level != "folded":
+        raise LoweringError(f"a {graph.level} graph, only a folded one is quantised")
+    work = _Work(graph, profile, calibration, rule, current_groups(graph))
+    for name in graph.order:
+        work.carries[name] = work.convert(name)
+    work.check_delays()
+    metadata = {**graph.metadata, "calibration": calibration.to_json(), "scale_rule": rule}
+    return check(Graph(work.nodes, work.edges(), "integer", profile, metadata))
+
+
+@dataclass(slots=True)
+class _Work:
+    """The walk: what is known of each edge so far, and what has been built."""
+
+    graph: Graph
+    profile: Profile
+    calibration: Calibration
+    rule: ScaleRule
+    groups: list[CurrentGroup]
+    carries: dict[str, Carry] = field(default_factory=dict)
+    nodes: dict[str, Node] = field(default_factory=dict)
+    units: dict[str, tuple[Array, int]] = field(default_factory=dict)
+    multiples: dict[Edge, Array] = field(default_factory=dict)
+    absorbed: dict[str, str] = field(default_factory=dict)
+    inserted: dict[Edge, str] = field(default_factory=dict)
+
+    def convert(self, name: str) -> Carry:
+        """Build the integer form of one node; return the carry of its output."""
+        node = self.graph.nodes[name]
+        sources = self.graph.inputs(name)
+        if isinstance(node, Input):
+            return self._input(name, node)
+        if isinstance(node, Delay):
+            self.nodes[name] = node
+            return plain()
+        received = [self.carries[source] for source in sources]
+        if isinstance(node, WEIGHTS):
+            return self._weight(name, node, received[0])
+        if isinstance(node, Scale):
+            return self._scale(name, node, received[0])
+        if isinstance(node, Add):
+            return self._add(name, node)
+        if isinstance(node, MatMul):
+            return self._matmul(name, node, *received)
+        if isinstance(node, Neuron):
+            self.nodes[name] = quantise_neuron(name, node, received[0], self.profile)
+            return plain()
+        if isinstance(node, Output):
+            self.nodes[name] = quantise_output(name, node, received[0], self.profile)
+            return plain()
+        self.nodes[name] = node
+        return through(name, node, self.graph.shapes[sources[0]], received[0])
+
+    def _input(self, name: str, node: Input) -> Carry:
+        if node.encoding != "direct":
+            high = node.high or max(1, int(np.ceil(self.calibration.input_high)))
+            self.nodes[name] = replace(node, low=node.low or 0, high=high, scale=None)
+            return plain()
+        if not np.isfinite(self.calibration.input_high) or self.calibration.input_high <= 0:
+            raise LoweringError(
+                f"the calibrated input range is {self.calibration.input_high}",
+                node=name,
+                remedy="calibrate on data that is not all zero",
+            )
+        scale = float(np.float32(self.calibration.input_high / INPUT_CODE))
+        self.nodes[name] = replace(node, scale=scale, low=-INPUT_CODE, high=INPUT_CODE)
+        return plain(scale)
+
+    def _weight(self, name: str, node: Weight, received: Carry) -> Carry:
+        self._need_plain(name, received)
+        if name not in self.units:
+            group = next(g for g in self.groups if name in g.weights)
+            self._settle(group)
+        shared, shift = self.units[name]
+        unit = np.broadcast_to(shared, node.weight.shape[:1])
+        step = unit * 2.0**shift / float(received.scale.flat[0])
+        codes = quantise_weight(node.weight, step, self.profile.weight_bits)
+        self.nodes[name] = replace(
+            node,
+            weight=codes,
+            bias=None,
+            scale=step,
+            weight_shift=shift,
+            bits=self.profile.weight_bits,
+        )
+        shape, linear = self.graph.shapes[name], isinstance(node, Linear)
+        bias = np.zeros(len(unit)) if node.bias is None else node.bias.astype(np.float64)
+        return Carry(channel_array(shape, unit, linear), channel_array(shape, bias, linear))
+
+    def _need_plain(self, name: str, received: Carry) -> None:
+        if received.has_offset:
+            raise LoweringError(
+                "receives a biased current", node=name, remedy="put a neuron before it"
+            )
+        if not received.uniform:
+            raise LoweringError(
+                "receives channels of different scales", node=name, remedy="put a neuron before it"
+            )
+
+    def _settle(self, group: CurrentGroup) -> None:
+        """Choose the unit of all weight nodes of a group at once."""
+        preferred = []
+        per_channel = group.per_channel and self.profile.granularity == "channel"
+        for name in group.weights:
+            node, received = self.graph.nodes[name], self._ahead(self.graph.inputs(name)[0], name)
+            assert isinstance(node, WEIGHTS)
+            self._need_plain(name, received)
+            granularity: Granularity = "channel" if per_channel else "layer"
+            own = weight_scale(node.weight, self.profile.weight_bits, granularity, self.rule)
+            own = own if per_channel else own[:1]
+            preferred.append(own * float(received.scale.flat[0]) / group.factors[name])
+        integers = [self._integer_scale(group, edge) for edge in group.entries]
+        unit, shifts, multiples = common_unit(preferred, integers)
+        for name, shift in zip(group.weights, shifts, strict=True):
+            self.units[name] = (unit * group.factors[name], shift)
+        for edge, multiple in zip(group.entries, multiples, strict=True):
+            self.multiples[edge] = multiple
+
+    def _integer_scale(self, group: CurrentGroup, edge: Edge) -> float:
+        """Return the scale of an integer that enters the group by `edge`, in the group's unit."""
+        carry = self._ahead(edge.source, edge.target)
+        self._need_plain(edge.target, carry)
+        return float(carry.scale.flat[0]) / group.factors[edge.target]
+
+    def _ahead(self, name: str, target: str) -> Carry:
+        """The carry of `name`, also where the walk has not come to it: spikes keep their unit."""
+        if name in self.carries:
+            return self.carries[name]
+        node = self.graph.nodes[name]
+        if isinstance(node, (Neuron, Delay)):
+            return plain()
+        if isinstance(node, WEIGHTS):
+            raise LoweringError(
+                f"its unit depends on {name}, which is quantised after it",
+                node=target,
+                remedy="put a neuron between them",
+            )
+        sources = self.graph.inputs(name)
+        carries = [self._ahead(source, name) for source in sources]
+        if isinstance(node, Scale):
+            return carries[0].scaled(node.factor.astype(np.float64))
+        if isinstance(node, MatMul):
+            return plain(float(np.prod([float(c.scale.flat[0]) for c in carries])))
+        if isinstance(node, Add):
+            return plain(min(float(c.scale.flat[0]) for c in carries))
+        return through(name, node, self.graph.shapes[sources[0]], carries[0])
+
+    def _scale(self, name: str, node: Scale, received: Carry) -> Carry:
+        """A float factor vanishes into the unit."""
+        if (node.factor <= 0).any():
+            raise LoweringError(
+                f"scale {node.factor.min()} is not above 0",
+                node=name,
+                remedy="move the sign into the weights",
+            )
+        self.absorbed[name] = self.graph.inputs(name)[0]
+        return received.scaled(node.factor.astype(np.float64))
+
+    def _add(self, name: str, node: Add) -> Carry:
+        self.nodes[name] = node
+        edges = [edge for edge in self.graph.edges if edge.target == name]
+        received = [self.carries[edge.source] for edge in edges]
+        if not any(edge in self.multiples for edge in edges):
+            return self._add_equal(name, edges, received)
+        offset = np.asarray(sum(carry.offset for carry in received))
+        for edge in edges:
+            if edge in self.multiples:
+                self._insert(edge, self.multiples[edge])
+        current = next(c for e, c in zip(edges, received, strict=True) if e not in self.multiples)
+        return Carry(current.scale, offset)
+
+    def _shaped(self, name: str, multiple: Array) -> Array:
+        if multiple.size == 1:
+            return multiple.reshape(())
+        group = next(g for g in self.groups if any(e.target == name for e in g.entries))
+        linear = isinstance(self.graph.nodes[group.weights[0]], Linear)
+        return channel_array(self.graph.shapes[name], multiple, linear)
+
+    def _insert(self, edge: Edge, multiple: Array) -> None:
+        """Put an integer Scale on `edge`."""
+        limit = 2 ** (self.profile.scale_bits - 1) - 1
+        if multiple.max() > limit:
+            raise LoweringError(
+                f"a spike added to a current needs the factor {int(multiple.max())}, "
+                f"{self.profile.name} allows {limit}",
+                node=edge.target,
+                remedy="use the residual rule sew_add, fewer weight bits, or another target",
+            )
+        if (np.abs(multiple - np.rint(multiple)) > 1e-6).any():
+            raise LoweringError(
+                "adds integers whose scales are no multiples of each other", node=edge.target
+            )
+        name = f"{edge.target}.scale{edge.port}"
+        factor = self._shaped(edge.target, np.rint(multiple).astype(np.int32))
+        self.nodes[name] = Scale(factor.astype(np.int32))
+        self.inserted[edge] = name
+
+    def _add_equal(self, name: str, edges: list[Edge], received: list[Carry]) -> Carry:
+        """Add integers of one unit, or bring them to the finest by integer Scales."""
+        offset = np.asarray(sum(carry.offset for carry in received))
+        first = received[0]
+        if all(np.allclose(c.scale, first.scale, rtol=1e-9, atol=0) for c in received):
+            return Carry(first.scale, offset)
+        for carry in received:
+            self._need_plain(name, carry)
+        scales = [float(carry.scale.flat[0]) for carry in received]
+        least = min(scales)
+        for edge, scale in zip(edges, scales, strict=True):
+            if not np.isclose(scale, least, rtol=1e-9, atol=0):
+                self._insert(edge, np.array([scale / least]))
+        return Carry(np.float64(least).reshape(()), offset)
+
+    def _matmul(self, name: str, node: MatMul, a: Carry, b: Carry) -> Carry:
+        for carry in (a, b):
+            self._need_plain(name, carry)
+        self.nodes[name] = node
+        return plain(float(a.scale.flat[0]) * float(b.scale.flat[0]))
+
+    def check_delays(self) -> None:
+        """A delayed value must be a plain integer: the loop was walked on that assumption."""
+        for name in self.graph.of_kind(Delay):
+            carry = self.carries[self.graph.inputs(name)[0]]
+            if carry.has_offset or not carry.uniform or float(carry.scale.flat[0]) != 1.0:
+                raise LoweringError(
+                    "delays a value that is not spikes", node=name, remedy="delay the spikes"
+                )
+
+    def edges(self) -> list[Edge]:
+        """Return the edges with absorbed Scales bypassed and new ones put in."""
+        found = []
+        for edge in self.graph.edges:
+            if edge.target in self.absorbed:
+                continue
+            source = edge.source
+            while source in self.absorbed:
+                source = self.absorbed[source]
+            if edge in self.inserted:
+                found.append(Edge(source, self.inserted[edge]))
+                source = self.inserted[edge]
+            found.append(Edge(source, edge.target, edge.port))
+        return found

@@ -1,0 +1,173 @@
+"""Neurons and readouts in integers: thresholds, biases and decays in shifted units."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from .carry import Carry
+from .ir import Array, LoweringError, Neuron, Output, Profile
+from .ir.arith import DECAY_ONE, integer_threshold, round_half_even
+from .ir.nodes import Compare
+
+FRACTION_BITS = 6
+"""state_shift where a state needs fractional bits; Loihi's value (`docs/semantics.md`, Neuron)."""
+INT32_MAX = 2**31 - 1
+
+
+def quantise_neuron(name: str, node: Neuron, carry: Carry, profile: Profile) -> Neuron:
+    """Return the integer form of a folded neuron that receives `carry`.
+
+    Raises:
+        LoweringError: where the profile has no such neuron, or a value leaves its width.
+    """
+    _check_profile(name, node, profile)
+    if profile.state_shift is not None:
+        shift = profile.state_shift
+    else:
+        shift = 0 if _needs_no_fraction(node, carry) else FRACTION_BITS
+    one = carry.scale / 2.0**shift
+    bias_in, bias = _biases(node, carry)
+    compare, threshold = _threshold(name, node, one, profile)
+    return replace(
+        node,
+        beta=None,
+        alpha=None,
+        dv=_decay(node.beta),
+        du=_decay(node.alpha),
+        v_threshold=threshold,
+        bias=_in_steps(name, "bias", bias, one, profile.bias_step),
+        bias_in=_in_steps(name, "bias_in", bias_in, one, profile.bias_step),
+        v_reset=_in_steps(name, "v_reset", node.v_reset, one, 1),
+        v_init=_in_steps(name, "v_init", node.v_init, one, 1),
+        v_min=_in_steps(name, "v_min", node.v_min, one, 1),
+        leak_subtract=_in_steps(name, "leak_subtract", node.leak_subtract, one, 1),
+        v_scale=np.asarray(one if node.v_scale is None else one * node.v_scale),
+        compare=compare,
+        state_shift=shift,
+        state_bits=profile.state_bits,
+        u_range=profile.u_range,
+    )
+
+
+def _check_profile(name: str, node: Neuron, profile: Profile) -> None:
+    problems = (
+        (node.reset not in profile.resets, f"reset {node.reset}", "retrain with hard reset"),
+        (
+            profile.reset_to_zero and bool(node.v_reset.any()),
+            f"v_reset {node.v_reset.flat[0]}",
+            "shift the potentials so that v_reset is 0",
+        ),
+        (
+            profile.max_spikes_per_step is not None
+            and node.max_spikes_per_step > profile.max_spikes_per_step,
+            f"max_spikes_per_step {node.max_spikes_per_step}",
+            "use single spikes",
+        ),
+    )
+    for wrong, what, remedy in problems:
+        if wrong:
+            raise LoweringError(f"{what}, which {profile.name} lacks", node=name, remedy=remedy)
+
+
+def _needs_no_fraction(node: Neuron, carry: Carry) -> bool:
+    """Integrate-and-fire with hard reset to 0 and no bias: every v is a whole weight step."""
+    extras = (node.bias, node.bias_in, node.v_min, node.leak_subtract, node.v_init, node.v_reset)
+    plain = all(value is None or not value.any() for value in extras) and not carry.has_offset
+    keeps = node.beta is not None and bool((node.beta == 1).all())
+    return plain and keeps and node.alpha is None and node.reset == "hard"
+
+
+def _biases(node: Neuron, carry: Carry) -> tuple[Array | None, Array | None]:
+    """Return bias_in and bias in true units: a weight's bias lands where its current does."""
+    bias_in = carry.offset if node.bias_in is None else carry.offset + node.bias_in
+    if node.current_based:
+        return _or_none(bias_in), node.bias
+    return None, _or_none(bias_in if node.bias is None else bias_in + node.bias)
+
+
+def _or_none(value: Array) -> Array | None:
+    return value if value.any() else None
+
+
+def _threshold(name: str, node: Neuron, one: Array, profile: Profile) -> tuple[Compare, Array]:
+    """Return the comparison and int32 threshold; `>=` becomes `>` of one step less if it must."""
+    steps = integer_threshold(node.v_threshold / (one * profile.threshold_step), node.compare)
+    compare = node.compare
+    if compare not in profile.compares:
+        compare, steps = profile.compares[0], steps + (1 if compare == ">" else -1)
+    limit = min(2**profile.threshold_bits - 1, INT32_MAX // profile.threshold_step)
+    if np.abs(steps).max() > limit:
+        raise LoweringError(
+            f"v_threshold {np.abs(steps).max()} exceeds {limit} steps of {profile.threshold_step}",
+            node=name,
+            remedy="use fewer weight bits, or train with a lower threshold",
+        )
+    if (node.reset != "hard" or node.max_spikes_per_step > 1) and (steps < 1).any():
+        raise LoweringError(
+            "v_threshold rounds to 0 weight steps, and a soft reset needs one above 0",
+            node=name,
+            remedy="use more weight bits or a higher threshold",
+        )
+    return compare, _compact(steps * profile.threshold_step)
+
+
+def _decay(retention: Array | None) -> Array | None:
+    """Return 4096 (1 - retention), to the nearest of Loihi's 12-bit decays."""
+    if retention is None:
+        return None
+    return round_half_even((1 - retention.astype(np.float64)) * DECAY_ONE).astype(np.int32)
+
+
+def _in_steps(name: str, what: str, value: Array | None, one: Array, step: int) -> Any:
+    """Return round-half-even(value / one) in multiples of `step` as int32, or None."""
+    if value is None:
+        return None
+    whole = round_half_even(value / (one * step)) * step
+    if np.abs(whole).max() > INT32_MAX:
+        raise LoweringError(
+            f"{what} {np.abs(whole).max()} exceeds int32 ({INT32_MAX})",
+            node=name,
+            remedy="use fewer weight bits or a smaller bias",
+        )
+    return _compact(whole)
+
+
+def _compact(values: Array) -> Array:
+    """Return int32 values, one alone where all are equal (a threshold a layer)."""
+    uniform = (values == values.flat[0]).all()
+    return (values.flat[0].reshape(()) if uniform else values).astype(np.int32)
+
+
+def quantise_output(name: str, node: Output, carry: Carry, profile: Profile) -> Output:
+    """Return the integer form of a readout that receives `carry`.
+
+    Raises:
+        LoweringError: for channels of different scales, or a bias that nothing can add.
+    """
+    if not carry.uniform:
+        raise LoweringError(
+            "the readout's channels have different scales",
+            node=name,
+            remedy="feed it by one weight node directly",
+        )
+    bias = carry.offset if node.bias is None else carry.offset + node.bias
+    if node.readout == "none":
+        if bias.any():
+            raise LoweringError(
+                "readout none has no place for a bias", node=name, remedy="use readout integrate"
+            )
+        return replace(node, beta=None, bias=None, scale=node.scale * float(carry.scale.flat[0]))
+    shift = FRACTION_BITS if bias.any() or node.readout == "leaky" else 0
+    one = np.float64(carry.scale.flat[0]) / 2.0**shift
+    return replace(
+        node,
+        beta=None,
+        dv=_decay(node.beta) if node.readout == "leaky" else None,
+        bias=_in_steps(name, "bias", _or_none(np.asarray(bias)), np.asarray(one), 1),
+        state_shift=shift,
+        state_bits=30,
+        scale=node.scale * float(one),
+    )

@@ -1,0 +1,220 @@
+"""What each torch function and tensor method is in our graph: a table from name to rule."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from .ir import Add, AvgPool, Linear, MatMul, Node, Scale, Shape, Transpose
+from .torch_layers import Refused, array, reshaped
+
+
+@dataclass(frozen=True, slots=True)
+class Lead:
+    """The axes before a value's own shape: (time, batch), (time * batch,) or (batch,)."""
+
+    sizes: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Called:
+    """What a call became: nodes in a chain, the fx nodes that feed the first, the lead behind."""
+
+    nodes: list[Node]
+    sources: tuple[Any, ...]
+    lead: Lead
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """A call seen by a rule: its first tensor, other arguments and shapes."""
+
+    fx_node: Any
+    leads: Mapping[Any, Lead]
+
+    @property
+    def source(self) -> Any:
+        return self.fx_node.args[0]
+
+    @property
+    def lead(self) -> Lead:
+        return self.leads[self.source]
+
+    @property
+    def full(self) -> tuple[int, ...]:
+        return tuple(self.source.meta["value_shape"])
+
+    @property
+    def after(self) -> tuple[int, ...]:
+        return tuple(self.fx_node.meta["value_shape"])
+
+    @property
+    def shape(self) -> Shape:
+        return self.full[len(self.lead.sizes) :]
+
+    def argument(self, place: int, name: str, default: Any = None) -> Any:
+        if len(self.fx_node.args) > place:
+            return self.fx_node.args[place]
+        return self.fx_node.kwargs.get(name, default)
+
+    def own_axis(self, axis: int) -> int:
+        """Return a torch axis as an axis of the value's own shape (negative: a leading axis)."""
+        return axis % len(self.full) - len(self.lead.sizes)
+
+    def is_tensor(self, value: Any) -> bool:
+        return value in self.leads if hasattr(value, "op") else False
+
+
+def convert_call(name: str, fx_node: Any, leads: Mapping[Any, Lead]) -> Called:
+    """Return what the function or method `name` becomes.
+
+    Raises:
+        Refused: for one that has no rule, or arguments that have none.
+    """
+    rule = FUNCTIONS.get(name)
+    if rule is None:
+        raise Refused(
+            f"no rule for the operation {name!r}", f"known: {', '.join(sorted(FUNCTIONS))}"
+        )
+    return rule(_Call(fx_node, leads))
+
+
+def _add(call: _Call) -> Called:
+    a, b = call.fx_node.args[0], call.argument(1, "other")
+    if call.argument(2, "alpha", 1) != 1:
+        raise Refused("add with alpha", "scale the weights of that branch")
+    if not (call.is_tensor(a) and call.is_tensor(b)):
+        raise Refused("adds a constant to a value", "use the bias of a layer")
+    return Called([Add()], (a, b), call.leads[a])
+
+
+def _multiply(call: _Call) -> Called:
+    a, b = call.fx_node.args[0], call.argument(1, "other")
+    if call.is_tensor(a) and call.is_tensor(b):
+        raise Refused("multiplies two values elementwise", "gate with a MatMul, or move it away")
+    tensor, constant = (a, b) if call.is_tensor(a) else (b, a)
+    return _scaled(call, tensor, _constant(constant))
+
+
+def _divide(call: _Call) -> Called:
+    a, b = call.fx_node.args[0], call.argument(1, "other")
+    if not call.is_tensor(a) or call.is_tensor(b):
+        raise Refused("divides by a value", "divide by a constant")
+    return _scaled(call, a, 1 / _constant(b))
+
+
+def _scaled(call: _Call, tensor: Any, factor: Any) -> Called:
+    return Called([Scale(np.asarray(factor, np.float64))], (tensor,), call.leads[tensor])
+
+
+def _constant(value: Any) -> Any:
+    """Return a number, or the numpy value of a parameter or buffer."""
+    if hasattr(value, "meta"):
+        return array(value.meta["value"])
+    return value
+
+
+def _matmul(call: _Call) -> Called:
+    a, b = call.fx_node.args[0], call.argument(1, "other")
+    if not (call.is_tensor(a) and call.is_tensor(b)):
+        raise Refused("multiplies by a constant matrix", "use a Linear layer")
+    return Called([MatMul()], (a, b), call.leads[a])
+
+
+def _reshape(call: _Call) -> Called:
+    """Any view: the leading axes may be folded or unfolded, the own shape may change."""
+    lead = _lead_after(call)
+    return Called(reshaped(call.shape, call.after[len(lead.sizes) :]), (call.source,), lead)
+
+
+def _lead_after(call: _Call) -> Lead:
+    total, own = prod(call.lead.sizes), prod(call.shape)
+    for sizes in (call.after[: len(call.lead.sizes)], call.after[:1], call.after[:2]):
+        if prod(sizes) == total and prod(call.after[len(sizes) :]) == own:
+            return Lead(tuple(sizes))
+    raise Refused(
+        f"reshapes {call.full} to {call.after}, mixing batch or time with the rest",
+        "keep the batch axis apart",
+    )
+
+
+def _permute(call: _Call) -> Called:
+    given = call.fx_node.args[1:] or call.fx_node.kwargs["dims"]
+    axes = given[0] if len(given) == 1 and not isinstance(given[0], int) else given
+    return _transposed(call, [call.own_axis(axis) for axis in axes][len(call.lead.sizes) :])
+
+
+def _transpose(call: _Call) -> Called:
+    first = call.own_axis(call.argument(1, "dim0"))
+    second = call.own_axis(call.argument(2, "dim1"))
+    axes = list(range(len(call.shape)))
+    if min(first, second) < 0:
+        raise Refused("transposes the batch or time axis", "keep them in front")
+    axes[first], axes[second] = axes[second], axes[first]
+    return _transposed(call, axes)
+
+
+def _transposed(call: _Call, axes: list[int]) -> Called:
+    if sorted(axes) != list(range(len(call.shape))):
+        raise Refused("permutes the batch or time axis", "keep them in front")
+    return Called([Transpose(tuple(axes))], (call.source,), call.lead)
+
+
+def _mean(call: _Call) -> Called:
+    """Mean over own axes; a mean over time leaves the steps to the readout, which adds them."""
+    given = call.argument(1, "dim")
+    if given is None:
+        raise Refused("a mean over everything", "name the axes")
+    dims = [given] if isinstance(given, int) else list(given)
+    axes = sorted(call.own_axis(axis) for axis in dims)
+    if axes == [-len(call.lead.sizes)] and len(call.lead.sizes) == 2:
+        return Called([], (call.source,), Lead(call.lead.sizes[1:]))
+    if axes[0] < 0:
+        raise Refused("a mean over the batch axis", "average over the network's own axes")
+    rest = [axis for axis in range(len(call.shape)) if axis not in axes]
+    order = (*rest, *axes)
+    kernel = tuple(call.shape[axis] for axis in axes)
+    nodes: list[Node] = [] if order == tuple(range(len(order))) else [Transpose(order)]
+    nodes.append(AvgPool(kernel, kernel, (0,) * len(kernel)))
+    pooled = (*(call.shape[axis] for axis in rest), *(1,) * len(axes))
+    nodes += reshaped(pooled, call.after[len(call.lead.sizes) :])
+    return Called(nodes, (call.source,), call.lead)
+
+
+def _linear(call: _Call) -> Called:
+    weight, bias = call.argument(1, "weight"), call.argument(2, "bias")
+    node = Linear(_constant(weight), None if bias is None else _constant(bias))
+    return Called([node], (call.source,), call.lead)
+
+
+def _keep(call: _Call) -> Called:
+    return Called([], (call.source,), call.lead)
+
+
+FUNCTIONS: dict[str, Callable[[_Call], Called]] = {
+    "add": _add,
+    "iadd": _add,
+    "add_": _add,
+    "mul": _multiply,
+    "imul": _multiply,
+    "truediv": _divide,
+    "div": _divide,
+    "matmul": _matmul,
+    "bmm": _matmul,
+    "flatten": _reshape,
+    "unflatten": _reshape,
+    "reshape": _reshape,
+    "view": _reshape,
+    "squeeze": _reshape,
+    "unsqueeze": _reshape,
+    "permute": _permute,
+    "transpose": _transpose,
+    "mean": _mean,
+    "linear": _linear,
+    "contiguous": _keep,
+    "dropout": _keep,
+}

@@ -1,0 +1,245 @@
+"""Trace: a torch module and one example input to a float graph.
+
+By torch.fx, not torch.export: fx keeps modules, and with them the source paths that every number
+and error is traced back to; torch.export decomposes them into operators and unrolls neurons over
+time. Layers with a `to_node(shape)` method (our neurons) describe themselves; torch's layers are in
+`torch_layers`, functions and methods in `torch_functions`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from .ir import (
+    Edge,
+    Graph,
+    Input,
+    InputError,
+    LoweringError,
+    MissingPackageError,
+    Node,
+    Output,
+    Shape,
+    check,
+)
+from .ir.nodes import Encoding, Readout
+from .torch_functions import Lead, convert_call
+from .torch_layers import Refused, rule_of
+
+
+def trace(
+    module: Any,
+    sample: Any,
+    *,
+    encoding: Encoding = "direct",
+    readout: Readout | None = None,
+    multi_step: bool | None = None,
+) -> Graph:
+    """Return the float graph of `module` in eval mode (Path A of a dual-path network).
+
+    Args:
+        module: a torch.nn.Module whose forward takes one tensor and returns one.
+        sample: one example input as the module takes it: [time, batch, *shape] for multi-step
+            modules (ours), [batch, *shape] otherwise.
+        encoding: how raw samples become values (`Input`).
+        readout: of the Output; default `integrate`, or `spike_count` behind a neuron.
+        multi_step: whether the first axis is time; default: whether a submodule says so.
+
+    Raises:
+        LoweringError: naming the source path that cannot be traced, and the remedy.
+    """
+    torch = _torch()
+    multi = _is_multi_step(module) if multi_step is None else multi_step
+    lead = _lead(sample, multi)
+    with _eval_mode(module), torch.no_grad():
+        traced = _symbolic(torch, module)
+        _run(torch, traced, sample)
+    builder = _Builder(traced, lead, encoding, readout)
+    for fx_node in traced.graph.nodes:
+        builder.add(fx_node)
+    return check(builder.graph())
+
+
+def _torch() -> Any:
+    try:
+        import torch
+    except ImportError:
+        raise MissingPackageError.of(
+            "torch", "trace a torch module", "pip install 'spikewright[train]'"
+        ) from None
+    return torch
+
+
+def _is_multi_step(module: Any) -> bool:
+    return any(getattr(m, "multi_step", False) for m in module.modules())
+
+
+def _lead(sample: Any, multi_step: bool) -> Lead:
+    axes = 2 if multi_step else 1
+    if sample.ndim <= axes:
+        wanted = "[time, batch, ...]" if multi_step else "[batch, ...]"
+        raise InputError(f"the example input is {tuple(sample.shape)}, this module takes {wanted}")
+    return Lead(tuple(int(n) for n in sample.shape[:axes]))
+
+
+@contextmanager
+def _eval_mode(module: Any) -> Iterator[None]:
+    training = {m: m.training for m in module.modules()}
+    module.eval()
+    try:
+        yield
+    finally:
+        for m, mode in training.items():
+            m.training = mode
+
+
+def _symbolic(torch: Any, module: Any) -> Any:
+    class Tracer(torch.fx.Tracer):  # type: ignore[misc]
+        def is_leaf_module(self, m: Any, path: str) -> bool:
+            return hasattr(m, "to_node") or rule_of(m) is not None
+
+    tracer = Tracer()
+    tracer.record_stack_traces = True
+    try:
+        return torch.fx.GraphModule(module, tracer.trace(module))
+    except Exception as error:  # fx raises many kinds, each for code that depends on data
+        raise LoweringError(
+            f"torch.fx cannot follow forward(): {_first_line(error)}",
+            node=type(module).__name__,
+            remedy="keep data-dependent branches and loops out of forward()",
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def _run(torch: Any, traced: Any, sample: Any) -> None:
+    """Run the sample through, noting each value's shape in `meta`."""
+
+    class Shapes(torch.fx.Interpreter):  # type: ignore[misc]
+        def run_node(self, n: Any) -> Any:
+            try:
+                value = super().run_node(n)
+            except Exception as error:
+                raise LoweringError(
+                    f"fails on the example input: {_first_line(error)}", node=_path(n)
+                ) from error
+            n.meta["value_shape"] = tuple(value.shape) if hasattr(value, "shape") else None
+            n.meta["value"] = value if n.op == "get_attr" else None
+            return value
+
+    Shapes(traced).run(sample)
+
+
+def _path(fx_node: Any) -> str:
+    """Return the source path: the module called, or the one whose forward() calls the function."""
+    if fx_node.op in ("call_module", "get_attr"):
+        return str(fx_node.target)
+    stack = fx_node.meta.get("nn_module_stack") or {}
+    inside = next(reversed(stack), "") if stack else ""
+    name = getattr(fx_node.target, "__name__", str(fx_node.target)).strip("_")
+    return f"{inside}.{name}" if inside else name
+
+
+class _Builder:
+    """Collects nodes and edges while walking the fx graph."""
+
+    def __init__(
+        self, traced: Any, lead: Lead, encoding: Encoding, readout: Readout | None
+    ) -> None:
+        self.modules = dict(traced.named_modules())
+        self.encoding, self.readout, self.lead = encoding, readout, lead
+        self.nodes: dict[str, Node] = {}
+        self.edges: list[Edge] = []
+        self.names: dict[Any, str] = {}
+        self.leads: dict[Any, Lead] = {}
+
+    def add(self, fx_node: Any) -> None:
+        """Convert one fx node."""
+        try:
+            getattr(self, f"_{fx_node.op}")(fx_node)
+        except Refused as refused:
+            raise refused.at(self._where(fx_node)) from None
+
+    def _where(self, fx_node: Any) -> str:
+        path = _path(fx_node)
+        lines = [ln.strip() for ln in (fx_node.stack_trace or "").splitlines() if "File" in ln]
+        return path if fx_node.op == "call_module" or not lines else f"{path} ({_place(lines[-1])})"
+
+    def shape(self, fx_node: Any) -> Shape:
+        """Return a value's shape without its leading axes."""
+        full = fx_node.meta["value_shape"]
+        if full is None:
+            raise Refused("a value that is not a tensor", "return tensors only")
+        return tuple(full[len(self.leads[fx_node].sizes) :])
+
+    def _placeholder(self, fx_node: Any) -> None:
+        if self.names:
+            raise Refused("forward() takes more than one input", "give the rest default values")
+        self.leads[fx_node] = self.lead
+        self.names[fx_node] = self._put("input", Input(self.shape(fx_node), self.encoding), ())
+
+    def _get_attr(self, fx_node: Any) -> None:
+        """A constant: `convert_call` reads its value where it is used."""
+
+    def _call_module(self, fx_node: Any) -> None:
+        module, source = self.modules[fx_node.target], fx_node.args[0]
+        self.leads[fx_node] = self.leads[source]
+        before, after = self.shape(source), self.shape(fx_node)
+        if hasattr(module, "to_node"):
+            nodes = [module.to_node(after)]
+        else:
+            rule = rule_of(module)
+            assert rule is not None
+            nodes = rule(module, before, after)
+        self._chain(fx_node, nodes, (source,))
+
+    def _call_function(self, fx_node: Any) -> None:
+        name = getattr(fx_node.target, "__name__", str(fx_node.target))
+        self._call(fx_node, name)
+
+    def _call_method(self, fx_node: Any) -> None:
+        self._call(fx_node, str(fx_node.target))
+
+    def _call(self, fx_node: Any, name: str) -> None:
+        called = convert_call(name, fx_node, self.leads)
+        self.leads[fx_node] = called.lead
+        self._chain(fx_node, called.nodes, called.sources)
+
+    def _output(self, fx_node: Any) -> None:
+        source = fx_node.args[0]
+        if source not in self.names:
+            raise Refused("forward() does not return one tensor", "return the output only")
+        last = self.nodes[self.names[source]]
+        readout = self.readout or ("spike_count" if last.kind == "Neuron" else "integrate")
+        self._put("output", Output(readout), (self.names[source],))
+
+    def _chain(self, fx_node: Any, nodes: list[Node], sources: tuple[Any, ...]) -> None:
+        """Put `nodes` one behind the other; the first takes all sources."""
+        feeding = tuple(self.names[source] for source in sources)
+        path = _path(fx_node)
+        for k, node in enumerate(nodes):
+            name = path if k == 0 else f"{path}.{node.kind.lower()}"
+            feeding = (self._put(name, node, feeding),)
+        self.names[fx_node] = feeding[0]
+
+    def _put(self, name: str, node: Node, sources: tuple[str, ...]) -> str:
+        unique, k = name, 2
+        while unique in self.nodes:
+            unique, k = f"{name}@{k}", k + 1
+        self.nodes[unique] = node
+        self.edges += [Edge(source, unique, port) for port, source in enumerate(sources)]
+        return unique
+
+    def graph(self) -> Graph:
+        """Return what was collected, without the nodes that lead nowhere."""
+        return Graph(self.nodes, self.edges, "float")
+
+
+def _place(line: str) -> str:
+    """Return ``file.py:12`` of a stack-trace line, without its folder."""
+    parts = line.replace('"', "").replace(",", "").split()
+    return f"{parts[1].rsplit('/', 1)[-1]}:{parts[3]}"
