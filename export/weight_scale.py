@@ -60,13 +60,15 @@ def _percentile(rows: Array, bits: int) -> Array:
 def _mse(rows: Array, bits: int) -> Array:
     """Search the clipping point of the least squared error, a row at a time."""
     top, full = largest_code(bits), _max(rows, bits)
-    best, least = full.copy(), np.full(len(rows), np.inf)
+    best: Array = full.copy()
+    least = np.full(len(rows), np.inf)
     for share in np.linspace(0.3, 1.0, MSE_STEPS):
         scale = np.where(full > 0, full * share, 1.0)[:, None]
         codes = np.minimum(np.rint(rows / scale), top)
         error = ((codes * scale - rows) ** 2).sum(axis=1)
         better = error < least
-        best, least = np.where(better, full * share, best), np.where(better, error, least)
+        best = np.where(better, full * share, best)
+        least = np.where(better, error, least)
     return best
 
 

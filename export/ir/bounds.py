@@ -256,7 +256,7 @@ def _largest(values: Array | None) -> int:
 
 
 def _check_state(name: str, node: Neuron | Output, x: Bound) -> None:
-    """Prove 2^(w-1) + max|u| + max|bias| < 2^31, and the like for u (`docs/semantics.md`, Neuron)."""
+    """Prove 2^(w-1) + max|u| + max|bias| < 2^31, and the like for u (`docs/semantics.md`)."""
     if isinstance(node, Output) and node.readout == "none":
         return
     half = 1 << (node.state_bits - 1)
