@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ..export.ir.errors import FormatError, InputError, UnknownNameError
 
 if TYPE_CHECKING:
+    from .data import Dataset
     from .models import Classifier
 
 _KEY = "spikewright"  # one metadata key only: safetensors writes several in no fixed order
@@ -29,6 +30,7 @@ class Card:
         data_licence: of that data. recipe: every option of the training, JSON-able.
         command: the command that makes the file again. seed: of that command.
         accuracies: shares of the test split by name, e.g. ``probe``, ``random_weights``.
+        spike_rates: spikes per neuron and step on the test split, by neuron layer.
     """
 
     model: str
@@ -40,6 +42,31 @@ class Card:
     command: str = ""
     seed: int = 0
     accuracies: Mapping[str, float] = field(default_factory=dict)
+    spike_rates: Mapping[str, float] = field(default_factory=dict)
+
+
+def describe(
+    model: Classifier,
+    data: Dataset,
+    *,
+    recipe: Mapping[str, Any],
+    command: str,
+    seed: int,
+    accuracies: Mapping[str, float],
+    spike_rates: Mapping[str, float] | None = None,
+) -> Card:
+    """Return the card of a model trained on `data`."""
+    return Card(
+        model=model.name,
+        options=dict(model.options),
+        data=data.name,
+        data_licence=data.licence,
+        recipe=recipe,
+        command=command,
+        seed=seed,
+        accuracies=accuracies,
+        spike_rates=spike_rates or {},
+    )
 
 
 def shipped() -> dict[str, Path]:

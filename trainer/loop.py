@@ -144,7 +144,7 @@ def _warmup_cosine(warmup_steps: int, steps: int) -> Callable[[int], float]:
 
 
 def _check_finite(loss: Tensor, label: str, epoch: int) -> None:
-    if not torch.isfinite(loss.detach()):
-        raise InputError(
-            f"loss {float(loss)} in epoch {epoch + 1}", node=label, remedy="lower the learning rate"
-        )
+    value = float(loss.detach())
+    if not math.isfinite(value):
+        remedy = "lower the learning rate"
+        raise InputError(f"loss {value} in epoch {epoch + 1}", node=label, remedy=remedy)

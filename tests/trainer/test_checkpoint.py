@@ -1,0 +1,144 @@
+"""Checkpoints: the same bytes, the same outputs, and one line for each damaged file."""
+
+import dataclasses
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from spikewright.export.ir.errors import FormatError, InputError, UnknownNameError
+from spikewright.trainer import checkpoint
+from spikewright.trainer.data import load as load_data
+from spikewright.trainer.models import create
+
+
+def small(seed=0):
+    return create("spiking_resnet_digits", seed=seed, widths=(4, 8), time_steps=2).eval()
+
+
+def card_of(model):
+    return checkpoint.describe(
+        model,
+        load_data("digits", limit=2),
+        recipe={"loss": "ctl"},
+        command="none",
+        seed=0,
+        accuracies={"probe": 0.5},
+    )
+
+
+def rewrite(path, *, card=None, tensors=None):
+    """Write the checkpoint again with another card text or other tensors."""
+    tensors = load_file(path) if tensors is None else tensors
+    text = json.dumps(card) if isinstance(card, dict) else card
+    save_file(tensors, path, metadata=None if text is None else {"spikewright": text})
+
+
+@pytest.fixture
+def saved(tmp_path):
+    model = small()
+    return model, checkpoint.save(tmp_path / "net.safetensors", model, card_of(model))
+
+
+def card_json(path):
+    card = dataclasses.asdict(checkpoint.read_card(path))
+    return {"schema": "spikewright/checkpoint/1", **card}
+
+
+def test_round_trip_gives_the_same_outputs(saved):
+    model, path = saved
+    loaded, card = checkpoint.load(path)
+    x = torch.rand(2, 3, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(model(x), loaded(x))
+    assert card.model == "spiking_resnet_digits"
+    assert card.accuracies == {"probe": 0.5}
+    assert "CC BY 4.0" in card.data_licence
+    assert loaded.time_steps == 2
+    assert not loaded.training
+
+
+def test_same_model_same_bytes(saved, tmp_path):
+    model, path = saved
+    again = checkpoint.save(tmp_path / "again.safetensors", model, card_of(model))
+    assert path.read_bytes() == again.read_bytes()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["again.safetensors", "net.safetensors"]
+
+
+def test_an_existing_file_needs_force(saved):
+    model, path = saved
+    with pytest.raises(InputError, match="--force"):
+        checkpoint.save(path, model, card_of(model))
+    checkpoint.save(path, small(1), card_of(model), force=True)
+    assert not torch.equal(checkpoint.load(path)[0].conv1.weight, model.conv1.weight)
+
+
+def test_a_missing_folder_is_refused(saved, tmp_path):
+    with pytest.raises(InputError, match="no such folder"):
+        checkpoint.save(tmp_path / "no" / "net.safetensors", saved[0], card_of(saved[0]))
+
+
+def test_truncated_and_foreign_files_are_refused(saved, tmp_path):
+    _, path = saved
+    path.write_bytes(path.read_bytes()[:-100])
+    foreign = tmp_path / "foreign.safetensors"
+    save_file({"w": torch.zeros(1)}, foreign)
+    text = tmp_path / "text.safetensors"
+    text.write_text("not safetensors at all")
+    for file, reason in (
+        (path, "not a readable safetensors"),
+        (text, "not a readable safetensors"),
+        (foreign, "without a spikewright card"),
+    ):
+        with pytest.raises(FormatError, match=reason) as caught:
+            checkpoint.load(file)
+        assert file.name in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("card", "text"),
+    [
+        ("{", "damaged card"),
+        ("[]", "schema None"),
+        ({"schema": "spikewright/checkpoint/9"}, "checkpoint/9"),
+        ({"schema": "spikewright/checkpoint/1", "colour": 1}, "damaged card"),
+    ],
+)
+def test_damaged_cards_are_refused(saved, card, text):
+    rewrite(saved[1], card=card)
+    with pytest.raises(FormatError, match=text):
+        checkpoint.load(saved[1])
+
+
+def test_another_architecture_is_refused(saved):
+    _, path = saved
+    card = card_json(path)
+    rewrite(path, card={**card, "options": {**card["options"], "widths": [8, 8]}})
+    with pytest.raises(FormatError, match=r"tensor 'conv1\.weight' of shape"):
+        checkpoint.load(path)
+    rewrite(path, card={**card, "model": "spiking_resnt_digits"})
+    with pytest.raises(UnknownNameError, match="did you mean spiking_resnet_digits"):
+        checkpoint.load(path)
+
+
+def test_missing_extra_and_broken_tensors_are_refused(saved):
+    _, path = saved
+    card, tensors = card_json(path), load_file(path)
+    broken = {**tensors, "head.bias": torch.full_like(tensors["head.bias"], torch.nan)}
+    fewer = {name: t for name, t in tensors.items() if name != "bn1.bias"}
+    for changed, text in (
+        (fewer, "no tensor 'bn1.bias'"),
+        ({**tensors, "zebra": torch.zeros(1)}, "tensor 'zebra'"),
+        (broken, "tensor 'head.bias' holds NaN"),
+    ):
+        rewrite(path, card=card, tensors=changed)
+        with pytest.raises(FormatError, match=text):
+            checkpoint.load(path)
+
+
+def test_names_and_paths_are_resolved():
+    with pytest.raises(FormatError, match="no such file"):
+        checkpoint.resolve("no/such.safetensors")
+    with pytest.raises(UnknownNameError):
+        checkpoint.resolve("digit")

@@ -1,0 +1,1 @@
+"""Trainings worth repeating, each a command: ``python -m spikewright.trainer.recipes.NAME``."""
