@@ -34,7 +34,7 @@ def test_digits_are_split_once_and_for_all():
     train, test = load("digits"), load("digits", "test")
     assert (train.x.shape, test.x.shape) == ((1347, 1, 8, 8), (450, 1, 8, 8))
     assert train.x.dtype == np.float32
-    assert train.y.dtype == np.int64
+    assert train.labels.dtype == np.int64
     assert (float(train.x.min()), float(train.x.max())) == (0.0, 1.0)
     assert train.classes == 10
     everything = np.concatenate([train.x, test.x]).reshape(1797, -1)

@@ -6,10 +6,16 @@ from torch import fx, nn
 
 from spikewright.export.ir.errors import InputError, UnknownNameError
 from spikewright.trainer.layers import SeqBatchNorm2d, SeqConv2d
-from spikewright.trainer.models import MODELS, create
+from spikewright.trainer.models import MODELS, SpikingResNet, create
 from spikewright.trainer.neurons import LIF
 
 RESIDUALS = ["spiking", "sew_add", "ms", "none"]
+
+
+def digits_net(**options) -> SpikingResNet:
+    model = create("spiking_resnet_digits", **options)
+    assert isinstance(model, SpikingResNet)
+    return model
 
 
 def frames(model, batch=2, seed=0):
@@ -63,7 +69,7 @@ def test_fx_sees_plain_layers_by_their_paths(residual):
 
 @pytest.mark.parametrize(("residual", "top"), [("sew_add", 2.0), ("spiking", 1.0), ("none", 1.0)])
 def test_what_leaves_the_last_block(residual, top):
-    model = create("spiking_resnet_digits", residual=residual).train()
+    model = digits_net(residual=residual).train()
     with torch.no_grad():
         stem = model.neuron1(model.bn1(model.conv1(frames(model, 16))))
         values = model.stages(stem).unique().tolist()
@@ -82,7 +88,7 @@ def test_folded_layers_equal_torch_step_by_step():
 def test_same_seed_same_weights_and_the_global_state_stays():
     torch.manual_seed(123)
     before = torch.get_rng_state()
-    a, b, c = (create("spiking_resnet_digits", seed=s).conv1.weight for s in (0, 0, 1))
+    a, b, c = (digits_net(seed=s).conv1.weight for s in (0, 0, 1))
     assert torch.equal(a, b)
     assert not torch.equal(a, c)
     assert torch.equal(before, torch.get_rng_state())

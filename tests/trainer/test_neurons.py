@@ -157,8 +157,8 @@ def test_bad_constants_are_refused(options, text):
 def test_to_node_holds_the_constants_of_path_a():
     node = MixedLIF(4.0, 0.5, -0.1, reset="hard", compare=">=").to_node((3, 8, 8))
     assert node.shape == (3, 8, 8)
-    assert (float(node.beta), node.tau, float(node.v_threshold)) == (0.75, None, 0.5)
-    assert (float(node.v_reset), node.reset, node.compare) == (-0.1, "hard", ">=")
+    assert (node.beta, node.tau, node.v_threshold) == (0.75, None, 0.5)
+    assert (node.v_reset, node.reset, node.compare) == (-0.1, "hard", ">=")
     decaying = LIF(4.0, decay_input=True).to_node((2,))
-    assert (decaying.beta, float(decaying.tau)) == (None, 4.0)
-    assert float(IF().to_node((2,)).beta) == 1.0
+    assert (decaying.beta, decaying.tau) == (None, 4.0)
+    assert IF().to_node((2,)).beta == 1.0

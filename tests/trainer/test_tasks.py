@@ -15,7 +15,7 @@ from spikewright.trainer.evaluate import (
     spike_rates,
 )
 from spikewright.trainer.loop import LoopOptions
-from spikewright.trainer.models import create
+from spikewright.trainer.models import SpikingResNet, create
 from spikewright.trainer.neurons import MixedLIF
 from spikewright.trainer.tasks import (
     PretrainOptions,
@@ -36,8 +36,10 @@ def digits():
     return load("digits", limit=512), load("digits", "test", limit=200)
 
 
-def tiny(seed=0, **options):
-    return create("spiking_resnet_digits", seed=seed, **{**TINY, **options})
+def tiny(seed=0, **options) -> SpikingResNet:
+    model = create("spiking_resnet_digits", seed=seed, **{**TINY, **options})
+    assert isinstance(model, SpikingResNet)
+    return model
 
 
 def options_of(loop=SHORT, **options):
@@ -47,7 +49,12 @@ def options_of(loop=SHORT, **options):
 def test_pretraining_lowers_its_loss_and_beats_random_weights(digits):
     loop = LoopOptions(epochs=8, batch=64)
     controls = compare_controls(
-        "spiking_resnet_digits", *digits, options_of(loop), progress=False, **TINY
+        "spiking_resnet_digits",
+        digits[0],
+        digits[1],
+        options_of(loop),
+        progress=False,
+        **TINY,
     )
     losses = controls.pretraining.record.losses
     assert losses[-1] < 0.9 * losses[0]
@@ -149,7 +156,12 @@ def test_knn_is_perfect_on_its_own_samples(digits):
 
 def test_supervised_training_learns(digits):
     result = train_supervised(
-        tiny(), *digits, LoopOptions(epochs=12, batch=64), views="grey", progress=False
+        tiny(),
+        digits[0],
+        digits[1],
+        LoopOptions(epochs=12, batch=64),
+        views="grey",
+        progress=False,
     )
     assert result.accuracy > 0.6
     assert result.record.losses[-1] < result.record.losses[0]
@@ -166,7 +178,7 @@ def test_spike_rates_name_every_neuron(digits):
 def test_a_diverging_loss_stops(digits):
     model = tiny()
     with torch.no_grad():
-        model.conv1.weight[0, 0, 0, 0] = torch.nan
+        model.conv1.weight.fill_(torch.nan)
     with pytest.raises(InputError, match="loss nan in epoch 1"):
         pretrain(model, digits[0], options_of(), progress=False)
 

@@ -1,5 +1,7 @@
 """Views: deterministic by seed, in range, and geometrically what they claim."""
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -7,6 +9,8 @@ from spikewright.export.ir.errors import UnknownNameError
 from spikewright.trainer.colour import ColourJitter, to_grey
 from spikewright.trainer.encode import over_time
 from spikewright.trainer.views import POLICIES, ViewPolicy, distort, policy
+
+NO_SUCH: Any = "jiter"
 
 
 def pictures(channels=1, side=8, count=6, seed=0):
@@ -102,7 +106,7 @@ def test_repeat_holds_one_copy_and_jitter_differs_by_step():
 
 
 @pytest.mark.parametrize(
-    "make", [lambda: policy("colr"), lambda: over_time(pictures(), 2, "jiter", seeded())]
+    "make", [lambda: policy("colr"), lambda: over_time(pictures(), 2, NO_SUCH, seeded())]
 )
 def test_unknown_names_are_refused(make):
     with pytest.raises(UnknownNameError, match="did you mean"):
