@@ -40,7 +40,8 @@ class Rectangle:
 
     def gradient(self, y: Tensor) -> Tensor:
         """Return g(y)."""
-        return (y.abs() < self.width / 2).to(y.dtype) / self.width
+        inside = torch.lt(y.detach().abs(), self.width / 2, out=torch.empty_like(y))
+        return inside / self.width
 
     def antiderivative(self, y: Tensor) -> Tensor:
         """Return G(y)."""

@@ -1,6 +1,7 @@
 """Neurons: the equivalences that must hold exactly, and gradients against finite differences."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -105,6 +106,22 @@ def test_finite_difference_of_path_b_is_the_surrogate_gradient_of_path_a(surroga
     x = u.clone().requires_grad_()
     (slope_a,) = torch.autograd.grad(lif_step(x, at_rest, p)[0].sum(), x)
     torch.testing.assert_close((above - below) / (2 * h), slope_a, rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("p", ALL, ids=str)
+def test_gradient_over_all_steps_equals_autograd_through_single_steps(p):
+    p = replace(p, surrogate=Atan(), v_reset=-0.25)
+    together = inputs(5, 2, 6, seed=2, dtype=torch.float64).requires_grad_()
+    apart = together.detach().clone().requires_grad_()
+    weights = inputs(5, 2, 6, seed=4, dtype=torch.float64)
+    v, steps = torch.zeros(2, 6, dtype=torch.float64), []
+    for x_t in apart:
+        s, v = lif_step(x_t, v, p)
+        steps.append(s)
+    (a,) = torch.autograd.grad((lif(together, p) * weights).sum(), together)
+    (b,) = torch.autograd.grad((torch.stack(steps) * weights).sum(), apart)
+    torch.testing.assert_close(a, b)
+    assert float(a.abs().max()) > 0
 
 
 def test_gradient_over_time_is_the_detached_recursion():

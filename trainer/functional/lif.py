@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import torch
 from torch import Tensor
@@ -76,9 +76,10 @@ def charge(x: Tensor, v: Tensor, p: LIFParameters) -> Tensor:
 def discharge(u: Tensor, p: LIFParameters) -> Tensor:
     """Return v[t] from u[t], through the detached reset gate."""
     gate = fires(u.detach() - p.v_threshold, p.compare)
-    if p.reset == "hard":
-        return u.masked_fill(gate, p.v_reset)
-    return u - gate.to(u.dtype) * p.v_threshold
+    if p.reset == "soft":
+        return u - gate * p.v_threshold
+    v = u * (1 - gate)
+    return v + gate * p.v_reset if p.v_reset else v
 
 
 def lif_step(x: Tensor, v: Tensor, p: LIFParameters) -> tuple[Tensor, Tensor]:
@@ -93,15 +94,41 @@ def path_b_step(x: Tensor, v: Tensor, p: LIFParameters) -> tuple[Tensor, Tensor]
     return p.surrogate.antiderivative(u - p.v_threshold), discharge(u, p)
 
 
+class _MembranePotential(torch.autograd.Function):
+    """All steps of charge and discharge, with their gradient written out.
+
+    With du[t] = dL/du[t] through all later steps: du[t] = grad[t] + beta r[t] du[t+1], where
+    r[t] = 0 if step t ended in a hard reset, else 1; dx[t] = du[t] (or du[t] / tau, decay_input).
+    Autograd through single steps gives the same, twice as slowly.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, p: LIFParameters) -> Tensor:
+        u = torch.empty(x.shape, dtype=x.dtype, device=x.device)
+        v = torch.zeros_like(u[0])
+        for x_t, u_t in zip(x, u, strict=True):
+            u_t.copy_(charge(x_t, v, p))
+            v = discharge(u_t, p)
+        ctx.p = p
+        ctx.save_for_backward(u)
+        return u
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None]:
+        (u,), p = ctx.saved_tensors, ctx.p
+        du = grad_outputs[0].clone(memory_format=torch.contiguous_format)
+        for t in reversed(range(len(u) - 1)):
+            carried = du[t + 1]
+            if p.reset == "hard":
+                carried = carried * (1 - fires(u[t] - p.v_threshold, p.compare))
+            du[t].add_(carried, alpha=p.beta)
+        return (du / p.tau if p.decay_input else du), None
+
+
 def membrane_potential(x: Tensor, p: LIFParameters) -> Tensor:
     """Return u [T, B, ...], before reset, for inputs x [T, B, ...] from rest (v = 0)."""
-    v = torch.zeros_like(x[0])
-    potentials: list[Tensor] = []
-    for x_t in x.unbind(0):
-        u = charge(x_t, v, p)
-        potentials.append(u)
-        v = discharge(u, p)
-    return torch.stack(potentials)
+    u: Tensor = _MembranePotential.apply(x, p)  # type: ignore[no-untyped-call]
+    return u
 
 
 def lif(x: Tensor, p: LIFParameters) -> Tensor:
