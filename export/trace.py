@@ -205,6 +205,8 @@ class _Builder:
         self._call(fx_node, str(fx_node.target))
 
     def _call(self, fx_node: Any, name: str) -> None:
+        if fx_node.meta["value_shape"] is None:
+            return  # a size or another plain value: its uses are seen in the shapes
         called = convert_call(name, fx_node, self.leads)
         self.leads[fx_node] = called.lead
         self._chain(fx_node, called.nodes, called.sources)

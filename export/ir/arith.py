@@ -54,7 +54,12 @@ def round_half_even(x: Any) -> Ints:
 
 
 def integer_threshold(theta: Any, compare: str) -> Ints:
-    """Return floor(theta) for `>`, ceil(theta) for `>=`: then no integer v decides otherwise."""
+    """Return floor(theta) for `>`, ceil(theta) for `>=`: then no integer v decides otherwise.
+
+    A theta within 1e-12 (relative) of an integer is that integer, missed by a division's rounding.
+    """
+    near = np.rint(theta)
+    theta = np.where(np.abs(theta - near) <= 1e-12 * np.abs(near), near, theta)
     rounded = np.floor(theta) if compare == ">" else np.ceil(theta)
     return np.asarray(rounded, np.float64).astype(np.int64)
 

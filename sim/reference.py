@@ -1,0 +1,138 @@
+"""The reference executor: the semantics in plain numpy, one step after the other.
+
+Integer graphs use `export.ir.arith` and nothing else; float and folded graphs run in float32 or
+float64, so that a lowering can be compared with what it came from.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..export.ir import Array, Delay, Graph, Input, Neuron, Output, check
+from ..export.ir.arith import NeuronState, initial_state, neuron_step, readout_step
+from .float_neuron import float_neuron_step, float_readout_step
+from .ops import OPS
+from .trace import NeuronTrace, Record, Trace
+
+
+class Reference:
+    """Runs any graph on numpy; `dtype` is that of float and folded graphs."""
+
+    name = "reference"
+
+    def __init__(self, dtype: Any = np.float32) -> None:
+        self.dtype = np.dtype(dtype)
+
+    def prepare(self, graph: Graph) -> ReferenceSession:
+        """Return a session of `graph`, checked."""
+        return ReferenceSession(check(graph), self.dtype)
+
+
+class ReferenceSession:
+    """One graph and its state (see `executor.Session`)."""
+
+    def __init__(self, graph: Graph, dtype: np.dtype[Any]) -> None:
+        self.graph = graph
+        self.integer = graph.level == "integer"
+        self.dtype = np.dtype(np.int64) if self.integer else dtype
+        self._static = _static_nodes(graph)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all state; the next step is the first."""
+        self._batch = 0
+        self._states: dict[str, NeuronState] = {}
+        self._stored: dict[str, list[Array]] = {}
+        self._y: Array = np.zeros(0)
+        self._kept: dict[str, Array] = {}
+
+    def step(self, x: Array) -> Array:
+        """Advance by one step of encoded values [batch, *shape]; return the Output's y."""
+        return self._step(x, {})[self.graph.output_name]
+
+    def run(self, x: Array, record: Record = "states") -> Trace:
+        """Run from reset over encoded values [time, batch, *shape]."""
+        self.reset()
+        # A frame that is the same at every step (a direct code) drives its static nodes once.
+        static = len(x) > 1 and x.strides[0] == 0
+        taken: dict[str, list[tuple[Array, ...]]] = {name: [] for name in self.graph.neurons}
+        outputs = []
+        for frame in x:
+            values = self._step(frame, self._kept if static else {})
+            outputs.append(values[self.graph.output_name])
+            if record != "output":
+                self._take(values, taken, record)
+        neurons = {n: self._recorded(steps) for n, steps in taken.items() if steps}
+        return Trace(self.graph, "reference", x, self._stack(outputs), neurons)
+
+    def _take(
+        self, values: dict[str, Array], taken: dict[str, list[tuple[Array, ...]]], record: Record
+    ) -> None:
+        for name, steps in taken.items():
+            state = self._states[name]
+            states = (
+                () if record == "spikes" else (state.v, *(() if state.u is None else (state.u,)))
+            )
+            steps.append((values[name], *states))
+
+    def _recorded(self, steps: list[tuple[Array, ...]]) -> NeuronTrace:
+        return NeuronTrace(*(self._stack(list(kind)) for kind in zip(*steps, strict=True)))
+
+    def _stack(self, steps: list[Array]) -> Array:
+        return np.stack(steps).astype(np.int32 if self.integer else self.dtype)
+
+    def _start(self, batch: int) -> None:
+        """Set the state before the first step of a batch of this size."""
+        self._batch = batch
+        graph, shapes = self.graph, self.graph.shapes
+        self._states = {
+            n: initial_state(node, batch, self.dtype) for n, node in graph.neurons.items()
+        }
+        for name, node in graph.of_kind(Delay).items():
+            self._stored[name] = [np.zeros((batch, *node.shape), self.dtype)] * node.steps
+        self._y = np.zeros((batch, *shapes[graph.output_name]), self.dtype)
+
+    def _step(self, x: Array, kept: dict[str, Array]) -> dict[str, Array]:
+        """Walk the graph once; return the value of each node, [batch, *shape]."""
+        if self._batch != len(x):
+            self._start(len(x))
+        values: dict[str, Array] = {}
+        for name, node in self.graph.nodes.items():
+            if name in kept:
+                values[name] = kept[name]
+                continue
+            inputs = [values[source] for source in self.graph.inputs(name) if source in values]
+            values[name] = self._value(name, node, x, inputs)
+            if name in self._static:
+                kept[name] = values[name]
+        for name, stored in self._stored.items():
+            self._stored[name] = [*stored[1:], values[self.graph.inputs(name)[0]]]
+        return values
+
+    def _value(self, name: str, node: Any, x: Array, inputs: list[Array]) -> Array:
+        if isinstance(node, Input):
+            return x.astype(self.dtype)
+        if isinstance(node, Delay):
+            return self._stored[name][0]
+        if isinstance(node, Neuron):
+            advance = neuron_step if self.integer else float_neuron_step
+            return advance(inputs[0], node, self._states[name])
+        if isinstance(node, Output):
+            advance_y = readout_step if self.integer else float_readout_step
+            self._y = advance_y(inputs[0], node, self._y)
+            return self._y
+        return OPS[type(node)](node, *inputs)
+
+
+def _static_nodes(graph: Graph) -> set[str]:
+    """The stateless nodes that depend on the Input alone."""
+    static: set[str] = set()
+    for name, node in graph.nodes.items():
+        stateful = isinstance(node, (Neuron, Delay, Output))
+        if isinstance(node, Input) or (
+            not stateful and all(source in static for source in graph.inputs(name))
+        ):
+            static.add(name)
+    return static
