@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
 from typing import Literal, TypeAlias
+
+import numpy as np
 
 from ..export.ir import Array, Graph
 
@@ -51,3 +54,40 @@ class Trace:
     def samples(self) -> int:
         """How many samples the batch held."""
         return int(self.output.shape[1])
+
+    def predictions(self) -> Array:
+        """Return the class of each sample: argmax of y, of the last step or (readout none) the sum.
+
+        int64 [batch]; the Output's axes are flattened.
+        """
+        total = self.output.sum(axis=0) if self.graph.output.readout == "none" else self.output[-1]
+        best: Array = total.reshape(self.samples, -1).argmax(axis=1)
+        return best
+
+    def __str__(self) -> str:
+        lines = [f"{self.executor}: {self.samples} samples, {self.time_steps} steps"]
+        for name, neuron in self.neurons.items():
+            rate = float((neuron.spikes != 0).mean())
+            lines.append(f"  {name}: {neuron.spikes[0, 0].size} neurons, spike rate {rate:.4f}")
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{escape(str(self))}</pre>"
+
+
+def join(traces: Sequence[Trace]) -> Trace:
+    """Return one trace of the samples of several, of one graph and executor, in order."""
+    first = traces[0]
+
+    def joined(arrays: list[Array | None]) -> Array | None:
+        found = [array for array in arrays if array is not None]
+        return np.concatenate(found, axis=1) if found else None
+
+    neurons = {}
+    for name in first.neurons:
+        parts = [trace.neurons[name] for trace in traces]
+        spikes = np.concatenate([part.spikes for part in parts], axis=1)
+        v, u = joined([part.v for part in parts]), joined([part.u for part in parts])
+        neurons[name] = NeuronTrace(spikes, v, u)
+    whole = [np.concatenate([getattr(t, k) for t in traces], axis=1) for k in ("input", "output")]
+    return Trace(first.graph, first.executor, whole[0], whole[1], neurons)

@@ -1,0 +1,89 @@
+"""Run: samples through an executor in batches, keeping counts instead of states."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from ..export.ir import Array, Graph
+from .counters import Counters, count
+from .encode import encode
+from .executor import Executor, executor
+from .trace import Record, Trace, join
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What a run over samples gave.
+
+    Attributes:
+        predictions: int64 [sample]. outputs: y after the last step, [sample, *shape].
+        counters: spikes, SOPs and so on. trace: the recording, where one was asked for.
+        seconds: spent in the executor alone (not in encoding or counting).
+    """
+
+    executor: str
+    predictions: Array
+    outputs: Array
+    counters: Counters
+    trace: Trace | None
+    seconds: float
+
+    @property
+    def samples_per_s(self) -> float:
+        """Samples per second of executor time."""
+        return len(self.predictions) / self.seconds if self.seconds else float("inf")
+
+    def accuracy(self, labels: Array | None) -> float | None:
+        """Return the share of right predictions, None without labels."""
+        if labels is None:
+            return None
+        return float(np.mean(self.predictions == labels[: len(self.predictions)]))
+
+
+def run(
+    graph: Graph,
+    x: Array,
+    time_steps: int | None = None,
+    *,
+    executor_name: str | Executor = "native",
+    encoding: str | None = None,
+    seed: int = 0,
+    batch: int = 64,
+    keep: Record | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Run:
+    """Return the run of raw samples x (see `encode`) through one executor.
+
+    Args:
+        keep: what the returned trace holds; None returns no trace.
+
+    Raises:
+        InputError, ExecutorError, MissingPackageError: see `encode` and `Executor.prepare`.
+    """
+    chosen = executor(executor_name) if isinstance(executor_name, str) else executor_name
+    session = chosen.prepare(graph)
+    counted: Counters | None = None
+    parts: list[Any] = []
+    traces: list[Trace] = []
+    seconds = 0.0
+    for start in range(0, len(x), batch):
+        values = encode(graph, x[start : start + batch], time_steps, encoding, seed + start)
+        began = perf_counter()
+        trace = session.run(values, "spikes" if keep is None else keep)
+        seconds += perf_counter() - began
+        counts = count(trace)
+        counted = counts if counted is None else counted + counts
+        parts.append((trace.predictions(), trace.output[-1]))
+        if keep is not None:
+            traces.append(trace)
+        if progress is not None:
+            progress(start + len(values[0]))
+    predictions, outputs = (np.concatenate(kind) for kind in zip(*parts, strict=True))
+    assert counted is not None
+    whole = join(traces) if traces else None
+    return Run(chosen.name, predictions, outputs, counted, whole, seconds)

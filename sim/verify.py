@@ -1,0 +1,151 @@
+"""Verify: several executors on the same input, compared in every spike, state and output."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..export.ir import Array, Graph, InputError
+from .executor import Executor, executor
+from .trace import Trace
+
+DEFAULT = ("reference", "native", "onnxruntime")
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """The first value in which an executor differs: by layer in graph order, at its first step.
+
+    index: [sample, *neuron]. values: by executor.
+    """
+
+    layer: str
+    quantity: str
+    time_step: int
+    index: tuple[int, ...]
+    values: dict[str, int | float]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as JSON-able data."""
+        return {
+            "layer": self.layer,
+            "quantity": self.quantity,
+            "time_step": self.time_step,
+            "index": list(self.index),
+            "values": self.values,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What was compared and whether all was equal; `values_compared` counts pairs of values."""
+
+    executors: tuple[str, ...]
+    samples: int
+    time_steps: int
+    values_compared: int
+    first_difference: Difference | None
+
+    @property
+    def equal(self) -> bool:
+        """Whether every value agreed."""
+        return self.first_difference is None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the result as JSON-able data."""
+        difference = self.first_difference
+        return {
+            "equal": self.equal,
+            "executors": list(self.executors),
+            "samples": self.samples,
+            "time_steps": self.time_steps,
+            "values_compared": self.values_compared,
+            "first_difference": None if difference is None else difference.to_json(),
+        }
+
+    def __str__(self) -> str:
+        names = " = ".join(self.executors)
+        if self.first_difference is None:
+            return (
+                f"equal: {names} in {self.values_compared:,} values of {self.samples} samples "
+                f"and {self.time_steps} steps (spikes, membrane potentials, outputs)"
+            )
+        d = self.first_difference
+        found = ", ".join(f"{name} {value}" for name, value in d.values.items())
+        return f"not equal: {d.layer} {d.quantity} at step {d.time_step}, {list(d.index)}: {found}"
+
+
+def verify(
+    graph: Graph,
+    x: Array,
+    executors: Sequence[str | Executor] = DEFAULT,
+    *,
+    batch: int = 64,
+    progress: Callable[[int], None] | None = None,
+) -> Verification:
+    """Compare every spike, v, u and output of each executor with the first one's.
+
+    Args:
+        graph: an integer graph (a float graph may be compared too, with no promise).
+        x: encoded values [time, sample, *shape].
+        progress: called with the number of samples done.
+
+    Raises:
+        InputError: for fewer than two executors. ExecutorError: for one that cannot run the graph.
+    """
+    chosen = [executor(e) if isinstance(e, str) else e for e in executors]
+    if len(chosen) < 2:
+        raise InputError(f"{len(chosen)} executor, a comparison needs 2 or more")
+    names = tuple(e.name for e in chosen)
+    sessions = [e.prepare(graph) for e in chosen]
+    compared, samples = 0, x.shape[1]
+    for start in range(0, samples, batch):
+        part = x[:, start : start + batch]
+        first = sessions[0].run(part, "states")
+        for name, session in zip(names[1:], sessions[1:], strict=True):
+            found = compare(first, session.run(part, "states"), (names[0], name), start)
+            if isinstance(found, Difference):
+                return Verification(names, samples, x.shape[0], compared, found)
+            compared += found
+        if progress is not None:
+            progress(min(start + batch, samples))
+    return Verification(names, samples, x.shape[0], compared, None)
+
+
+def compare(
+    one: Trace, two: Trace, names: tuple[str, str], first_sample: int = 0
+) -> Difference | int:
+    """Return the first difference of two traces of one graph, or how many values were compared."""
+    compared = 0
+    for layer, quantity, a, b in _quantities(one, two):
+        if b is None or a.shape != b.shape:
+            shape = None if b is None else b.shape
+            raise InputError(
+                f"{names[1]} recorded {quantity} as {shape}, not {a.shape}", node=layer
+            )
+        if not np.array_equal(a, b):
+            return _first(layer, quantity, a, b, names, first_sample)
+        compared += a.size
+    return compared
+
+
+def _quantities(one: Trace, two: Trace) -> Iterator[tuple[str, str, Array, Array | None]]:
+    for name, neuron in one.neurons.items():
+        other = two.neurons.get(name)
+        for quantity in ("spikes", "u", "v"):
+            a = getattr(neuron, quantity)
+            if a is not None:
+                yield name, quantity, a, None if other is None else getattr(other, quantity)
+    yield one.graph.output_name, "output", one.output, two.output
+
+
+def _first(
+    layer: str, quantity: str, a: Array, b: Array, names: tuple[str, str], first_sample: int
+) -> Difference:
+    place = tuple(int(i) for i in np.argwhere(a != b)[0])
+    values = {name: array[place].item() for name, array in zip(names, (a, b), strict=True)}
+    index = (place[1] + first_sample, *place[2:])
+    return Difference(layer, quantity, place[0], index, values)

@@ -1,0 +1,160 @@
+"""Counters against brute force: one synapse at a time."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from spikewright.export.ir import (
+    Conv1d,
+    Conv2d,
+    Flatten,
+    Graph,
+    Input,
+    InputError,
+    Linear,
+    MatMul,
+    Neuron,
+    Output,
+    Reshape,
+    Weight,
+)
+from spikewright.sim.counters import count
+from spikewright.sim.encode import encode
+from spikewright.sim.fan_out import fan_out
+from spikewright.sim.reference import Reference
+
+
+def codes(rng: np.random.Generator, *shape: int) -> np.ndarray:
+    """int8 weights, a third of them zero."""
+    return (rng.integers(-9, 10, shape) * (rng.random(shape) < 0.66)).astype(np.int8)
+
+
+def brute_force(node: Weight, x_shape: tuple[int, ...], *, effective: bool) -> np.ndarray:
+    """Set one input at a time to 1 and count the outputs that a synapse reaches."""
+    weight = (node.weight != 0) if effective else np.ones_like(node.weight)
+    options = {
+        name: getattr(node, name)
+        for name in ("stride", "padding", "dilation", "groups")
+        if hasattr(node, name)
+    }
+    probe = type(node)(weight.astype(np.int8), **options)
+    graph = Graph.chain(
+        {"in": Input(x_shape, "spikes", low=0, high=1), "w": probe, "out": Output("none")},
+        "integer",
+    )
+    inputs = np.eye(int(np.prod(x_shape)), dtype=np.int64).reshape(-1, *x_shape)
+    y = Reference().prepare(graph).run(inputs[None]).output[0]
+    return y.reshape(len(inputs), -1).sum(axis=1).reshape(x_shape)
+
+
+@pytest.mark.parametrize("effective", [False, True])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"stride": (2, 2), "padding": (1, 1)},
+        {"stride": (1, 2), "padding": (2, 0), "dilation": (2, 1)},
+        {"groups": 2, "padding": (1, 1)},
+        {"stride": (3, 3)},
+    ],
+)
+def test_fan_out_is_what_exists(options: dict, effective: bool) -> None:
+    rng = np.random.default_rng(5)
+    node = Conv2d(codes(rng, 6, 4 // options.get("groups", 1), 3, 2), **options)
+    graph = Graph.chain({"in": Input((4, 7, 6)), "w": node, "out": Output()}, "float")
+    found = fan_out(node, (4, 7, 6), graph.shapes["w"], effective=effective)
+    assert np.array_equal(found, brute_force(node, (4, 7, 6), effective=effective))
+
+
+def test_fan_out_of_conv1d_and_linear() -> None:
+    rng = np.random.default_rng(6)
+    for node, shape in (
+        (Conv1d(codes(rng, 5, 3, 3), stride=(2,), padding=(1,)), (3, 9)),
+        (Linear(codes(rng, 5, 8)), (3, 8)),
+    ):
+        graph = Graph.chain({"in": Input(shape), "w": node, "out": Output()}, "float")
+        for effective in (False, True):
+            found = fan_out(node, shape, graph.shapes["w"], effective=effective)
+            assert np.array_equal(found, brute_force(node, shape, effective=effective))
+
+
+def network() -> Graph:
+    rng = np.random.default_rng(0)
+    return Graph.chain(
+        {
+            "in": Input((2, 6, 6), "spikes", low=0, high=3),
+            "conv": Conv2d(codes(rng, 4, 2, 3, 3), stride=(2, 2), padding=(1, 1)),
+            "n1": Neuron((4, 3, 3), np.int32(4), max_spikes_per_step=3, reset="soft"),
+            "flat": Flatten(),
+            "fc": Linear(codes(rng, 5, 36)),
+            "n2": Neuron((5,), np.int32(9)),
+            "out": Output("spike_count"),
+        },
+        "integer",
+    )
+
+
+def test_sops_count_events_not_multiplicity() -> None:
+    graph = network()
+    x = np.random.default_rng(1).integers(0, 4, (3, 5, 2, 6, 6))
+    trace = Reference().prepare(graph).run(encode(graph, x))
+    counters = count(trace)
+    fan = fan_out(graph.of_kind(Conv2d)["conv"], (2, 6, 6), (4, 3, 3))
+    expected = ((trace.input != 0) * fan).reshape(5, 3, -1).sum(axis=2)
+    assert np.array_equal(counters.layers["conv"].sops, expected)
+    spikes = trace.neurons["n1"].spikes
+    assert (spikes > 1).any()
+    events = (spikes != 0).reshape(5, 3, -1).sum(axis=2)
+    assert np.array_equal(counters.layers["n1"].spikes, events)
+    assert np.array_equal(counters.layers["fc"].sops, events * 5)
+    assert (counters.layers["fc"].sops_effective < counters.layers["fc"].sops).any()
+    assert counters.layers["conv"].macs.sum() == 0
+    assert counters.layers["n2"].neuron_updates.tolist() == [[5] * 3] * 5
+
+
+def test_an_analog_layer_is_billed_in_macs() -> None:
+    rng = np.random.default_rng(0)
+    graph = Graph.chain(
+        {
+            "in": Input((1, 4, 4), "direct", scale=1 / 127, low=-127, high=127),
+            "conv": Conv2d(codes(rng, 3, 1, 3, 3)),
+            "n": Neuron((3, 2, 2), np.int32(300)),
+            "out": Output("spike_count"),
+        },
+        "integer",
+    )
+    values = encode(graph, rng.random((2, 1, 4, 4), dtype=np.float32), 3)
+    counters = count(Reference().prepare(graph).run(values))
+    assert counters.layers["conv"].macs.tolist() == [[3 * 4 * 9] * 2] * 3
+    assert counters.layers["conv"].sops.sum() == 0
+
+
+def test_matmul_counts_driven_and_coinciding_events() -> None:
+    nodes = {
+        "in": Input((2, 12), "spikes", low=0, high=1),
+        "q": Reshape((4, 6)),
+        "k": Reshape((6, 4)),
+        "m": MatMul(),
+        "out": Output("none"),
+    }
+    edges = [("in", "q"), ("in", "k"), ("q", "m", 0), ("k", "m", 1), ("m", "out")]
+    graph = Graph(nodes, edges, "integer")
+    x = np.random.default_rng(2).integers(0, 2, (3, 2, 2, 12))
+    trace = Reference().prepare(graph).run(encode(graph, x))
+    layer = count(trace).layers["m"]
+    a, b = trace.input.reshape(2, 3, 4, 6), trace.input.reshape(2, 3, 6, 4)
+    assert np.array_equal(layer.sops, a.sum(axis=(2, 3)) * 4)
+    assert np.array_equal(layer.sops_effective, (a @ b).sum(axis=(2, 3)))
+
+
+def test_counters_of_batches_join() -> None:
+    graph = network()
+    x = encode(graph, np.random.default_rng(1).integers(0, 4, (6, 5, 2, 6, 6)))
+    session = Reference().prepare(graph)
+    whole = count(session.run(x))
+    parts = count(session.run(x[:, :2])) + count(session.run(x[:, 2:]))
+    assert whole.rows() == parts.rows() and whole.totals() == parts.totals()
+    assert parts.samples == 6 and 0 < whole.totals()["spike_rate"] < 1
+    with pytest.raises(InputError, match="record"):
+        count(session.run(x, "output"))
