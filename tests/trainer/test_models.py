@@ -6,7 +6,7 @@ from torch import fx, nn
 
 from spikewright.export.ir.errors import InputError, UnknownNameError
 from spikewright.trainer.layers import SeqBatchNorm2d, SeqConv2d
-from spikewright.trainer.models import MODELS, SpikingResNet, create
+from spikewright.trainer.models import MODELS, SpikingResNet, create, create_for
 from spikewright.trainer.neurons import LIF
 
 RESIDUALS = ["spiking", "sew_add", "ms", "none"]
@@ -92,6 +92,16 @@ def test_same_seed_same_weights_and_the_global_state_stays():
     assert torch.equal(a, b)
     assert not torch.equal(a, c)
     assert torch.equal(before, torch.get_rng_state())
+
+
+def test_a_model_is_fitted_to_its_data():
+    assert create_for((1, 8, 8)).name == "spiking_resnet_digits"
+    other = create_for((3, 16, 16), classes=4, time_steps=2)
+    assert (other.name, other.input_shape) == ("spiking_resnet_small", (3, 16, 16))
+    assert (other.head.out_features, other.time_steps) == (4, 2)
+    assert create_for((1, 8, 8), 3, "spiking_convnet_digits").head.out_features == 3
+    with pytest.raises(InputError, match="needs \\[channel, y, x\\]"):
+        create_for((2, 8))
 
 
 @pytest.mark.parametrize(

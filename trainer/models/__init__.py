@@ -3,5 +3,6 @@
 from .classifier import Classifier as Classifier
 from .registry import MODELS as MODELS
 from .registry import create as create
+from .registry import create_for as create_for
 from .spiking_resnet import ResNetOptions as ResNetOptions
 from .spiking_resnet import SpikingResNet as SpikingResNet

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from ...export.ir.errors import UnknownNameError
+from ...export.ir.errors import InputError, UnknownNameError
 from .classifier import Classifier
 from .spiking_resnet import ResNetOptions, SpikingResNet
 
@@ -39,3 +39,33 @@ def create(name: str, *, seed: int = 0, **options: Any) -> Classifier:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return SpikingResNet(ResNetOptions(**{**MODELS[name], **options}), name)
+
+
+def create_for(
+    sample_shape: tuple[int, ...],
+    classes: int | None = None,
+    name: str | None = None,
+    *,
+    seed: int = 0,
+    **options: Any,
+) -> Classifier:
+    """Return an architecture whose input (and head, where `classes` is given) fit some data.
+
+    Args:
+        sample_shape: (channels, y, x) of the data's samples.
+        name: None takes the digits' network for frames of its shape, else `spiking_resnet_small`.
+        options: as in `create`.
+
+    Raises:
+        UnknownNameError, InputError: as `create`; InputError for samples that are no frames.
+    """
+    if len(sample_shape) != 3:
+        found = f"samples of shape {list(sample_shape)}"
+        raise InputError(f"{found}, needs [channel, y, x]", node=name or "model")
+    if name is None:
+        digits = sample_shape == MODELS["spiking_resnet_digits"]["input_shape"]
+        name = "spiking_resnet_digits" if digits else "spiking_resnet_small"
+    fitted: dict[str, Any] = {"input_shape": sample_shape}
+    if classes is not None:
+        fitted["classes"] = classes
+    return create(name, seed=seed, **{**fitted, **options})
