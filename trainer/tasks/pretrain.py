@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
@@ -30,6 +31,8 @@ class PretrainOptions:
     Attributes:
         loss: `ctl`, `btl` or `non_cross`. pair: `ntxent`, `barlow` or `vicreg`; the paper does not
             state its pair loss, `ntxent` learned best here on small networks.
+        pair_options: constants of the pair loss by name, e.g. ``{"temperature": 0.1}``; all of
+            them are reconstructions.
         pairs: `all` or `cross` (without pairs within a view); reduction: `mean` over pairs, or
             `steps` for the published form. Both are reconstructions.
         paths: `dual` sends view A through Path A and view B through Path B; `single`, the
@@ -41,6 +44,7 @@ class PretrainOptions:
 
     loss: str = "ctl"
     pair: str = "ntxent"
+    pair_options: Mapping[str, float] = field(default_factory=dict)
     pairs: Pairs = "all"
     reduction: Reduction = "mean"
     paths: Paths = "dual"
@@ -105,7 +109,7 @@ def pretrain(
     if options.paths not in ("dual", "single"):
         raise InputError(f"paths {options.paths!r}, allowed dual or single", node="pretrain")
     temporal = temporal_loss(options.loss, pairs=options.pairs, reduction=options.reduction)
-    pair = pair_loss(options.pair)
+    pair = pair_loss(options.pair, **options.pair_options)
     distortion = policy(_policy_name(options.views, data))
     generator = Generator().manual_seed(options.loop.seed)
     images = images_of(data)
