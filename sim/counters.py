@@ -120,6 +120,11 @@ def count(trace: Trace) -> Counters:
     return Counters(layers, trace.time_steps, trace.samples)
 
 
+def values_of(trace: Trace, name: str) -> Array:
+    """Return what node `name` emitted, [time * batch, *shape], derived from the recorded spikes."""
+    return _Values(trace).of(name)
+
+
 class _Values:
     """The values that travelled, [time * batch, *shape], derived from the recorded spikes."""
 

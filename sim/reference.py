@@ -37,7 +37,7 @@ class ReferenceSession:
         self.graph = graph
         self.integer = graph.level == "integer"
         self.dtype = np.dtype(np.int64) if self.integer else dtype
-        self._static = _static_nodes(graph)
+        self._static = static_nodes(graph)
         self.reset()
 
     def reset(self) -> None:
@@ -126,7 +126,7 @@ class ReferenceSession:
         return OPS[type(node)](node, *inputs)
 
 
-def _static_nodes(graph: Graph) -> set[str]:
+def static_nodes(graph: Graph) -> set[str]:
     """The stateless nodes that depend on the Input alone."""
     static: set[str] = set()
     for name, node in graph.nodes.items():

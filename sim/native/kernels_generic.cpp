@@ -1,7 +1,14 @@
-#include "kernels.h"
+#include "kernels_common.h"
 
-static void add_row(int32_t *accumulator, const int8_t *weights, size_t count) {
-  for (size_t i = 0; i < count; ++i) accumulator[i] += weights[i];
+static void add_row(int32_t *accumulator, const int8_t *weights, int32_t times, size_t count) {
+  for (size_t i = 0; i < count; ++i) accumulator[i] += times * weights[i];
 }
 
-extern "C" const KernelTable kernels_generic = {"generic", add_row};
+static int32_t dot(const int8_t *weights, const int8_t *x, int32_t weight_sum, size_t count) {
+  (void)weight_sum;
+  int32_t total = 0;
+  for (size_t i = 0; i < count; ++i) total += (int32_t)weights[i] * x[i];
+  return total;
+}
+
+extern "C" const KernelTable kernels_generic = {"generic", add_row, add_scaled, dot, plain_neuron};

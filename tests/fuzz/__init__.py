@@ -1,0 +1,1 @@
+"""Random integer graphs, and the run that compares every executor on them."""

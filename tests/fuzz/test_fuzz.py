@@ -1,0 +1,71 @@
+"""The short run of the fuzz: what `make fuzz N=10000` does at length."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from spikewright.export.ir import Graph
+from spikewright.sim.executor import NAMES, executor
+from spikewright.sim.reference import Reference
+from spikewright.sim.verify import verify
+
+from .graphs import random_graph, random_input
+from .run import Census, main, one_graph
+
+
+def test_every_executor_equals_the_reference() -> None:
+    assert main(["--graphs", "150", "--seed", "100000"]) == 0
+
+
+@settings(max_examples=40)
+@given(st.integers(0, 2**32 - 1))
+def test_equal_for_any_seed(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    graph = random_graph(rng)
+    result = verify(graph, random_input(graph, rng), NAMES)
+    assert result.equal, str(result)
+
+
+def test_the_census_sees_what_is_alive() -> None:
+    census = Census()
+    for seed in range(80):
+        assert one_graph(seed, [executor("native")], census) is None
+    assert census.graphs == 80 and census.values > 10_000
+    for kind in ("Neuron", "Linear", "Add", "Delay", "Output", "Neuron u wrap"):
+        assert census.alive[kind] > 0 and census.saturated[kind] > 0, kind
+    assert 0.01 <= float(np.median(census.rates)) <= 0.4
+
+
+def test_a_difference_is_found_and_named() -> None:
+    """An executor that is wrong in one spike of one step is caught there."""
+
+    class Wrong(Reference):
+        name = "wrong"
+
+        def prepare(self, graph: Graph) -> object:  # type: ignore[override]
+            session = super().prepare(graph)
+            honest = session.run
+
+            def run(x: object, record: object = "states") -> object:
+                trace = honest(x, record)  # type: ignore[arg-type]
+                name = list(trace.neurons)[-1]
+                trace.neurons[name].spikes[1, 0].flat[0] += 1
+                return trace
+
+            session.run = run  # type: ignore[method-assign,assignment]
+            return session
+
+    rng = np.random.default_rng(3)
+    graph = random_graph(rng)
+    result = verify(graph, random_input(graph, rng), ["reference", Wrong()])  # type: ignore[list-item]
+    assert not result.equal and result.first_difference is not None
+    found = result.first_difference
+    assert (found.layer, found.time_step, found.index[0]) == (list(graph.neurons)[-1], 1, 0)
+    assert found.values["wrong"] == found.values["reference"] + 1
+
+
+def test_the_same_seed_gives_the_same_graph() -> None:
+    one, two = (str(random_graph(np.random.default_rng(11))) for _ in range(2))
+    assert one == two
