@@ -8,37 +8,58 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..ir import KINDS, Array, FormatError, Graph, Node, Profile, SpikewrightError, check
-from ..ir.digest import digest
+from ..ir.digest import digest, little_endian, plain
 from ..ir.graph import LEVELS
 from .atomic import atomic_path
+from .card import entry, mapping, plain_fields, shown
 
 VERSION = 1
 SCHEMA = "spikewright/archive"
+LARGEST_VALUE = 1 << 26
+"""The most elements a node may emit a sample and step: keeps a forged shape from filling memory."""
 
 
 def write_archive(graph: Graph, path: str | Path, *, force: bool = False) -> None:
     """Write a graph of any level; the same graph gives the same bytes.
 
     Raises:
-        FormatError: if `path` exists and `force` is not set.
+        FormatError: if `path` exists and `force` is not set, or the metadata is not JSON.
+        GraphError: if the graph breaks a rule of its level, and so could not be read again.
     """
     from safetensors.numpy import save
 
-    tensors: dict[str, Array] = {}
+    check(graph)
+    tensors = {
+        f"{name}/{field}": little_endian(value)
+        for name, node in graph.nodes.items()
+        for field, value in _arrays(node).items()
+    }
+    try:
+        content = save(tensors, {"card": json.dumps(_card(graph), default=plain)})
+    except (TypeError, ValueError) as error:
+        raise FormatError(f"cannot be held in a card: {error}", node="metadata") from None
+    with atomic_path(path, force=force) as temporary:
+        temporary.write_bytes(content)
+
+
+def _arrays(node: Node) -> dict[str, Array]:
+    return {k: v for k, v in node.field_values().items() if isinstance(v, np.ndarray)}
+
+
+def _card(graph: Graph) -> dict[str, Any]:
     nodes = {}
     for name, node in graph.nodes.items():
-        fields = node.field_values()
-        arrays = {k: v for k, v in fields.items() if isinstance(v, np.ndarray)}
-        tensors |= {f"{name}/{k}": np.array(v, order="C") for k, v in arrays.items()}
-        plain = {k: v for k, v in fields.items() if k not in arrays and v is not None}
-        nodes[name] = {"kind": node.kind, "fields": plain, "arrays": sorted(arrays)}
-    card = {
+        arrays = _arrays(node)
+        rest = {k: v for k, v in node.field_values().items() if k not in arrays and v is not None}
+        nodes[name] = {"kind": node.kind, "fields": rest, "arrays": sorted(arrays)}
+    return {
         "schema": SCHEMA,
         "version": VERSION,
         "level": graph.level,
@@ -48,9 +69,6 @@ def write_archive(graph: Graph, path: str | Path, *, force: bool = False) -> Non
         "nodes": nodes,
         "edges": [list(edge) for edge in graph.edges],
     }
-    content = save(tensors, {"card": json.dumps(card, sort_keys=False)})
-    with atomic_path(path, force=force) as temporary:
-        temporary.write_bytes(content)
 
 
 def read_archive(path: str | Path) -> Graph:
@@ -60,73 +78,87 @@ def read_archive(path: str | Path) -> Graph:
         FormatError: naming the file and what is wrong with it.
     """
     try:
-        card, tensors = _load(Path(path))
-        graph = _graph(card, tensors)
-        found = digest(check(graph))
+        return _read(Path(path))
     except SpikewrightError as error:
-        raise FormatError(_said(error), node=str(path), remedy=error.remedy) from None
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        what = f"{type(error).__name__} {error}"
-        raise FormatError(
-            f"damaged card ({what})", node=str(path), remedy="write it again"
-        ) from None
-    if card.get("digest") != found:
-        raise FormatError(
-            f"content {found[:12]} is not the {str(card.get('digest'))[:12]} it was written with",
-            node=str(path),
-            remedy="write it again",
-        )
+        said = f"{error.node}: {error.reason}" if error.node else error.reason
+        remedy = error.remedy or "write it again"
+        raise FormatError(said, node=str(path), remedy=remedy) from None
+    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        said = f"damaged card ({type(error).__name__}: {error})"
+        raise FormatError(said, node=str(path), remedy="write it again") from None
+
+
+def _read(path: Path) -> Graph:
+    card, tensors = _load(path)
+    graph = _graph(card, tensors)
+    for name, shape in graph.shapes.items():
+        if prod(shape) > LARGEST_VALUE:
+            raise FormatError(f"shape {shape} exceeds {LARGEST_VALUE} elements", node=name)
+    found, held = digest(check(graph)), card.get("digest")
+    if held != found:
+        raise FormatError(f"content {found[:12]} is not the {shown(held)} it was written with")
     return graph
 
 
-def _said(error: SpikewrightError) -> str:
-    return f"{error.node}: {error.reason}" if error.node else error.reason
-
-
-def _load(path: Path) -> tuple[dict[str, Any], dict[str, Array]]:
+def _load(path: Path) -> tuple[Mapping[str, Any], dict[str, Array]]:
     from safetensors import SafetensorError, safe_open
 
     if not path.is_file():
-        raise FormatError("no such file")
+        raise FormatError("no such file", remedy="check the path")
     try:
         with safe_open(str(path), framework="np") as archive:
             metadata = archive.metadata() or {}
+            if "card" not in metadata:
+                raise FormatError("no card of ours in this file", remedy="give a .spk of lower's")
             tensors = {name: archive.get_tensor(name) for name in archive.keys()}  # noqa: SIM118
-    except SafetensorError as error:
+    except (SafetensorError, OSError) as error:
         raise FormatError(f"not a readable safetensors file ({error})") from None
-    if "card" not in metadata:
-        raise FormatError("no card of ours in this file", remedy="give a .spk that lower wrote")
-    card = json.loads(metadata["card"])
+    try:
+        card = json.loads(metadata["card"])
+    except (ValueError, RecursionError) as error:
+        raise FormatError(f"the card is not JSON ({error})") from None
     if not isinstance(card, dict) or card.get("schema") != SCHEMA:
         raise FormatError("the card is not an archive's", remedy="give a .spk that lower wrote")
     if card.get("version") not in range(1, VERSION + 1):
         raise FormatError(
-            f"version {card.get('version')}, this release reads 1..{VERSION}",
+            f"version {shown(card.get('version'))}, this release reads 1..{VERSION}",
             remedy="update spikewright",
         )
     return card, tensors
 
 
 def _graph(card: Mapping[str, Any], tensors: Mapping[str, Array]) -> Graph:
-    if card["level"] not in LEVELS:
-        raise FormatError(f"unknown level {card['level']!r}")
-    nodes = {name: _node(name, entry, tensors) for name, entry in card["nodes"].items()}
-    edges = [(str(s), str(t), int(port)) for s, t, port in card["edges"]]
-    profile = None if card["profile"] is None else Profile.from_json(card["profile"])
-    return Graph(nodes, edges, card["level"], profile, card["metadata"])
-
-
-def _node(name: str, entry: Mapping[str, Any], tensors: Mapping[str, Array]) -> Node:
-    kind = KINDS.get(entry["kind"])
-    if kind is None:
-        raise FormatError(f"unknown kind of node {entry['kind']!r}", node=name)
-    fields = {
-        key: tuple(value) if isinstance(value, list) else value
-        for key, value in entry["fields"].items()
+    level, profile = entry(card, "level"), entry(card, "profile")
+    if level not in LEVELS:
+        raise FormatError(f"unknown level {shown(level)}")
+    nodes = {
+        name: _node(name, mapping(value, name), tensors)
+        for name, value in mapping(entry(card, "nodes"), "nodes").items()
     }
-    for field in entry["arrays"]:
-        if f"{name}/{field}" not in tensors:
-            raise FormatError(f"the array {field} is missing", node=name)
-        fields[field] = tensors[f"{name}/{field}"]
-    node: Node = kind(**fields)
+    if profile is not None:
+        profile = Profile.from_json(plain_fields(Profile, mapping(profile, "profile"), set()))
+    metadata = mapping(entry(card, "metadata"), "metadata")
+    return Graph(nodes, _edges(entry(card, "edges")), level, profile, metadata)
+
+
+def _edges(values: Any) -> list[tuple[str, str, int]]:
+    for value in values if isinstance(values, list) else [values]:
+        if not isinstance(value, list) or [type(v) for v in value] != [str, str, int]:
+            raise FormatError(f"an edge is {shown(value)}, [source, target, port] is needed")
+    return [(source, target, port) for source, target, port in values]
+
+
+def _node(name: str, held: Mapping[str, Any], tensors: Mapping[str, Array]) -> Node:
+    try:
+        kind, names = entry(held, "kind"), entry(held, "arrays")
+        if not isinstance(kind, str) or kind not in KINDS:
+            raise FormatError(f"unknown kind of node {shown(kind)}")
+        if not isinstance(names, list) or not all(f"{name}/{field}" in tensors for field in names):
+            raise FormatError(f"arrays {shown(names)} are not all in the file")
+        arrays = {field: tensors[f"{name}/{field}"] for field in names}
+        values = mapping(entry(held, "fields"), "fields")
+        rest = plain_fields(KINDS[kind], values, set(arrays))
+        node: Node = KINDS[kind](**rest, **arrays)
+    except FormatError as error:
+        raise FormatError(error.reason, node=name, remedy=error.remedy) from None
     return node

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .graph import Graph
+from .nodes import Array
 
 
 def digest(graph: Graph) -> str:
@@ -20,12 +21,28 @@ def digest(graph: Graph) -> str:
         for field, value in node.field_values().items():
             hashed.update(_bytes([name, node.kind, field]))
             if isinstance(value, np.ndarray):
-                hashed.update(_bytes([str(value.dtype), list(value.shape)]))
-                hashed.update(value.tobytes())
+                hashed.update(_bytes([value.dtype.name, list(value.shape)]))
+                hashed.update(little_endian(value).tobytes())
             else:
                 hashed.update(_bytes(value))
     return hashed.hexdigest()
 
 
+def little_endian(array: Array) -> Array:
+    """Return the array in little-endian byte order, as files hold it on every machine."""
+    return array.astype(array.dtype.newbyteorder("<"), copy=False)
+
+
+def plain(value: Any) -> Any:
+    """Return a numpy scalar as Python's own number; json's `default`.
+
+    Raises:
+        TypeError: for what JSON cannot hold.
+    """
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"{type(value).__name__} is not JSON")
+
+
 def _bytes(value: Any) -> bytes:
-    return json.dumps(value, sort_keys=True).encode()
+    return json.dumps(value, sort_keys=True, default=plain).encode()

@@ -61,6 +61,11 @@ def _windows(
     return out
 
 
+def _input(node: Input) -> Shape:
+    _need(min(node.shape, default=1) >= 1, f"shape {node.shape} is empty")
+    return node.shape
+
+
 def _linear(node: Linear, x: Shape) -> Shape:
     _need(node.weight.ndim == 2, f"weight has {node.weight.ndim} axes, a Linear has 2")
     out, fan_in = node.weight.shape
@@ -85,12 +90,12 @@ def _conv(node: Conv, x: Shape) -> Shape:
 def _pool(node: Pool, x: Shape) -> Shape:
     rank = len(node.kernel)
     _need(1 <= rank <= len(x), f"a kernel of {rank} axes on input {x}")
-    split = len(x) - rank
+    split, ones = len(x) - rank, (1,) * rank
+    out = _windows(x[split:], node.kernel, node.stride, node.padding, ones)
     if isinstance(node, MaxPool):
         padded = all(2 * p <= k for p, k in zip(node.padding, node.kernel, strict=True))
         _need(padded, f"padding {node.padding} is more than half the kernel {node.kernel}")
-    ones = (1,) * rank
-    return (*x[:split], *_windows(x[split:], node.kernel, node.stride, node.padding, ones))
+    return (*x[:split], *out)
 
 
 def _batch_norm(node: BatchNorm, x: Shape) -> Shape:
@@ -147,7 +152,7 @@ def broadcasts(shape: Shape, to: Shape) -> bool:
 
 
 RULES: dict[type[Any], Callable[..., Shape]] = {
-    Input: lambda node: node.shape,
+    Input: _input,
     Linear: _linear,
     Conv1d: _conv,
     Conv2d: _conv,
@@ -184,6 +189,7 @@ def infer(
         if isinstance(node, Delay) and any(i not in shapes for i in inputs[name]):
             continue
         try:
+            _need(node.arity in (None, len(inputs[name])), f"{len(inputs[name])} inputs")
             shapes[name] = RULES[type(node)](node, *(shapes[i] for i in inputs[name]))
         except ShapeMismatch as error:
             raise GraphError(str(error), node=name, remedy="make the shapes agree") from None
