@@ -29,7 +29,7 @@ from .ir import (
     Weight,
     check,
 )
-from .ir.nodes import MaxPool, Transpose
+from .ir.nodes import MaxPool, Pool, Transpose
 
 
 def fold(graph: Graph) -> Graph:
@@ -42,6 +42,10 @@ def fold(graph: Graph) -> Graph:
     check(graph)
     for name in graph.of_kind(BatchNorm):
         graph = _fold_batch_norm(graph, name)
+    pools: dict[str, Pool] = graph.of_kind(AvgPool, SumPool, MaxPool)
+    for name, pool in pools.items():
+        if max(*pool.kernel, *pool.stride) == 1 and not any(pool.padding):
+            graph = _bypass(graph, name)
     for name in graph.of_kind(AvgPool):
         graph = _split_average(graph, name)
     folded = graph.map_nodes(lambda _, node: _fold_tau(node))

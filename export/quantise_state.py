@@ -160,14 +160,17 @@ def quantise_output(name: str, node: Output, carry: Carry, profile: Profile) -> 
                 "readout none has no place for a bias", node=name, remedy="use readout integrate"
             )
         return replace(node, beta=None, bias=None, scale=node.scale * float(carry.scale.flat[0]))
-    shift = FRACTION_BITS if bias.any() or node.readout == "leaky" else 0
+    fraction = FRACTION_BITS if bias.any() or node.readout == "leaky" else 0
+    shift = fraction if profile.state_shift is None else profile.state_shift
     one = np.float64(carry.scale.flat[0]) / 2.0**shift
     return replace(
         node,
         beta=None,
         dv=_decay(node.beta) if node.readout == "leaky" else None,
-        bias=_in_steps(name, "bias", _or_none(np.asarray(bias)), np.asarray(one), 1),
+        bias=_in_steps(
+            name, "bias", _or_none(np.asarray(bias)), np.asarray(one), profile.bias_step
+        ),
         state_shift=shift,
-        state_bits=30,
+        state_bits=profile.state_bits,
         scale=node.scale * float(one),
     )

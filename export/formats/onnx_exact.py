@@ -9,7 +9,7 @@ unsigned digits of at most 127, which cannot saturate on a CPU without VNNI: 2 *
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from ..ir.bounds import FLOAT32_EXACT
 from .onnx_scope import FLOAT, INT32, UINT8, Scope
 
 Arithmetic: TypeAlias = Literal["auto", "integer", "exact-float"]
+ARITHMETICS: tuple[str, ...] = get_args(Arithmetic)
 DIGIT = 128
 """Base of the input digits: 0..127 in each, which any int8 kernel multiplies exactly."""
 WEIGHT_DIGIT = 16

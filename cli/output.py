@@ -1,0 +1,83 @@
+"""What a command prints: tables or one JSON object on stdout, progress on stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+
+def emit_json(command: str, fields: Mapping[str, Any]) -> None:
+    """Print one object with its schema; NaN and infinity become null."""
+    body = {"schema": f"spikewright/{command}/1", **fields}
+    print(json.dumps(_plain(body), allow_nan=False))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and (value != value or abs(value) == float("inf")):
+        return None
+    if hasattr(value, "tolist"):
+        return _plain(value.tolist())
+    if value is None or isinstance(value, (str, int, float, bool)):
+        return value
+    return str(value)
+
+
+def print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], title: str = "") -> None:
+    """Print rows as aligned columns: text to the left, numbers to the right."""
+    cells = [[_cell(row.get(column)) for column in columns] for row in rows]
+    numeric = [
+        all(isinstance(row.get(c), (int, float, type(None))) for row in rows) for c in columns
+    ]
+    table = [list(columns), *cells]
+    widths = [max(len(line[k]) for line in table) for k in range(len(columns))]
+    if title:
+        print(title)
+    for line in table:
+        parts = [
+            cell.rjust(width) if right else cell.ljust(width)
+            for cell, width, right in zip(line, widths, numeric, strict=True)
+        ]
+        print("  ".join(parts).rstrip())
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return str(value)
+
+
+def say(message: str) -> None:
+    """Print a line of progress or a warning on stderr."""
+    print(message, file=sys.stderr, flush=True)
+
+
+def percent(share: float | None) -> str:
+    """Return a fraction as a percentage, or a dash."""
+    return "-" if share is None else f"{100 * share:.2f} %"
+
+
+@contextmanager
+def progress(label: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A progress bar on stderr, shown on a terminal only; the callback takes the samples done."""
+    if not sys.stderr.isatty():
+        yield lambda done: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(label, total=total)
+        yield lambda done: bar.update(task, completed=done)

@@ -1,0 +1,234 @@
+"""Lava HDF5 out: the layout that lava-dl's netx reads (lava-dl 0.6.0), for sequential networks.
+
+netx skips layers it does not know without a word, so whatever it cannot hold is refused here, by
+node. What it computes: u decays by iDecay, v by vDecay, `v > vThMant << 6`, hard reset to 0, bias
+in multiples of 2^6, 24-bit state; each layer lags by one step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..ir import (
+    Array,
+    Conv2d,
+    Flatten,
+    FormatError,
+    Graph,
+    Input,
+    Linear,
+    MissingPackageError,
+    Neuron,
+    Node,
+    Output,
+)
+from ..ir.arith import DECAY_ONE
+from .atomic import atomic_path
+
+Reason = tuple[str, str, str]
+"""Node, reason, remedy."""
+STATE_SHIFT, STATE_BITS = 6, 24
+THRESHOLD_LIMIT = (1 << 17) - 1
+BIAS_LIMIT = (1 << 15) - 1
+_LOWER = "lower it with --target loihi2"
+_KINDS: dict[str, str] = {
+    "Add": "netx has no additions; use a feed-forward network (residual rule none)",
+    "MaxPool": "Lava has no max-pooling; use strided convolutions",
+    "SumPool": "netx has no pooling; use strided convolutions",
+    "MatMul": "Lava has no attention; use a convolutional network",
+    "Scale": "use a feed-forward network (residual rule none)",
+    "Delay": "netx files hold no loops of ours; use a feed-forward network",
+    "Conv1d": "netx convolves over two axes; use Conv2d with height 1",
+    "Reshape": "only flattening can be said",
+    "Transpose": "only flattening can be said",
+}
+
+
+def why_not_lava(graph: Graph) -> list[Reason]:
+    """Return, by node, why netx cannot hold an integer graph; empty if it can."""
+    if graph.level != "integer":
+        return [("network", f"is {graph.level}, Lava takes integers", _LOWER)]
+    found: list[Reason] = []
+    for name, node in graph.nodes.items():
+        found += [(name, reason, remedy) for reason, remedy in _problems(graph, name, node)]
+    return found
+
+
+def _problems(graph: Graph, name: str, node: Node) -> Iterator[tuple[str, str]]:
+    if node.kind in _KINDS:
+        yield f"{node.kind} cannot be written", _KINDS[node.kind]
+        return
+    if len(graph.consumers(name)) > 1:
+        yield f"feeds {len(graph.consumers(name))} nodes, netx is sequential", _KINDS["Add"]
+    if isinstance(node, (Linear, Conv2d)):
+        target = graph.nodes[graph.consumers(name)[0]]
+        if not isinstance(target, (Neuron, Output)):
+            yield f"feeds a {target.kind}, netx needs a neuron behind weights", "put one there"
+        if node.weight_shift:
+            yield f"weight_shift {node.weight_shift}", _LOWER
+    if isinstance(node, Neuron):
+        yield from _neuron_problems(node)
+    if isinstance(node, Output):
+        yield from _output_problems(node)
+
+
+def _neuron_problems(node: Neuron) -> Iterator[tuple[str, str]]:
+    wanted = {
+        "state_shift": STATE_SHIFT,
+        "state_bits": STATE_BITS,
+        "compare": ">",
+        "reset": "hard",
+        "max_spikes_per_step": 1,
+        "refractory_steps": 0,
+        "v_min": None,
+        "leak_subtract": None,
+        "v_low": None,
+        "v_high": None,
+        "bias_in": None,
+    }
+    for field, value in wanted.items():
+        if getattr(node, field) != value:
+            yield f"{field} is {getattr(node, field)}, Lava has {value}", _LOWER
+    for field in ("v_reset", "v_init"):
+        if getattr(node, field).any():
+            yield f"{field} is not 0", "shift the potentials so that it is 0"
+    for field in ("v_threshold", "dv", "du"):
+        array = getattr(node, field)
+        if array is not None and array.size > 1:
+            yield f"{field} varies within the layer", _LOWER
+    yield from _steps("v_threshold", node.v_threshold, THRESHOLD_LIMIT)
+    yield from _steps("bias", node.bias, BIAS_LIMIT)
+
+
+def _steps(what: str, values: Array | None, limit: int) -> Iterator[tuple[str, str]]:
+    """A value in multiples of 2^6, within the mantissa's width."""
+    if values is None:
+        return
+    if (values % (1 << STATE_SHIFT)).any():
+        yield f"{what} is no multiple of {1 << STATE_SHIFT}", _LOWER
+    elif (np.abs(values) >> STATE_SHIFT).max() > limit:
+        yield f"{what} {np.abs(values).max() >> STATE_SHIFT} exceeds {limit}", "use fewer --bits"
+
+
+def _output_problems(node: Output) -> Iterator[tuple[str, str]]:
+    if node.readout == "leaky" or node.readout == "none":
+        yield f"readout {node.readout}", "use integrate or spike_count"
+    if node.readout == "integrate":
+        if (node.state_shift, node.state_bits) != (STATE_SHIFT, STATE_BITS):
+            yield f"a {node.state_bits}-bit readout of shift {node.state_shift}", _LOWER
+        yield from _steps("bias", node.bias, BIAS_LIMIT)
+
+
+def write_lava(graph: Graph, path: str | Path, *, force: bool = False) -> None:
+    """Write a sequential integer graph as netx HDF5; read back and compared before it stands.
+
+    An `integrate` readout becomes a neuron whose threshold is the largest there is (17 bits): read
+    its v, which is the readout while |v| stays below 2^23 - 64.
+
+    Raises:
+        FormatError: naming the first node that netx cannot hold, or an existing file.
+    """
+    reasons = why_not_lava(graph)
+    if reasons:
+        node, reason, remedy = reasons[0]
+        raise FormatError(reason, node=node, remedy=remedy)
+    layers = _layers(graph)
+    with atomic_path(path, force=force) as temporary:
+        _write(temporary, layers)
+        _compare(temporary, layers)
+
+
+def _h5py() -> Any:
+    try:
+        import h5py
+    except ImportError:
+        raise MissingPackageError.of("h5py", "write Lava HDF5", "pip install h5py") from None
+    return h5py
+
+
+Layer = dict[str, Any]
+"""Dataset path within the layer -> value."""
+
+
+def _layers(graph: Graph) -> list[Layer]:
+    found: list[Layer] = []
+    for name, node in graph.nodes.items():
+        if isinstance(node, Input):
+            shape = node.shape if len(node.shape) == 3 else (1, 1, node.shape[-1])
+            found.append({"type": _type("input"), "shape": np.array(shape)})
+        elif isinstance(node, Flatten):
+            found.append({"type": _type("flatten"), "shape": np.array(graph.shapes[name])})
+        elif isinstance(node, (Linear, Conv2d)):
+            behind = graph.nodes[graph.consumers(name)[0]]
+            assert isinstance(behind, (Neuron, Output))
+            weights = _dense(node) if isinstance(node, Linear) else _conv(node)
+            found.append({**weights, **_neuron(behind), "shape": np.array(graph.shapes[name])})
+    return found
+
+
+def _type(name: str) -> Array:
+    return np.array([name], "S10")
+
+
+def _dense(node: Linear) -> Layer:
+    out, fan_in = node.weight.shape
+    return {
+        "type": _type("dense"),
+        "weight": node.weight.astype(np.int32),
+        "inFeatures": np.array([fan_in]),
+        "outFeatures": np.array([out]),
+    }
+
+
+def _conv(node: Conv2d) -> Layer:
+    out, per_group, *kernel = node.weight.shape
+    return {
+        "type": _type("conv"),
+        "weight": node.weight.astype(np.int32),
+        "inChannels": np.array([per_group * node.groups]),
+        "outChannels": np.array([out]),
+        "kernelSize": np.array(kernel),
+        "stride": np.array(node.stride),
+        "padding": np.array(node.padding),
+        "dilation": np.array(node.dilation),
+        "groups": np.array([node.groups]),
+    }
+
+
+def _neuron(node: Neuron | Output) -> Layer:
+    if isinstance(node, Output):
+        fields = {"iDecay": DECAY_ONE, "vDecay": 0, "vThMant": THRESHOLD_LIMIT}
+    else:
+        fields = {
+            "iDecay": DECAY_ONE if node.du is None else int(node.du.flat[0]),
+            "vDecay": 0 if node.dv is None else int(node.dv.flat[0]),
+            "vThMant": int(node.v_threshold.flat[0]) >> STATE_SHIFT,
+        }
+    layer: Layer = {f"neuron/{key}": np.array(value) for key, value in fields.items()}
+    layer["neuron/type"] = _type("CUBA")
+    layer["neuron/refDelay"] = np.array(1)
+    layer["neuron/gradedSpike"] = np.array(False)
+    if node.bias is not None:
+        layer["bias"] = (node.bias >> STATE_SHIFT).reshape(-1).astype(np.int32)
+    return layer
+
+
+def _write(path: Path, layers: list[Layer]) -> None:
+    with _h5py().File(path, "w", track_order=False) as file:
+        for k, layer in enumerate(layers):
+            for key, value in sorted(layer.items()):
+                # No creation times: the same graph gives the same bytes.
+                file.create_dataset(f"layer/{k}/{key}", data=value, track_times=False)
+
+
+def _compare(path: Path, layers: list[Layer]) -> None:
+    with _h5py().File(path, "r") as file:
+        for k, layer in enumerate(layers):
+            for key, value in layer.items():
+                found = np.asarray(file[f"layer/{k}/{key}"])
+                if found.shape != value.shape or not np.array_equal(found, value):
+                    raise FormatError(f"layer {k} {key} came back changed", node=str(path))

@@ -1,0 +1,74 @@
+"""Our graph inside a NIR file: metadata that every other reader ignores.
+
+NIR 1.0.8 has no place for integers, reset modes, comparisons, attention or dt. The graph's
+metadata holds `spikewright`, the bytes of an archive (safetensors, no code), which restores the
+graph exactly; and, for people and other tools, `dt`, `scheme`, and a node's integers and reset.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from ..ir import WEIGHTS, Array, FormatError, Graph, Neuron, Node
+from .archive import read_archive, write_archive
+
+KEY = "spikewright"
+SPEC = "spikewright/nir/1"
+
+
+def graph_metadata(graph: Graph, dt: float) -> dict[str, Any]:
+    """Return the metadata of the file: the archive, and dt and scheme in plain sight."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "graph.spk"
+        write_archive(graph, path)
+        content = np.frombuffer(path.read_bytes(), np.uint8)
+    readout = graph.output.readout
+    return {KEY: content, "spec": SPEC, "dt": dt, "scheme": "euler", "readout": readout}
+
+
+def node_metadata(node: Node) -> dict[str, Any]:
+    """Return what a NIR node has no field for, in plain sight."""
+    if isinstance(node, WEIGHTS) and node.bits is not None:
+        scale = np.ones(1) if node.scale is None else np.atleast_1d(node.scale)
+        shift = {"q_shift": node.weight_shift}
+        return {"q_weight": node.weight, "q_scale": scale, "q_bits": node.bits, **shift}
+    if isinstance(node, Neuron):
+        found: dict[str, Any] = {
+            "reset": node.reset,
+            "compare": node.compare,
+            "max_spikes_per_step": node.max_spikes_per_step,
+            "refractory_steps": node.refractory_steps,
+        }
+        if node.v_threshold.dtype.kind == "i":
+            found |= {"v_threshold_int": np.atleast_1d(node.v_threshold)}
+            found |= {"state_shift": node.state_shift, "state_bits": node.state_bits}
+        return found
+    return {}
+
+
+def restore(content: Array) -> Graph:
+    """Return the graph whose archive `content` is.
+
+    Raises:
+        FormatError: for bytes that are no archive, or one that was changed.
+    """
+    if content.dtype != np.uint8 or content.ndim != 1:
+        raise FormatError(f"metadata/{KEY} is {content.dtype} {content.shape}, bytes are needed")
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "graph.spk"
+        path.write_bytes(content.tobytes())
+        try:
+            return read_archive(path)
+        except FormatError as error:
+            reason = f"metadata/{KEY}: {error.reason}"
+            raise FormatError(reason, remedy="export it again") from None
+
+
+def is_ours(metadata: Mapping[str, Any]) -> bool:
+    """Return whether a file's metadata holds a graph of ours."""
+    return KEY in metadata

@@ -1,0 +1,170 @@
+"""Sources: whatever a user names, as a graph. Names, checkpoints, archives, NIR files, own code."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .export.ir import FormatError, Graph, InputError, UnknownNameError
+from .export.ir.nodes import Encoding
+
+DEFAULT_TIME_STEPS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class SourceOptions:
+    """What a source may need beside its name.
+
+    Attributes:
+        weights: safetensors for the module of a ``file.py:factory``.
+        input_shape: of one sample, for the same. time_steps: T of the example input.
+        encoding: how samples become values. dialect, dt, strict: of a NIR file.
+    """
+
+    weights: str | None = None
+    input_shape: tuple[int, ...] | None = None
+    time_steps: int | None = None
+    encoding: Encoding = "direct"
+    dialect: str = "portable"
+    dt: float | None = None
+    strict: bool = False
+
+
+def read_source(spec: str, options: SourceOptions | None = None) -> Graph:
+    """Return the graph that `spec` names, at the level it holds.
+
+    Its metadata says `source`, and where known `time_steps` (of the training) and `data`.
+
+    Raises:
+        UnknownNameError: for a name that is neither shipped nor a file.
+        FormatError, LoweringError, InputError: for what cannot be read or traced.
+    """
+    options = options or SourceOptions()
+    suffix = Path(spec).suffix.lower()
+    if ".py:" in spec:
+        return _own_code(spec, options)
+    reader = READERS.get(suffix)
+    if reader is not None:
+        return reader(spec, options)
+    if suffix in REFUSED:
+        raise FormatError(
+            f"{suffix} files cannot be a source yet", node=spec, remedy=REFUSED[suffix]
+        )
+    return _checkpoint(spec, options)
+
+
+def _archive(spec: str, options: SourceOptions) -> Graph:
+    from .export.formats.archive import read_archive
+
+    return read_archive(spec)
+
+
+def _nir(spec: str, options: SourceOptions) -> Graph:
+    from .export.formats.nir_in import read_nir
+
+    return read_nir(spec, options.dialect, dt=options.dt, strict=options.strict)
+
+
+READERS: dict[str, Callable[[str, SourceOptions], Graph]] = {".spk": _archive, ".nir": _nir}
+REFUSED = {
+    ".onnx": "export the network from its framework to NIR, or give its module as file.py:factory",
+    ".net": "give the network it was made of",
+}
+
+
+def _checkpoint(spec: str, options: SourceOptions) -> Graph:
+    """A shipped name or a checkpoint of ours: rebuild the module and trace it."""
+    from .trainer import checkpoint
+
+    try:
+        checkpoint.resolve(spec)
+    except UnknownNameError as error:
+        raise UnknownNameError(
+            "no such source",
+            node=spec,
+            remedy=f"{error.remedy}; or give a .safetensors, .spk or .nir file, or file.py:factory",
+        ) from None
+    card = checkpoint.read_card(spec)
+    module, _ = checkpoint.load(spec)
+    steps = options.time_steps or module.time_steps
+    metadata = {
+        "source": spec if spec in checkpoint.shipped() else Path(spec).name,
+        "model": card.model,
+        "time_steps": steps,
+        "data": card.data,
+        "training": {"command": card.command, "seed": card.seed, **dict(card.accuracies)},
+    }
+    return trace_module(module, module.input_shape, steps, options.encoding, metadata)
+
+
+def trace_module(
+    module: Any,
+    input_shape: tuple[int, ...],
+    time_steps: int,
+    encoding: Encoding,
+    metadata: dict[str, Any],
+) -> Graph:
+    """Return the float graph of a module, traced on zeros of `input_shape`."""
+    import torch
+
+    from .export.trace import trace
+
+    multi = any(getattr(layer, "multi_step", False) for layer in module.modules())
+    lead = (min(time_steps, 2), 1) if multi else (1,)
+    graph = trace(module, torch.zeros(*lead, *input_shape), encoding=encoding)
+    return graph.replace(metadata={**graph.metadata, **metadata})
+
+
+def _own_code(spec: str, options: SourceOptions) -> Graph:
+    """Run the user's own file, because the user asked to."""
+    path, _, name = spec.rpartition(":")
+    found = _factory(Path(path), name, spec)()
+    if isinstance(found, Graph):
+        return found
+    if not hasattr(found, "named_modules"):
+        kind = type(found).__name__
+        raise InputError(f"returned a {kind}, not a torch.nn.Module or a Graph", node=spec)
+    if options.weights is not None:
+        _load_weights(found, options.weights)
+    shape = options.input_shape or getattr(found, "input_shape", None)
+    if shape is None:
+        raise InputError(
+            "the shape of one sample is not known", node=spec, remedy="give --input C,Y,X"
+        )
+    steps = options.time_steps or int(getattr(found, "time_steps", DEFAULT_TIME_STEPS))
+    metadata = {"source": f"{Path(path).name}:{name}", "time_steps": steps}
+    return trace_module(found, tuple(shape), steps, options.encoding, metadata)
+
+
+def _factory(path: Path, name: str, spec: str) -> Callable[[], Any]:
+    if not path.is_file():
+        raise FormatError("no such file", node=str(path))
+    module_spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert module_spec is not None and module_spec.loader is not None
+    module = importlib.util.module_from_spec(module_spec)
+    try:
+        module_spec.loader.exec_module(module)
+    except Exception as error:  # the user's code may raise anything
+        raise InputError(f"{type(error).__name__}: {error}", node=str(path)) from error
+    factory = getattr(module, name, None)
+    if not callable(factory):
+        known = [n for n, value in vars(module).items() if callable(value) and n[0] != "_"]
+        raise UnknownNameError.of(f"function in {path.name}", name, known)
+    return factory  # type: ignore[no-any-return]
+
+
+def _load_weights(module: Any, path: str) -> None:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        tensors = load_file(path)
+        module.load_state_dict(tensors)
+    except (SafetensorError, OSError) as error:
+        raise FormatError(f"not a readable safetensors file ({error})", node=path) from None
+    except RuntimeError as error:
+        lines = str(error).splitlines()
+        raise FormatError(f"does not fit the module: {' '.join(lines[1:2])}", node=path) from None
