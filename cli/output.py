@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from math import isfinite
 from typing import Any
 
 
@@ -20,13 +21,12 @@ def _plain(value: Any) -> Any:
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
-    if isinstance(value, float) and (value != value or abs(value) == float("inf")):
+    if isinstance(value, float) and not isfinite(value):
         return None
-    if hasattr(value, "tolist"):
-        return _plain(value.tolist())
     if value is None or isinstance(value, (str, int, float, bool)):
         return value
-    return str(value)
+    listed = getattr(value, "tolist", None)
+    return str(value) if listed is None else _plain(listed())
 
 
 def print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], title: str = "") -> None:

@@ -90,10 +90,7 @@ def executor_of(name: str, threads: int, level: str) -> Any:
         raise UnknownNameError.of("executor", name, NAMES)
     if name == "native" and level != "integer":
         name = "reference"
-    chosen = executor(name)
-    if hasattr(chosen, "threads"):
-        chosen.threads = threads
-    return chosen
+    return executor(name, threads)
 
 
 def show(found: Any, labels: Any, json: bool) -> None:

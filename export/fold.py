@@ -150,7 +150,7 @@ def _split_average(graph: Graph, name: str) -> Graph:
         nodes[key] = other
         if key == name:
             nodes[key] = SumPool(node.kernel, node.stride, node.padding)
-            nodes[divisor] = Scale(np.float64(1 / prod(node.kernel)))
+            nodes[divisor] = Scale(np.array(1 / prod(node.kernel)))
     edges = [edge._replace(source=divisor) if edge.source == name else edge for edge in graph.edges]
     return graph.replace(nodes, [*edges, Edge(name, divisor)])
 

@@ -26,7 +26,7 @@ from .ir import (
 )
 from .ir.nodes import Encoding, Readout
 from .torch_functions import Lead, convert_call
-from .torch_layers import Refused, rule_of
+from .torch_layers import LAYERS, LayerRule, Refused, rule_of
 
 
 def trace(
@@ -98,7 +98,8 @@ def _eval_mode(module: Any) -> Iterator[None]:
 def _symbolic(torch: Any, module: Any) -> Any:
     class Tracer(torch.fx.Tracer):  # type: ignore[misc]
         def is_leaf_module(self, m: Any, path: str) -> bool:
-            return hasattr(m, "to_node") or rule_of(m) is not None
+            known = hasattr(m, "to_node") or rule_of(m) is not None
+            return known or bool(super().is_leaf_module(m, path))
 
     tracer = Tracer()
     tracer.record_stack_traces = True
@@ -151,7 +152,9 @@ class _Builder:
         self, traced: Any, lead: Lead, encoding: Encoding, readout: Readout | None
     ) -> None:
         self.modules = dict(traced.named_modules())
-        self.encoding, self.readout, self.lead = encoding, readout, lead
+        self.encoding: Encoding = encoding
+        self.readout: Readout | None = readout
+        self.lead = lead
         self.nodes: dict[str, Node] = {}
         self.edges: list[Edge] = []
         self.names: dict[Any, str] = {}
@@ -167,6 +170,7 @@ class _Builder:
     def _where(self, fx_node: Any) -> str:
         path = _path(fx_node)
         lines = [ln.strip() for ln in (fx_node.stack_trace or "").splitlines() if "File" in ln]
+        lines = [line for line in lines if "/torch/" not in line]
         return path if fx_node.op == "call_module" or not lines else f"{path} ({_place(lines[-1])})"
 
     def shape(self, fx_node: Any) -> Shape:
@@ -192,9 +196,7 @@ class _Builder:
         if hasattr(module, "to_node"):
             nodes = [module.to_node(after)]
         else:
-            rule = rule_of(module)
-            assert rule is not None
-            nodes = rule(module, before, after)
+            nodes = _rule(module)(module, before, after)
         self._chain(fx_node, nodes, (source,))
 
     def _call_function(self, fx_node: Any) -> None:
@@ -216,7 +218,8 @@ class _Builder:
         if source not in self.names:
             raise Refused("forward() does not return one tensor", "return the output only")
         last = self.nodes[self.names[source]]
-        readout = self.readout or ("spike_count" if last.kind == "Neuron" else "integrate")
+        usual: Readout = "spike_count" if last.kind == "Neuron" else "integrate"
+        readout: Readout = self.readout or usual
         self._put("output", Output(readout), (self.names[source],))
 
     def _chain(self, fx_node: Any, nodes: list[Node], sources: tuple[Any, ...]) -> None:
@@ -239,6 +242,17 @@ class _Builder:
     def graph(self) -> Graph:
         """Return what was collected, without the nodes that lead nowhere."""
         return Graph(self.nodes, self.edges, "float")
+
+
+def _rule(module: Any) -> LayerRule:
+    rule = rule_of(module)
+    if rule is None:
+        known = ", ".join(name.rsplit(".", 1)[-1] for name in LAYERS)
+        raise Refused(
+            f"no rule for the layer {type(module).__name__}",
+            f"known: {known}; or give your own layer a to_node(shape) method",
+        )
+    return rule
 
 
 def _place(line: str) -> str:

@@ -45,11 +45,14 @@ _TABLE = {
     "native": ("native", "Native"),
     "onnxruntime": ("onnxrt", "OnnxRuntime"),
 }
+_THREADED = ("native", "onnxruntime")
 NAMES = tuple(_TABLE)
 
 
-def executor(name: str) -> Executor:
+def executor(name: str, threads: int = 1) -> Executor:
     """Return the executor of this name; only now is what it needs imported.
+
+    `threads` is for those that have threads of their own.
 
     Raises:
         UnknownNameError: naming the near ones.
@@ -57,5 +60,6 @@ def executor(name: str) -> Executor:
     if name not in _TABLE:
         raise UnknownNameError.of("executor", name, _TABLE)
     module, attribute = _TABLE[name]
-    found: Executor = getattr(import_module(f".{module}", __package__), attribute)()
+    kind = getattr(import_module(f".{module}", __package__), attribute)
+    found: Executor = kind(threads=threads) if name in _THREADED else kind()
     return found

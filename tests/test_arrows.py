@@ -40,7 +40,7 @@ def imported(tree: ast.AST, package: str) -> Iterator[str]:
             start = ".".join(["", *above, *filter(None, [module])]) if node.level else module
             yield from (f"{start}.{alias.name}" for alias in node.names)
         elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
-            yield from (a.value for a in node.args[:1] if isinstance(a, ast.Constant))
+            yield from (str(a.value) for a in node.args[:1] if isinstance(a, ast.Constant))
 
 
 def violations(source: str, path: str) -> list[str]:

@@ -50,7 +50,7 @@ class Graph:
         profile: Profile | None = None,
         metadata: Mapping[str, Any] | None = None,
     ) -> None:
-        known = [Edge(*edge) for edge in edges]
+        known = [Edge(edge[0], edge[1], edge[2] if len(edge) == 3 else 0) for edge in edges]
         self._check_ends(nodes, known)
         self.level: Level = level
         self.profile = profile

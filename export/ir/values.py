@@ -8,7 +8,7 @@ from .graph import Graph
 from .nodes import WEIGHTS, BatchNorm, Delay, Input, MatMul, Neuron, Node, Scale
 
 ValueKind: TypeAlias = Literal["spike", "current", "analog"]
-_RANK: dict[ValueKind, int] = {"spike": 0, "current": 1, "analog": 2}
+_ORDER: tuple[ValueKind, ...] = ("spike", "current", "analog")
 
 
 def value_kinds(graph: Graph) -> dict[str, ValueKind]:
@@ -21,8 +21,8 @@ def value_kinds(graph: Graph) -> dict[str, ValueKind]:
     kinds: dict[str, ValueKind] = dict.fromkeys(graph.of_kind(Delay), "spike")
     for _ in range(len(kinds) + 1):
         for name in (*graph.order, *graph.of_kind(Delay)):
-            sources = [kinds[source] for source in graph.inputs(name) if source in kinds]
-            kinds[name] = _emitted(graph.nodes[name], sources)
+            received: list[ValueKind] = [kinds[s] for s in graph.inputs(name) if s in kinds]
+            kinds[name] = _emitted(graph.nodes[name], received)
     return kinds
 
 
@@ -33,4 +33,4 @@ def _emitted(node: Node, received: list[ValueKind]) -> ValueKind:
         return "spike"
     if isinstance(node, (*WEIGHTS, MatMul, Scale, BatchNorm)):
         return "current"
-    return max(received, key=_RANK.__getitem__, default="spike")
+    return _ORDER[max((_ORDER.index(kind) for kind in received), default=0)]

@@ -1,0 +1,197 @@
+"""Every command on real input, as a user types it: output, JSON fields, exit codes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from spikewright.cli import main as cli
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def call(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
+    """Run the command line in this process; return exit code, stdout and stderr."""
+    code = 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["spikewright", *words])
+        try:
+            cli.main()
+        except SystemExit as end:
+            code = int(end.code or 0)
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+def call_json(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, Any]:
+    code, out, err = call(capsys, *words, "--json")
+    assert code == 0, err
+    found: dict[str, Any] = json.loads(out)
+    return found
+
+
+@pytest.fixture(scope="module")
+def lowered(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from spikewright import api
+
+    path = tmp_path_factory.mktemp("net") / "digits.spk"
+    api.write(api.lower("digits"), path)
+    return path
+
+
+def test_lower_writes_an_archive_and_both_accuracies(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    found = call_json(capsys, "lower", "digits", "-o", str(tmp_path / "a.spk"))
+    assert found["schema"] == "spikewright/lower/1"
+    assert found["integer_accuracy"] >= 0.95 and found["float_accuracy"] >= 0.95
+    rows = {row["name"]: row for row in found["layers"]}
+    assert rows["conv1"]["bits"] == 8 and rows["conv1"]["bound"] > 0
+    assert 0 <= rows["neuron1"]["spikes_that_differ"] < 0.05
+    code, _, err = call(capsys, "lower", "digits", "-o", str(tmp_path / "a.spk"))
+    assert code == 2 and "--force" in err
+
+
+def test_inspect_reads_every_level(capsys: pytest.CaptureFixture[str], lowered: Path) -> None:
+    assert call_json(capsys, "inspect", "digits")["level"] == "float"
+    found = call_json(capsys, "inspect", str(lowered))
+    assert found["level"] == "integer" and found["parameters"] > 20_000
+    code, out, _ = call(capsys, "inspect", str(lowered))
+    assert code == 0 and "stages.0.0.conv1" in out and "parameters" in out
+
+
+@pytest.mark.parametrize("executor", ["native", "reference", "onnxruntime"])
+def test_run_counts_alike_on_every_executor(
+    capsys: pytest.CaptureFixture[str], lowered: Path, executor: str
+) -> None:
+    found = call_json(
+        capsys, "run", str(lowered), "--data", "digits", "--limit", "20", "--executor", executor
+    )
+    assert found["samples"] == 20 and len(found["predictions"]) == 20
+    assert found["accuracy"] >= 0.8 and found["samples_per_s"] > 0
+    first = call_json(capsys, "run", str(lowered), "--limit", "20", "--executor", "reference")
+    assert found["layers"] == first["layers"] and found["totals"] == first["totals"]
+    wanted = {"name", "kind", "neurons", "spikes", "spike_rate", "sops", "sops_effective", "macs"}
+    assert wanted | {"neuron_updates"} <= set(found["layers"][0])
+
+
+def test_a_trace_file_holds_what_was_recorded(
+    capsys: pytest.CaptureFixture[str], lowered: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "trace.npz"
+    code, _, err = call(capsys, "run", str(lowered), "--limit", "5", "--trace", str(path))
+    assert code == 0, err
+    with np.load(path, allow_pickle=False) as arrays:
+        assert arrays["neuron1/spikes"].shape == (5, 4, 16, 8, 8)
+        assert arrays["neuron1/v"].dtype == np.int32
+        assert arrays["input"].shape == (5, 4, 1, 8, 8) and arrays["output"].shape == (5, 4, 10)
+        assert json.loads(str(arrays["card"]))["executor"] == "native"
+
+
+def test_verify_proves_equality(capsys: pytest.CaptureFixture[str], lowered: Path) -> None:
+    found = call_json(capsys, "verify", str(lowered), "--limit", "10")
+    assert found["equal"] and found["executors"] == ["reference", "native", "onnxruntime"]
+    assert found["values_compared"] > 100_000 and found["first_difference"] is None
+
+
+def test_verify_says_where_floats_part(capsys: pytest.CaptureFixture[str]) -> None:
+    """float32 sums in another order differ somewhere: exit 1, the place and both values."""
+    words = ("verify", "digits", "--level", "float", "--executors", "reference,onnxruntime")
+    code, out, err = call(capsys, *words, "--limit", "8", "--json")
+    found = json.loads(out)
+    assert code == (0 if found["equal"] else 1), err
+    if not found["equal"]:
+        place = found["first_difference"]
+        assert set(place) >= {"layer", "time_step", "index", "values"}
+        assert set(place["values"]) == {"reference", "onnxruntime"}
+
+
+def test_check_estimate_and_targets(capsys: pytest.CaptureFixture[str], lowered: Path) -> None:
+    fit = call_json(capsys, "check", "digits", "--target", "loihi1")
+    assert fit["fits"] and fit["cores"] >= 1 and fit["violations"] == []
+    code, out, _ = call(capsys, "check", str(lowered), "--target", "loihi1", "--json")
+    broken = json.loads(out)
+    assert code == 1 and not broken["fits"]
+    assert {"layer", "limit", "allowed", "found", "remedy"} <= set(broken["violations"][0])
+    cost = call_json(capsys, "estimate", str(lowered), "--target", "loihi1", "--limit", "10")
+    assert cost["energy_uj"]["total"] > 0 and cost["latency_us"] > 0 and cost["static_mw"] > 0
+    constant = cost["constants"][0]
+    assert {"name", "value", "unit", "source", "evidence", "operating_point"} <= set(constant)
+    none = call_json(capsys, "estimate", str(lowered), "--target", "loihi2", "--limit", "4")
+    assert none["energy_uj"] is None
+    names = {t["name"] for t in call_json(capsys, "targets")["targets"]}
+    assert {"loihi1", "loihi2", "generic-45nm"} <= names
+
+
+def test_export_writes_every_format(
+    capsys: pytest.CaptureFixture[str], lowered: Path, tmp_path: Path
+) -> None:
+    onnx = call_json(capsys, "export", str(lowered), "--to", "onnx", "-o", str(tmp_path / "d.onnx"))
+    assert [Path(f).name for f in onnx["files"]] == ["d.onnx", "d.scan.onnx"]
+    nir = call_json(capsys, "export", str(lowered), "--to", "nir", "-o", str(tmp_path / "d.nir"))
+    assert isinstance(nir["warnings"], list)
+    same = call_json(capsys, "verify", str(tmp_path / "d.nir"), "--limit", "4", "--data", "digits")
+    assert same["equal"]
+    code, _, err = call(capsys, "export", "digits", "--to", "lava", "-o", str(tmp_path / "d.net"))
+    assert code == 2 and "netx is sequential" in err and not (tmp_path / "d.net").exists()
+
+
+def test_report_is_one_page_and_its_json(
+    capsys: pytest.CaptureFixture[str], lowered: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "r.html"
+    call_json(capsys, "report", str(lowered), "--limit", "12", "-o", str(path))
+    page, data = path.read_text(), json.loads(path.with_suffix(".json").read_text())
+    assert data["schema"] == "spikewright/report/1" and data["verification"]["equal"]
+    assert "http" not in page.replace("http://www.w3.org", "")
+    assert "Proof of equality" in page and "stages.1.0.conv2" in page
+
+
+def test_models_and_doctor(capsys: pytest.CaptureFixture[str]) -> None:
+    names = {row["name"] for row in call_json(capsys, "models")["models"]}
+    assert {"digits", "spiking_resnet_digits"} <= names
+    one = call_json(capsys, "models", "spiking_resnet_digits")
+    assert one["parameters"] > 20_000 and one["dense_macs_per_step"] > 0
+    assert one["input_shape"] == [1, 8, 8]
+    assert call_json(capsys, "doctor")["native"]["compiled"] in (True, False)
+
+
+def test_train_pretrain_and_probe(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    path, probed = tmp_path / "c.safetensors", tmp_path / "p.safetensors"
+    words = ("--data", "digits", "--epochs", "1", "--limit", "256", "-o", str(path))
+    found = call_json(capsys, "train", "pretrain", *words)
+    assert found["loss"] > 0 and found["images_per_s"] > 0 and path.exists()
+    result = call_json(capsys, "train", "probe", str(path), "--limit", "256", "-o", str(probed))
+    assert result["accuracy"] > 0.3
+    run = call_json(capsys, "run", str(probed), "--limit", "32")
+    assert run["accuracy"] > 0.3
+
+
+def test_own_code_is_a_source(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    code = (
+        "from torch import nn\n"
+        "from spikewright.trainer.neurons import IF\n"
+        "def net():\n"
+        "    return nn.Sequential(nn.Flatten(2), nn.Linear(64, 10), IF(0.5))\n"
+    )
+    path = tmp_path / "mine.py"
+    path.write_text(code)
+    words = (f"{path}:net", "--input", "1,8,8", "--data", "digits", "--calibrate", "digits")
+    found = call_json(capsys, "run", *words, "--limit", "8")
+    assert found["samples"] == 8 and [r["name"] for r in found["layers"]] == ["1", "2"]
+
+
+def test_help_is_quick_to_import() -> None:
+    code = "import sys; from spikewright.cli.main import app; print(sorted(sys.modules))"
+    loader = f"import runpy; runpy.run_path({str(ROOT / 'conftest.py')!r})\n"
+    done = subprocess.run(
+        [sys.executable, "-c", loader + code], capture_output=True, text=True, check=True
+    )
+    for heavy in ("torch", "onnxruntime", "onnx", "networkx", "nir", "h5py"):
+        assert f"'{heavy}'" not in done.stdout, heavy
