@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from ..export.formats.onnx_exact import Arithmetic
-from ..export.ir import Array, Graph, MissingPackageError
+from ..export.ir import Array, Graph, InputError, MissingPackageError
 from .trace import NeuronTrace, Record, Trace
 
 
@@ -27,7 +27,8 @@ class OnnxRuntime:
     name = "onnxruntime"
 
     def __init__(self, threads: int = 1, arithmetic: Arithmetic = "auto") -> None:
-        self.threads, self.arithmetic = threads, arithmetic
+        self.threads = threads
+        self.arithmetic: Arithmetic = arithmetic
 
     def prepare(self, graph: Graph) -> OnnxSession:
         """Return a session; the Scan model is built now, the step model when first stepped."""
@@ -38,13 +39,14 @@ class OnnxSession:
     """A Scan model for whole runs and a step model for streaming (see `executor.Session`)."""
 
     def __init__(self, graph: Graph, threads: int, arithmetic: Arithmetic) -> None:
-        self.graph, self._threads, self._arithmetic = graph, threads, arithmetic
+        self.graph, self._threads = graph, threads
+        self._arithmetic: Arithmetic = arithmetic
         self._dtype: Any = np.int32 if graph.level == "integer" else np.float32
         self._scan = self._session("scan")
         self._stepper: Any = None
-        self._states: dict[str, Array] = {}
+        self.reset()
 
-    def _session(self, form: str) -> Any:
+    def _session(self, form: Literal["step", "scan"]) -> Any:
         from ..export.formats.onnx import build_model
 
         runtime = _onnxruntime()
@@ -52,7 +54,7 @@ class OnnxSession:
         options.intra_op_num_threads = self._threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
-        model = build_model(self.graph, form, self._arithmetic, inline=True)  # type: ignore[arg-type]
+        model = build_model(self.graph, form, self._arithmetic, inline=True)
         self._model = model
         return runtime.InferenceSession(
             model.SerializeToString(), options, providers=["CPUExecutionProvider"]
@@ -60,20 +62,22 @@ class OnnxSession:
 
     def reset(self) -> None:
         """Forget all state; the next step is the first."""
-        self._states = {}
+        self._states: dict[str, Array] = {}
+        self._batch = 0
 
     def step(self, x: Array) -> Array:
         """Advance by one step of encoded values [batch, *shape]; return the Output's y."""
+        values = self._values(x)
         if self._stepper is None:
             self._stepper = self._session("step")
-        if not self._states:
-            self._states = self._start(len(x))
-        frames = {"input": np.ascontiguousarray(x, self._dtype)}
-        names = [output.name for output in self._stepper.get_outputs()]
-        found = dict(zip(names, self._stepper.run(names, {**frames, **self._states}), strict=True))
-        self._states = {name: found[f"{name}.next"] for name in self._states}
-        y: Array = found["output"]
-        return y
+        if self._batch != len(x):
+            self._states, self._batch = self._start(len(x)), len(x)
+        names = [name.removesuffix(".prev") for name in self._states]
+        wanted = ["output", *(f"{name}.next" for name in names)]
+        y, *after = self._stepper.run(wanted, {"input": values, **self._states})
+        self._states = {f"{name}.prev": value for name, value in zip(names, after, strict=True)}
+        found: Array = y
+        return found
 
     def _start(self, batch: int) -> dict[str, Array]:
         from ..export.formats.onnx import initial_states
@@ -93,8 +97,7 @@ class OnnxSession:
         kept = {"output": (), "spikes": ("spikes",), "states": ("spikes", "v", "u")}[record]
         for name, node in self.graph.neurons.items():
             names += [f"{name}/{w}" for w in kept if w != "u" or node.current_based]
-        frames = np.ascontiguousarray(x, self._dtype)
-        found = dict(zip(names, self._scan.run(names, {"frames": frames}), strict=True))
+        found = dict(zip(names, self._scan.run(names, {"input": self._values(x)}), strict=True))
         neurons = {
             name: NeuronTrace(
                 found[f"{name}/spikes"], found.get(f"{name}/v"), found.get(f"{name}/u")
@@ -102,3 +105,9 @@ class OnnxSession:
             for name in (self.graph.neurons if kept else ())
         }
         return Trace(self.graph, "onnxruntime", x, found["output"], neurons)
+
+    def _values(self, x: Array) -> Array:
+        wanted = self.graph.input.shape
+        if x.shape[-len(wanted) :] != wanted:
+            raise InputError(f"values of shape {x.shape}, the network takes {wanted}")
+        return np.ascontiguousarray(x, self._dtype)

@@ -24,20 +24,29 @@ DIGIT = 128
 WEIGHT_DIGIT = 16
 
 
-def weighted(
-    scope: Scope, name: str, node: Weight, x: str, received: Bound, arithmetic: Arithmetic
-) -> str:
+def weighted(scope: Scope, node: Weight, x: str, received: Bound, arithmetic: Arithmetic) -> str:
     """Return the int32 product of an integer weight node with x (int32), shift included.
 
+    Args:
+        received: what x can be, from which exactness is proven.
+        arithmetic: `auto` is float32 in one product, in digits where that is not exact, and
+            integer where neither is.
+
     Raises:
-        FormatError: where no exact form exists, naming the node.
+        FormatError: where `exact-float` has no exact form.
     """
-    if arithmetic == "integer":
-        y = _by_digits(scope, name, node, x, received, _integer_product)
-    elif received.largest * _row_sum(node.weight) <= FLOAT32_EXACT:
-        y = _float_product(scope, name, node, node.weight, scope.cast(x, FLOAT))
+    if arithmetic != "integer" and received.largest * _row_sum(node.weight) <= FLOAT32_EXACT:
+        y = _float_product(scope, "weight", node, node.weight, scope.cast(x, FLOAT))
+    elif arithmetic != "integer" and _digits_are_exact(node):
+        y = _by_digits(scope, node, x, received, _float_digit_product)
+    elif arithmetic != "exact-float":
+        y = _by_digits(scope, node, x, received, _integer_product)
     else:
-        y = _by_digits(scope, name, node, x, received, _float_digit_product)
+        raise FormatError(
+            f"a fan-in of {node.weight[0].size} has no exact float32 form",
+            node=scope.prefix,
+            remedy="use --arithmetic auto",
+        )
     if node.weight_shift:
         y = scope.op("Mul", y, scope.constant(1 << node.weight_shift))
     return y
@@ -62,75 +71,79 @@ def attributes(node: Weight) -> dict[str, Any]:
 
 def _float_product(scope: Scope, name: str, node: Weight, codes: Array, x: str) -> str:
     """Return Conv or MatMul in float32, as int32; the file holds the int8 codes."""
-    held = scope.named(f"{name}.weight", codes.T if isinstance(node, Linear) else codes)
-    weight = scope.op("Cast", held, to=FLOAT)
+    held = scope.parameter(name, codes.T if isinstance(node, Linear) else codes, np.int8)
     kind = "MatMul" if isinstance(node, Linear) else "Conv"
-    return scope.cast(scope.op(kind, x, weight, **attributes(node)), INT32)
+    product = scope.op(kind, x, scope.cast(held, FLOAT), **attributes(node))
+    return scope.cast(product, INT32)
 
 
 def _by_digits(
     scope: Scope,
-    name: str,
     node: Weight,
     x: str,
     received: Bound,
-    product: Callable[[Scope, str, Weight, str], str],
+    product: Callable[[Scope, Weight, str], str],
 ) -> str:
     """Return the sum over the digits of x of digit value times product."""
     total = ""
-    for sign, digit, place in _digits(scope, x, received):
-        part = product(scope, f"{name}.{sign}{place}", node, digit)
-        factor = (-1 if sign == "minus" else 1) * DIGIT**place
+    for factor, digit in _digits(scope, x, received):
+        part = product(scope, node, digit)
         if factor != 1:
             part = scope.op("Mul", part, scope.constant(factor))
         total = scope.op("Add", total, part) if total else part
     return total
 
 
-def _digits(scope: Scope, x: str, received: Bound) -> Iterator[tuple[str, str, int]]:
-    """Yield (sign, digit as int32 in 0..127, place) of x = sum of sign * digit * 128^place."""
+def _digits(scope: Scope, x: str, received: Bound) -> Iterator[tuple[int, str]]:
+    """Yield (factor, digit as int32 in 0..127) of x = sum of factor * digit, factor ±128^place."""
     zero, base = scope.constant(0), scope.constant(DIGIT)
     low, high = int(received.low.min()), int(received.high.max())
-    for sign, limit in (("plus", high), ("minus", -low)):
-        if limit <= 0 and not (sign == "plus" and low >= 0):
+    for sign, limit in ((1, high), (-1, -low)):
+        if limit <= 0 and not (sign == 1 and low >= 0):
             continue
-        part = x if sign == "plus" else scope.op("Neg", x)
+        part = x if sign == 1 else scope.op("Neg", x)
         rest = scope.op("Max", part, zero) if low < 0 else part
-        place = 0
-        while DIGIT**place <= max(limit, 1):
-            yield sign, scope.op("Mod", rest, base) if limit >= DIGIT else rest, place
-            rest, place = scope.op("Div", rest, base), place + 1
+        place = 1
+        while place <= max(limit, 1):
+            yield sign * place, scope.op("Mod", rest, base) if limit >= place * DIGIT else rest
+            place *= DIGIT
+            rest = scope.op("Div", rest, base) if place <= limit else rest
 
 
-def _float_digit_product(scope: Scope, name: str, node: Weight, digit: str) -> str:
-    """Return the product of one digit, the weights split into two digits where needed."""
+def _halves(weight: Array) -> tuple[Array, Array]:
+    """Return (high, low) int8 with weight = 16 high + low."""
+    high = np.trunc(weight / WEIGHT_DIGIT).astype(np.int8)
+    return high, (weight - high * np.int8(WEIGHT_DIGIT)).astype(np.int8)
+
+
+def _digits_are_exact(node: Weight) -> bool:
+    """Whether float32 multiplies a digit of x by the weights, or by their halves, exactly."""
+    rows = [_row_sum(codes) for codes in _halves(node.weight)]
+    return (DIGIT - 1) * min(_row_sum(node.weight), max(rows)) <= FLOAT32_EXACT
+
+
+def _float_digit_product(scope: Scope, node: Weight, digit: str) -> str:
+    """Return the product of one digit, the weights split into two where needed."""
     x = scope.cast(digit, FLOAT)
     if (DIGIT - 1) * _row_sum(node.weight) <= FLOAT32_EXACT:
-        return _float_product(scope, name, node, node.weight, x)
-    high = np.trunc(node.weight / WEIGHT_DIGIT).astype(np.int8)
-    low = (node.weight - high * np.int8(WEIGHT_DIGIT)).astype(np.int8)
-    if (DIGIT - 1) * max(_row_sum(high), _row_sum(low)) > FLOAT32_EXACT:
-        raise FormatError(
-            f"a fan-in of {node.weight[0].size} has no exact float32 form",
-            node=name,
-            remedy="use --arithmetic integer",
-        )
-    upper = _float_product(scope, f"{name}.high", node, high, x)
-    lower = _float_product(scope, f"{name}.low", node, low, x)
+        return _float_product(scope, "weight", node, node.weight, x)
+    high, low = _halves(node.weight)
+    upper = _float_product(scope, "weight_high", node, high, x)
+    lower = _float_product(scope, "weight_low", node, low, x)
     return scope.op("Add", scope.op("Mul", upper, scope.constant(WEIGHT_DIGIT)), lower)
 
 
-def _integer_product(scope: Scope, name: str, node: Weight, digit: str) -> str:
+def _integer_product(scope: Scope, node: Weight, digit: str) -> str:
     """Return ConvInteger or MatMulInteger of a digit as u8 and the codes as s8."""
     x = scope.cast(digit, UINT8)
     if isinstance(node, Linear):
-        return scope.op("MatMulInteger", x, scope.named(f"{name}.weight", node.weight.T))
+        return scope.op("MatMulInteger", x, scope.parameter("weight", node.weight.T, np.int8))
     if not isinstance(node, Conv1d):
-        weight = scope.named(f"{name}.weight", node.weight)
+        weight = scope.parameter("weight", node.weight, np.int8)
         return scope.op("ConvInteger", x, weight, **attributes(node))
     # One axis becomes two: ConvInteger over one axis is not implemented everywhere.
     axis = scope.constant([2], np.int64)
-    weight = scope.named(f"{name}.weight", node.weight[:, :, None, :])
+    weight = scope.parameter("weight", node.weight[:, :, None, :], np.int8)
     options: dict[str, Any] = {
         "strides": [1, *node.stride],
         "pads": [0, *node.padding, 0, *node.padding],

@@ -1,6 +1,7 @@
-"""Neurons and readouts in ONNX operators: `export.ir.arith`, and the float equations of `Neuron`.
+"""Neuron and readout in ONNX operators: `export.ir.arith` in int32, the float rules in float32.
 
-Only operators that onnxruntime has for int32 are used: no signed BitShift, no Clip, no Sum.
+Every int32 operator used here exists in onnxruntime's CPU kernels. Integer Div truncates toward
+zero (ONNX, operator Div), which is what decay needs; no shift of signed integers exists.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..ir import Array, Neuron, Output
-from ..ir.arith import symmetric_limits
+from ..ir.arith import DECAY_ONE, symmetric_limits
 from .onnx_scope import FLOAT, INT32, Scope
 
 
@@ -24,128 +25,144 @@ class Stepped:
 
 
 def state_names(node: Neuron | Output) -> tuple[str, ...]:
-    """Return the states a node keeps, in order."""
+    """Return the states a node keeps, in order (see `arith.NeuronState`)."""
     if isinstance(node, Output):
         return () if node.readout == "none" else ("y",)
     optional = {
         "u": node.current_based,
-        "s": node.reset == "soft_after_decay",
+        "spikes": node.reset == "soft_after_decay",
         "hold": node.refractory_steps > 0,
     }
     return ("v", *(name for name, kept in optional.items() if kept))
 
 
 class _Step:
-    """Shared between the integer and the float neuron: constants and the reset."""
+    """One step under construction; `states` are the tensors of the states before it."""
 
     def __init__(self, scope: Scope, node: Any, states: dict[str, str], integer: bool) -> None:
         self.scope, self.node, self.states, self.integer = scope, node, states, integer
         self.dtype: Any = np.int32 if integer else np.float32
+        self.op = scope.op
 
-    def op(self, kind: str, *inputs: str) -> str:
-        return self.scope.op(kind, *inputs)
-
-    def array(self, value: Array | Any) -> str:
+    def number(self, value: int) -> str:
         return self.scope.constant(value, self.dtype)
 
-    def plus(self, x: str, value: Array | None) -> str:
-        return x if value is None or not value.any() else self.op("Add", x, self.array(value))
+    def field(self, name: str, value: Any = None) -> str:
+        """Return the tensor of a field of the node, or of `value` under that name."""
+        held = getattr(self.node, name) if value is None else value
+        return self.scope.parameter(name, held, self.dtype)
 
-    def decay(self, x: str, d: Array | None) -> str:
-        """sign(x) * ((|x| * (4096 - d)) >> 12) within int32, or retention * x in floats."""
-        if d is None:
-            return x
+    def plus(self, x: str, name: str) -> str:
+        value: Array | None = getattr(self.node, name)
+        return x if value is None or not value.any() else self.op("Add", x, self.field(name))
+
+    def kept(self, state: str, decay: Array | None, retention: Array | None) -> str:
+        """Return what is left of a state: of integers sign(x) * ((|x| * m) >> 12), m = 4096 - d.
+
+        With x = 4096 h + l, both of the sign of x: h * m + l * m / 4096, toward zero.
+        """
+        x = self.states[state]
         if not self.integer:
-            return self.op("Mul", x, self.array(d))
-        size, m, one = self.op("Abs", x), self.array(4096 - d.astype(np.int64)), self.array(4096)
-        high = self.op("Div", size, one)
-        low = self.op("Sub", size, self.op("Mul", high, one))
-        kept = self.op("Add", self.op("Mul", high, m), self.op("Div", self.op("Mul", low, m), one))
-        return self.op("Mul", kept, self.op("Sign", x))
+            return (
+                x
+                if retention is None
+                else self.op("Mul", x, self.field(f"keep_{state}", retention))
+            )
+        if decay is None or not decay.any():
+            return x
+        m = self.field(f"keep_{state}", DECAY_ONE - decay.astype(np.int64))
+        one = self.number(DECAY_ONE)
+        high = self.op("Div", x, one)
+        low = self.op("Sub", x, self.op("Mul", high, one))
+        rest = self.op("Div", self.op("Mul", low, m), one)
+        return self.op("Add", self.op("Mul", high, m), rest)
+
+    def clipped(self, x: str, what: str, low: int, high: int) -> str:
+        """Return x within [low, high]; Max and Min have int32 kernels everywhere."""
+        above = self.op("Max", x, self.field(f"{what}_low", low))
+        return self.op("Min", above, self.field(f"{what}_high", high))
 
     def shifted(self, x: str) -> str:
         shift = self.node.state_shift if self.integer else 0
-        return self.op("Mul", x, self.array(1 << shift)) if shift else x
+        return self.op("Mul", x, self.field("state_scale", 1 << shift)) if shift else x
 
     def current(self, x: str) -> str:
         node = self.node
-        arrived = self.plus(self.shifted(x), node.bias_in)
+        arrived = self.plus(self.shifted(x), "bias_in")
         if not node.current_based:
             return arrived
-        kept = self.decay(self.states["u"], node.du if self.integer else node.alpha)
-        total = self.op("Add", kept, arrived)
-        if self.integer:
-            wraps = node.u_range == "wrap"
-            limits = symmetric_limits(node.state_bits)
-            total = self._wrapped(total) if wraps else self.scope.clip(total, *limits)
-        return total
+        total = self.op("Add", self.kept("u", node.du, node.alpha), arrived)
+        if not self.integer:
+            return total
+        if node.u_range == "wrap":
+            return self.wrapped(total)
+        return self.clipped(total, "u", *symmetric_limits(node.state_bits))
 
-    def _wrapped(self, x: str) -> str:
+    def wrapped(self, x: str) -> str:
         half = 1 << (self.node.state_bits - 1)
-        over = self.op("Greater", x, self.array(half))
-        under = self.op("LessOrEqual", x, self.array(-half))
-        less, more = (self.op(k, x, self.array(2 * half)) for k in ("Sub", "Add"))
+        over = self.op("Greater", x, self.field("u_half", half))
+        under = self.op("LessOrEqual", x, self.field("u_minus_half", -half))
+        less, more = (self.op(k, x, self.field("u_span", 2 * half)) for k in ("Sub", "Add"))
         return self.op("Where", over, less, self.op("Where", under, more, x))
 
     def membrane(self, u: str) -> str:
-        node, v = self.node, self.states["v"]
+        node = self.node
         if not self.integer and node.tau is not None:
-            drive = self.op("Sub", self.plus(u, node.bias), v)
-            total = self.op("Add", v, self.op("Div", drive, self.array(node.tau)))
+            v = self.states["v"]
+            drive = self.op("Sub", self.plus(u, "bias"), v)
+            total = self.op("Add", v, self.op("Div", drive, self.field("tau")))
         else:
-            kept = self._leaked(self.decay(v, node.dv if self.integer else node.beta))
-            total = self.plus(self.op("Add", kept, u), node.bias)
-        if "s" in self.states:
-            taken = self.op("Mul", self.states["s"], self.array(node.v_threshold))
+            left = self.leaked(self.kept("v", node.dv, node.beta))
+            total = self.plus(self.op("Add", left, u), "bias")
+        if "spikes" in self.states:
+            taken = self.op("Mul", self.states["spikes"], self.field("v_threshold"))
             total = self.op("Sub", total, taken)
         if self.integer:
-            total = self.scope.clip(total, *node.v_limits)
-        return total if node.v_min is None else self.op("Max", total, self.array(node.v_min))
+            total = self.clipped(total, "v", *node.v_limits)
+        return total if node.v_min is None else self.op("Max", total, self.field("v_min"))
 
-    def _leaked(self, v: str) -> str:
+    def leaked(self, v: str) -> str:
         if self.node.leak_subtract is None:
             return v
-        left = self.op("Sub", self.op("Abs", v), self.array(self.node.leak_subtract))
-        return self.op("Mul", self.op("Max", left, self.array(0)), self.op("Sign", v))
+        left = self.op("Sub", self.op("Abs", v), self.field("leak_subtract"))
+        return self.op("Mul", self.op("Max", left, self.number(0)), self.op("Sign", v))
 
     def fired(self, v: str) -> str:
         kind = "Greater" if self.node.compare == ">" else "GreaterOrEqual"
-        return self.op(kind, v, self.array(self.node.v_threshold))
+        return self.op(kind, v, self.field("v_threshold"))
 
     def count(self, v: str, fired: str) -> str:
-        node, most = self.node, self.node.max_spikes_per_step
-        if most == 1:
+        node = self.node
+        if node.max_spikes_per_step == 1:
             return self.scope.cast(fired, INT32 if self.integer else FLOAT)
-        threshold = self.array(node.v_threshold)
+        threshold, most = self.field("v_threshold"), self.field("max_spikes_per_step")
         if self.integer:
             # Where it fired v is positive, and there truncation is the floor.
-            above = v if node.compare == ">=" else self.op("Sub", v, self.array(1))
+            above = v if node.compare == ">=" else self.op("Sub", v, self.number(1))
             count = self.op("Div", above, threshold)
         else:
             ratio = self.op("Div", v, threshold)
-            up = self.op("Sub", self.op("Ceil", ratio), self.array(1))
-            count = self.op(
-                "Max", up if node.compare == ">" else self.op("Floor", ratio), self.array(1)
-            )
-        return self.op("Where", fired, self.op("Min", count, self.array(most)), self.array(0))
+            up = self.op("Sub", self.op("Ceil", ratio), self.number(1))
+            whole = up if node.compare == ">" else self.op("Floor", ratio)
+            count = self.op("Max", whole, self.number(1))
+        return self.op("Where", fired, self.op("Min", count, most), self.number(0))
 
     def after(self, v: str, fired: str, spikes: str) -> str:
-        node = self.node
-        if node.reset == "hard":
-            return self.op("Where", fired, self.array(node.v_reset), v)
-        if node.reset == "soft":
-            return self.op("Sub", v, self.op("Mul", spikes, self.array(node.v_threshold)))
+        if self.node.reset == "hard":
+            return self.op("Where", fired, self.field("v_reset"), v)
+        if self.node.reset == "soft":
+            return self.op("Sub", v, self.op("Mul", spikes, self.field("v_threshold")))
         return v
 
     def hold(self, spikes: str, after: str) -> tuple[str, str, str]:
-        """Return spikes, v and the steps left, with held neurons silent."""
-        left, zero = self.states["hold"], self.scope.constant(0)
+        """Return spikes, v and the steps left (int32), with held neurons silent."""
+        left, zero, one = self.states["hold"], self.scope.constant(0), self.scope.constant(1)
         held = self.op("Greater", left, zero)
-        spikes = self.op("Where", held, self.array(0), spikes)
+        spikes = self.op("Where", held, self.number(0), spikes)
         after = self.op("Where", held, self.states["v"], after)
-        fewer = self.op("Max", self.op("Sub", left, self.scope.constant(1)), zero)
-        again = self.scope.constant(self.node.refractory_steps)
-        left = self.op("Where", self.op("Greater", spikes, self.array(0)), again, fewer)
+        fewer = self.op("Max", self.op("Sub", left, one), zero)
+        again = self.scope.parameter("refractory_steps", self.node.refractory_steps)
+        left = self.op("Where", self.op("Greater", spikes, self.number(0)), again, fewer)
         return spikes, after, left
 
 
@@ -160,8 +177,34 @@ def neuron(scope: Scope, node: Neuron, x: str, states: dict[str, str], integer: 
     new: dict[str, str] = {}
     if "hold" in states:
         spikes, after, new["hold"] = step.hold(spikes, after)
-    new |= {"v": after, "u": u, "s": spikes}
+    new |= {"v": after, "u": u, "spikes": spikes}
     return Stepped(spikes, {name: new[name] for name in states})
+
+
+def structure(node: Neuron, integer: bool) -> str:
+    """Return a name for the operators that `neuron` emits: equal names, equal operators."""
+
+    def given(name: str) -> bool:
+        value = getattr(node, name)
+        return value is not None and bool(np.any(value))
+
+    parts = {
+        "scaled": integer and node.state_shift > 0,
+        "bias_in": given("bias_in"),
+        "current": node.current_based,
+        "current_decay": given("du"),
+        "wrap": integer and node.current_based and node.u_range == "wrap",
+        "tau": node.tau is not None,
+        "decay": given("dv"),
+        "leak": node.leak_subtract is not None,
+        "bias": given("bias"),
+        "v_min": node.v_min is not None,
+        "several": node.max_spikes_per_step > 1,
+        "refractory": node.refractory_steps > 0,
+    }
+    words = ["IntegerNeuron" if integer else "FloatNeuron", node.reset]
+    words.append("above" if node.compare == ">" else "reaching")
+    return "_".join(words + [word for word, holds in parts.items() if holds])
 
 
 def readout(scope: Scope, node: Output, x: str, states: dict[str, str], integer: bool) -> Stepped:
@@ -169,8 +212,8 @@ def readout(scope: Scope, node: Output, x: str, states: dict[str, str], integer:
     if node.readout == "none":
         return Stepped(x)
     step = _Step(scope, node, states, integer)
-    kept = step.decay(states["y"], node.dv if integer else node.beta)
-    y = step.plus(step.op("Add", kept, step.shifted(x)), node.bias)
+    kept = step.kept("y", node.dv, node.beta)
+    y = step.plus(step.op("Add", kept, step.shifted(x)), "bias")
     if integer:
-        y = scope.clip(y, *symmetric_limits(node.state_bits))
+        y = step.clipped(y, "y", *symmetric_limits(node.state_bits))
     return Stepped(y, {"y": y})

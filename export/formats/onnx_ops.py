@@ -24,21 +24,18 @@ from .onnx_exact import attributes
 from .onnx_scope import FLOAT, INT32, Scope
 
 
-def float_weighted(scope: Scope, name: str, node: Weight, x: str) -> str:
+def float_weighted(scope: Scope, node: Weight, x: str) -> str:
     """Return a float weight node: Conv, or MatMul and Add."""
-    weight = node.weight.astype(np.float32)
     if isinstance(node, Linear):
-        y = scope.op("MatMul", x, scope.named(f"{name}.weight", weight.T))
-        return y if node.bias is None else scope.op("Add", y, _vector(scope, f"{name}.bias", node))
-    inputs = [scope.named(f"{name}.weight", weight)]
-    if node.bias is not None:
-        inputs.append(_vector(scope, f"{name}.bias", node))
-    return scope.op("Conv", x, *inputs, **attributes(node))
+        y = scope.op("MatMul", x, scope.parameter("weight", node.weight.T, np.float32))
+        return y if node.bias is None else scope.op("Add", y, _bias(scope, node))
+    biases = () if node.bias is None else (_bias(scope, node),)
+    weight = scope.parameter("weight", node.weight, np.float32)
+    return scope.op("Conv", x, weight, *biases, **attributes(node))
 
 
-def _vector(scope: Scope, name: str, node: Weight) -> str:
-    assert node.bias is not None
-    return scope.named(name, node.bias.astype(np.float32))
+def _bias(scope: Scope, node: Weight) -> str:
+    return scope.parameter("bias", node.bias, np.float32)
 
 
 def stateless(
@@ -56,7 +53,7 @@ def stateless(
         return total
     if isinstance(node, Scale):
         dtype = np.int32 if integer else np.float32
-        return scope.op("Mul", inputs[0], scope.constant(node.factor, dtype))
+        return scope.op("Mul", inputs[0], scope.parameter("factor", node.factor, dtype))
     if isinstance(node, MatMul):
         return _matmul(scope, node, inputs, len(after))
     if isinstance(node, BatchNorm):
@@ -81,40 +78,52 @@ def _batch_norm(scope: Scope, node: BatchNorm, x: str, rank: int) -> str:
     column = (-1,) + (1,) * (rank - 1 - node.axis)
     gain = node.weight / np.sqrt(node.var.astype(np.float64) + node.eps)
     offset = node.bias - node.mean * gain
-    scaled = scope.op("Mul", x, scope.constant(gain.reshape(column), np.float32))
-    return scope.op("Add", scaled, scope.constant(offset.reshape(column), np.float32))
+    scaled = scope.op("Mul", x, scope.parameter("gain", gain.reshape(column), np.float32))
+    return scope.op("Add", scaled, scope.parameter("offset", offset.reshape(column), np.float32))
 
 
 def pool(scope: Scope, node: Pool, x: str, before: Shape, after: Shape, *, integer: bool) -> str:
-    """Return a pool as the sum or maximum of one slice a tap (no int32 pool exists)."""
-    rank = len(node.kernel)
+    """Return a pool, one axis after the other (no int32 pool exists in onnxruntime)."""
+    first = len(before) - len(node.kernel)
     maximum = isinstance(node, MaxPool)
-    combine = "Max" if maximum else "Add"
-    padded = _padded(scope, node, x, len(before), maximum, integer)
-    total = ""
-    for tap in np.ndindex(*node.kernel):
-        part = _slice(scope, padded, tap, node.stride, after[-rank:], len(before))
-        total = scope.op(combine, total, part) if total else part
+    y = _padded(scope, node, x, first, maximum, integer)
+    for k, size in enumerate(node.kernel):
+        axis = first + k
+        whole = size == before[axis] + 2 * node.padding[k]
+        y = (
+            scope.op("ReduceMax" if maximum else "ReduceSum", y, _axis(scope, axis), keepdims=1)
+            if whole
+            else _windows(scope, y, axis, size, node.stride[k], after[axis], maximum)
+        )
     if isinstance(node, AvgPool):
-        share = scope.constant(1 / np.prod(node.kernel), np.float32)
-        return scope.op("Mul", total, share)
-    return total
+        return scope.op("Mul", y, scope.constant(1 / np.prod(node.kernel), np.float32))
+    return y
 
 
-def _padded(scope: Scope, node: Pool, x: str, rank: int, maximum: bool, integer: bool) -> str:
+def _axis(scope: Scope, axis: int) -> str:
+    """Return the axis of a shape as a tensor, counted with the batch."""
+    return scope.constant([axis + 1], np.int64)
+
+
+def _padded(scope: Scope, node: Pool, x: str, first: int, maximum: bool, integer: bool) -> str:
     if not any(node.padding):
         return x
-    front = [0] * (rank + 1 - len(node.padding))
+    front = [0] * (first + 1)
     pads = scope.constant([*front, *node.padding, *front, *node.padding], np.int64)
     dtype: Any = np.int32 if integer else np.float32
     lowest = np.iinfo(np.int32).min if integer else -np.inf
     return scope.op("Pad", x, pads, scope.constant(lowest if maximum else 0, dtype))
 
 
-def _slice(
-    scope: Scope, x: str, tap: tuple[int, ...], stride: Shape, places: Shape, rank: int
+def _windows(
+    scope: Scope, x: str, axis: int, size: int, stride: int, places: int, maximum: bool
 ) -> str:
-    axes = list(range(rank + 1 - len(tap), rank + 1))
-    ends = [k + s * (n - 1) + 1 for k, s, n in zip(tap, stride, places, strict=True)]
-    vectors = (list(tap), ends, axes, list(stride))
-    return scope.op("Slice", x, *(scope.constant(vector, np.int64) for vector in vectors))
+    """Return the sums or maxima of windows along one axis: one strided slice a tap."""
+    total = ""
+    for tap in range(size):
+        bounds = ([tap], [tap + stride * (places - 1) + 1])
+        start, end = (scope.constant(bound, np.int64) for bound in bounds)
+        step = scope.constant([stride], np.int64)
+        part = scope.op("Slice", x, start, end, _axis(scope, axis), step)
+        total = scope.op("Max" if maximum else "Add", total, part) if total else part
+    return total

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -14,55 +15,94 @@ INT32, FLOAT, UINT8 = onnx.TensorProto.INT32, onnx.TensorProto.FLOAT, onnx.Tenso
 
 
 class Scope:
-    """Nodes of one graph body, and the constants (held by `constants`, shared by inner bodies)."""
+    """Nodes of one graph body and the constants they read.
+
+    Attributes:
+        nodes: in order of emission. constants: by tensor name.
+        prefix: the graph node that is being emitted; names of tensors begin with it.
+    """
 
     def __init__(self, constants: dict[str, onnx.TensorProto] | None = None) -> None:
         self.nodes: list[onnx.NodeProto] = []
         self.constants = {} if constants is None else constants
         self.prefix = ""
         self._count = 0
+        self._renamed: dict[str, str] = {}
+        self._made: set[str] = set()
 
-    def op(self, kind: str, *inputs: str, domain: str = "", outputs: int = 1, **fields: Any) -> str:
-        """Append a node; return its (first) output's name."""
-        names = [
-            f"{self.prefix}:{kind}{self._count}" + (f".{k}" if k else "") for k in range(outputs)
-        ]
+    def op(self, kind: str, *inputs: str, **fields: Any) -> str:
+        """Append a node of one output; return its name."""
+        return self.call(kind, inputs, 1, "", **fields)[0]
+
+    def call(
+        self, kind: str, inputs: tuple[str, ...], outputs: int, domain: str, **fields: Any
+    ) -> list[str]:
+        """Append a node; return the names of its outputs."""
+        name = f"{self.prefix}:{kind}{self._count}"
+        names = [name, *(f"{name}.{k}" for k in range(1, outputs))]
         self._count += 1
-        node = helper.make_node(kind, list(inputs), names, name=names[0], domain=domain, **fields)
+        self._made.update(names)
+        node = helper.make_node(kind, list(inputs), names, name=name, domain=domain, **fields)
         self.nodes.append(node)
-        return names[0]
+        return names
 
     def constant(self, value: Any, dtype: Any = np.int32) -> str:
         """Return the name of a constant of this value; equal constants are shared."""
         array = np.asarray(value, dtype)
-        key = f"const:{array.dtype}:{array.shape}:{hash_of(array)}"
-        if key not in self.constants:
-            self.constants[key] = numpy_helper.from_array(
-                np.ascontiguousarray(array).reshape(array.shape), key
-            )
-        return key
+        content = sha256(np.ascontiguousarray(array).tobytes()).hexdigest()[:16]
+        return self._hold(f"const:{array.dtype}:{array.shape}:{content}", array)
 
-    def named(self, name: str, value: Array) -> str:
-        """Return the name of a constant held under a name of its own (weights)."""
-        self.constants[name] = numpy_helper.from_array(np.ascontiguousarray(value), name)
+    def parameter(self, name: str, value: Any, dtype: Any = np.int32) -> str:
+        """Return the tensor of a graph node's field `name`."""
+        return self._hold(f"{self.prefix}/{name}", np.asarray(value, dtype))
+
+    def _hold(self, name: str, array: Array) -> str:
+        if name not in self.constants:
+            # ascontiguousarray makes 0-d arrays 1-d.
+            whole = np.ascontiguousarray(array).reshape(array.shape)
+            self.constants[name] = numpy_helper.from_array(whole, name)
         return name
 
-    def alias(self, value: str, name: str) -> str:
-        """Give a value a name of its own."""
-        self.nodes.append(helper.make_node("Identity", [value], [name], name=f"name:{name}"))
+    def output(self, value: str, name: str) -> str:
+        """Let `value` leave the body as `name`: under its own node's name, or by a copy."""
+        if value in self._made and value not in self._renamed:
+            self._renamed[value] = name
+        else:
+            self.nodes.append(helper.make_node("Identity", [value], [name], name=f"name:{name}"))
         return name
+
+    def finished(self) -> list[onnx.NodeProto]:
+        """Return the nodes, with the values that leave under their new names."""
+        for node in self.nodes:
+            for names in (node.input, node.output):
+                names[:] = [self._renamed.get(name, name) for name in names]
+        return self.nodes
 
     def cast(self, x: str, to: int) -> str:
         """Return x in another element type."""
         return self.op("Cast", x, to=to)
 
-    def clip(self, x: str, low: int, high: int) -> str:
-        """Return x clipped; Max and Min have int32 kernels, Clip's are not relied on."""
-        return self.op("Min", self.op("Max", x, self.constant(low)), self.constant(high))
 
+class FunctionScope(Scope):
+    """The body of a function: fields are its inputs, constants stand inside.
 
-def hash_of(array: Array) -> str:
-    """Return a short digest of the bytes."""
-    from hashlib import sha256
+    Attributes:
+        parameters: what a caller passes, by input name.
+    """
 
-    return sha256(np.ascontiguousarray(array).tobytes()).hexdigest()[:16]
+    def __init__(self) -> None:
+        super().__init__()
+        self.parameters: dict[str, Array] = {}
+
+    def parameter(self, name: str, value: Any, dtype: Any = np.int32) -> str:
+        """Return the function's input for the field `name`."""
+        self.parameters[name] = np.asarray(value, dtype)
+        return name
+
+    def finished(self) -> list[onnx.NodeProto]:
+        """Return the nodes, its constants first."""
+        constants = [
+            helper.make_node("Constant", [], [key], value=tensor, name=key)
+            for key, tensor in self.constants.items()
+        ]
+        return [*constants, *super().finished()]

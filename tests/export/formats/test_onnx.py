@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -12,23 +13,34 @@ from onnx.reference import ReferenceEvaluator
 
 from spikewright.export.formats.onnx import build_model, write_onnx
 from spikewright.export.ir import (
-    BoundsError,
+    Array,
     Conv1d,
     Conv2d,
+    Delay,
     Flatten,
     FormatError,
     Graph,
     Input,
     Linear,
+    MaxPool,
     Neuron,
+    Node,
     Output,
+    Shape,
+    SumPool,
+    UnknownNameError,
     bounds,
     check,
 )
+from spikewright.export.ir.digest import digest
 from spikewright.sim.onnxrt import OnnxRuntime
 from spikewright.sim.reference import Reference
 from spikewright.sim.verify import compare
 from tests.fuzz.graphs import random_graph, random_input
+
+
+def i32(value: Any) -> Array:
+    return np.array(value, np.int32)
 
 
 @pytest.mark.parametrize("arithmetic", ["auto", "integer", "exact-float"])
@@ -40,18 +52,6 @@ def test_random_graphs_are_equal_in_onnxruntime(arithmetic: str) -> None:
         one = Reference().prepare(graph).run(x)
         two = OnnxRuntime(arithmetic=arithmetic).prepare(graph).run(x)  # type: ignore[arg-type]
         assert isinstance(compare(one, two, ("reference", arithmetic)), int), seed
-
-
-def test_steps_equal_the_scan() -> None:
-    for seed in range(15):
-        rng = np.random.default_rng(seed)
-        graph = random_graph(rng)
-        x = random_input(graph, rng)
-        session = OnnxRuntime().prepare(graph)
-        whole = session.run(x).output
-        for _ in range(2):
-            session.reset()
-            assert np.array_equal(np.stack([session.step(frame) for frame in x]), whole), seed
 
 
 @pytest.mark.parametrize("form", ["step", "scan"])
@@ -69,7 +69,7 @@ def test_files_pass_the_checker_and_onnx_reference_agrees(
         assert not list(tmp_path.glob(".writing*"))
         if form == "scan":
             x = random_input(graph, rng, time_steps=3)
-            (y,) = ReferenceEvaluator(model).run(["output"], {"frames": x.astype(np.int32)})
+            y = evaluated(model, x)["output"]
             assert np.array_equal(y, Reference().prepare(graph).run(x).output), seed
 
 
@@ -86,13 +86,13 @@ def test_weights_stay_int8_in_the_file() -> None:
         {
             "in": Input((64,), "spikes", low=0, high=1),
             "fc": Linear(np.full((32, 64), 7, np.int8)),
-            "n": Neuron((32,), np.int32(9)),
+            "n": Neuron((32,), i32(9)),
             "out": Output("spike_count"),
         },
         "integer",
     )
     held = {t.name: t.data_type for t in build_model(graph).graph.initializer}
-    assert held["fc.weight"] == onnx.TensorProto.INT8
+    assert held["fc/weight"] == onnx.TensorProto.INT8
 
 
 @pytest.mark.parametrize("arithmetic", ["auto", "integer"])
@@ -100,7 +100,8 @@ def test_weights_stay_int8_in_the_file() -> None:
 @pytest.mark.parametrize("kind", ["linear", "conv1", "conv2"])
 def test_sums_beyond_float32_stay_exact(arithmetic: str, high: int, kind: str) -> None:
     """Worst cases above 2^24: the input is split into digits, both signs."""
-    fan = 1400 if kind == "linear" else 180
+    taps = {"linear": 1, "conv1": 3, "conv2": 9}[kind]
+    fan = min(1400, (2**31 - 1) // (127 * high)) // taps
     top = np.full(fan, 127, np.int8)
     weight = np.stack([top, -top, np.where(np.arange(fan) % 2, 127, 126).astype(np.int8)])
     shape, node = {
@@ -111,22 +112,14 @@ def test_sums_beyond_float32_stay_exact(arithmetic: str, high: int, kind: str) -
             Conv2d(weight[:, :, None, None].repeat(3, 2).repeat(3, 3), padding=(1, 1)),
         ),
     }[kind]
-    try:
-        graph = check(
-            Graph.chain(
-                {
-                    "in": Input(shape, "frames", None, -high, high),
-                    "w": node,
-                    "flat": Flatten(),
-                    "out": Output("none"),
-                },
-                "integer",
-            )
-        )
-    except BoundsError:
-        pytest.skip("leaves int32, refused")
-    if high > 127:
-        assert not bounds(graph)["w"].exact_in_float32
+    nodes: dict[str, Node] = {
+        "in": Input(shape, "frames", None, -high, high),
+        "w": node,
+        "flat": Flatten(),
+        "out": Output("none"),
+    }
+    graph = check(Graph.chain(nodes, "integer"))
+    assert not bounds(graph)["w"].exact_in_float32
     rng = np.random.default_rng(0)
     x = np.stack(
         [np.full(shape, high), np.full(shape, -high), rng.integers(-high, high + 1, shape)]
@@ -142,10 +135,10 @@ def test_float_graphs_run_in_float32() -> None:
         {
             "in": Input((2, 6, 6)),
             "conv": Conv2d(rng.normal(size=(4, 2, 3, 3)), rng.normal(size=4), padding=(1, 1)),
-            "n": Neuron((4, 6, 6), np.float64(0.5), beta=np.float64(0.5), reset="soft"),
+            "n": Neuron((4, 6, 6), np.array(0.5), beta=np.array(0.5), reset="soft"),
             "flat": Flatten(),
             "fc": Linear(rng.normal(size=(3, 144)), rng.normal(size=3)),
-            "out": Output("leaky", beta=np.float64(0.9)),
+            "out": Output("leaky", beta=np.array(0.9)),
         },
         "folded",
     )
@@ -167,9 +160,156 @@ def test_an_existing_file_is_kept(tmp_path: Path) -> None:
     assert onnx.load(path).graph.name == "spikewright"
 
 
-def test_the_card_names_scales_and_resets() -> None:
-    graph = random_graph(np.random.default_rng(2))
-    model = build_model(graph.replace(nodes={n: replace(x) for n, x in graph.nodes.items()}))
-    card = {p.key: p.value for p in model.metadata_props}["spikewright"]
-    for name in graph.neurons:
-        assert f'"{name}"' in card
+def spiking_chain(**options: Any) -> Graph:
+    """Three layers of one structure with fields of their own, and one of another."""
+    rng = np.random.default_rng(3)
+    nodes: dict[str, Node] = {"in": Input((6,), "frames", low=0, high=3)}
+    for k in range(4):
+        nodes[f"fc{k}"] = Linear(
+            rng.integers(-7, 8, (6, 6)).astype(np.int8), scale=i32(1) / np.arange(1, 7), bits=4
+        )
+        nodes[f"n{k}"] = Neuron(
+            (6,),
+            i32(rng.integers(1, 9, 6)),
+            dv=i32(rng.integers(1, 4096, 6)),
+            bias=i32(k + 1),
+            reset="soft" if k == 2 else "hard",
+            v_scale=np.array(0.25 * k),
+        )
+    nodes["out"] = Output("integrate", scale=0.5, state_bits=20)
+    return check(Graph.chain(nodes, "integer", **options))
+
+
+def test_neurons_of_one_structure_share_a_function() -> None:
+    graph = spiking_chain()
+    model = build_model(graph, "scan")
+    assert [f.name for f in model.functions] == [
+        "IntegerNeuron_hard_above_decay_bias",
+        "IntegerNeuron_soft_above_decay_bias",
+    ]
+    assert all(f.domain == "ai.spiking" for f in model.functions)
+    x = np.random.default_rng(0).integers(0, 4, (7, 2, 6))
+    expected = Reference().prepare(graph).run(x)
+    assert all(n.spikes.any() for n in expected.neurons.values())
+    found = evaluated(model, x)
+    assert np.array_equal(found["output"], expected.output)
+    for name, neuron in expected.neurons.items():
+        assert np.array_equal(found[f"{name}/spikes"], neuron.spikes), name
+        assert neuron.v is not None and np.array_equal(found[f"{name}/v"], neuron.v), name
+
+
+def evaluated(model: onnx.ModelProto, x: Array) -> dict[str, Array]:
+    """Run a Scan model in onnx's own evaluator."""
+    names = [output.name for output in model.graph.output]
+    run: Any = ReferenceEvaluator(model).run
+    return dict(zip(names, run(names, {"input": x.astype(np.int32)}), strict=True))
+
+
+def test_the_names_of_a_file() -> None:
+    graph = spiking_chain()
+    step, scan = build_model(graph, "step"), build_model(graph, "scan")
+
+    def shapes(values: Any) -> dict[str, list[Any]]:
+        return {
+            v.name: [d.dim_param or d.dim_value for d in v.type.tensor_type.shape.dim]
+            for v in values
+        }
+
+    states = [f"n{k}/v" for k in range(4)] + ["out/y"]
+    spikes = [f"n{k}/spikes" for k in range(4)]
+    names = ["input", *(f"{s}.prev" for s in states)]
+    assert shapes(step.graph.input) == {name: ["batch", 6] for name in names}
+    names = ["output", *spikes, *(f"{s}.next" for s in states)]
+    assert shapes(step.graph.output) == {name: ["batch", 6] for name in names}
+    assert shapes(scan.graph.input) == {"input": ["time", "batch", 6]}
+    names = ["output", *spikes, *states[:4]]
+    assert shapes(scan.graph.output) == {name: ["time", "batch", 6] for name in names}
+
+
+def test_the_card_names_scales_bits_resets_and_time() -> None:
+    graph = spiking_chain(metadata={"time_steps": 9})
+    props = {p.key: p.value for p in build_model(graph, "step").metadata_props}
+    card = json.loads(props["spikewright"])
+    assert card["form"] == "step" and card["time_steps"] == 9 and card["digest"] == digest(graph)
+    assert card["weights"]["fc1"] == {"bits": 4, "scale": [1 / k for k in range(1, 7)]}
+    assert card["neurons"]["n2"]["reset"] == "soft" and card["neurons"]["n2"]["v_scale"] == 0.5
+    assert card["output"] == {"readout": "integrate", "scale": 0.5}
+    assert card["states"].keys() == {
+        "n0/v.prev",
+        "n1/v.prev",
+        "n2/v.prev",
+        "n3/v.prev",
+        "out/y.prev",
+    }
+
+
+@pytest.mark.parametrize("steps", [1, 2, 5])
+def test_a_delay_is_one_ring(steps: int) -> None:
+    nodes: dict[str, Node] = {
+        "in": Input((2, 3), "spikes", low=0, high=1),
+        "d": Delay((2, 3), steps),
+        "out": Output("none"),
+    }
+    graph = check(Graph.chain(nodes, "integer"))
+    model = build_model(graph, "step")
+    assert [v.name for v in model.graph.input] == ["input", "d/ring.prev"]
+    x = np.random.default_rng(0).integers(0, 2, (7, 2, 2, 3))
+    found = evaluated(build_model(graph, "scan"), x)["output"]
+    assert np.array_equal(found[steps:], x[:-steps]) and not found[:steps].any()
+    assert np.array_equal(OnnxRuntime().prepare(graph).run(x).output, found)
+
+
+@pytest.mark.parametrize("kind", [SumPool, MaxPool])
+@pytest.mark.parametrize(
+    ("kernel", "stride", "padding"),
+    [
+        ((6, 5), (1, 1), (0, 0)),
+        ((3, 5), (2, 1), (1, 0)),
+        ((4, 3), (1, 2), (2, 1)),
+        ((8, 2), (3, 2), (1, 1)),
+    ],
+)
+def test_pools_of_signed_values(kind: Any, kernel: Shape, stride: Shape, padding: Shape) -> None:
+    """Whole axes are reduced, others sliced; padding never wins a maximum."""
+    graph = check(
+        Graph.chain(
+            {
+                "in": Input((2, 6, 5), "frames", low=-900, high=-1),
+                "pool": kind(kernel, stride, padding),
+                "out": Output("none"),
+            },
+            "integer",
+        )
+    )
+    x = np.random.default_rng(0).integers(-900, 0, (2, 3, 2, 6, 5))
+    expected = Reference().prepare(graph).run(x).output
+    assert np.array_equal(OnnxRuntime().prepare(graph).run(x).output, expected)
+    assert np.array_equal(evaluated(build_model(graph, "scan"), x)["output"], expected)
+
+
+def test_auto_turns_to_integers_where_no_float32_form_is_exact() -> None:
+    fan = 20_000
+    nodes: dict[str, Node] = {
+        "in": Input((fan,), "direct", 1.0, -127, 127),
+        "fc": Linear(np.full((2, fan), 127, np.int8)),
+        "out": Output("none"),
+    }
+    graph = check(Graph.chain(nodes, "integer"))
+    assert operators(build_model(graph)) >= {"MatMulInteger"}
+    x = np.random.default_rng(0).integers(100, 128, (1, 2, fan))
+    assert np.array_equal(OnnxRuntime().prepare(graph).run(x).output, x @ np.full((fan, 2), 127))
+    with pytest.raises(FormatError, match="fc: a fan-in of 20000 has no exact float32 form"):
+        build_model(graph, arithmetic="exact-float")
+
+
+def operators(model: onnx.ModelProto) -> set[str]:
+    return {node.op_type for node in model.graph.node}
+
+
+def test_the_arithmetic_asked_for_is_the_one_written() -> None:
+    graph = spiking_chain()
+    assert "MatMulInteger" not in operators(build_model(graph, arithmetic="exact-float"))
+    assert "MatMul" not in operators(build_model(graph, arithmetic="integer"))
+    for wrong in ({"arithmetic": "fast"}, {"form": "loop"}):
+        with pytest.raises(UnknownNameError, match=next(iter(wrong.values()))):
+            build_model(graph, **wrong)  # type: ignore[arg-type]
