@@ -153,8 +153,7 @@ class _Values:
         return OPS[type(node)](node, *sources)
 
     def _folded(self, x: Array) -> Array:
-        kept = np.int64 if self.graph.level == "integer" else x.dtype
-        return x.reshape(-1, *x.shape[2:]).astype(kept)
+        return x.reshape(-1, *x.shape[2:])
 
 
 def _count_node(name: str, node: Any, trace: Trace, values: _Values) -> LayerCounters:

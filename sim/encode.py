@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,67 +12,102 @@ from ..export.ir import Array, Graph, Input, InputError, UnknownNameError
 from ..export.ir.arith import quantise_input
 
 
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """What an encoding needs beside the data; `timed`: whether the data has a time axis."""
+
+    time_steps: int | None
+    timed: bool
+    seed: int
+    first_sample: int
+
+
 def encode(
     graph: Graph,
     x: Array,
     time_steps: int | None = None,
     encoding: str | None = None,
     seed: int = 0,
+    first_sample: int = 0,
 ) -> Array:
     """Return the encoded values [time, batch, *shape] of samples x.
+
+    Integers are taken as they are: at the integer level they are codes in the Input's low..high
+    (a float graph that normalises its input normalises them too). Floats go through the Input's
+    mean and std, the encoding and, at the integer level with `direct`, `quantise_input`.
 
     Args:
         x: static samples [sample, *shape], or with time [sample, time, *shape].
         time_steps: T; needed for static samples, and at most the samples' own T otherwise.
         encoding: `direct`, `rate`, `latency`, `frames` or `spikes`; default: the graph's own.
         seed: of the `rate` encoding's Bernoulli draws.
+        first_sample: the number of x[0] in its data set: the draws of a sample depend on its
+            number and the seed, so that batches of any size see the same spikes.
 
     Raises:
         InputError: for a wrong shape, dtype or range, naming the limit and the value.
         UnknownNameError: for an unknown encoding.
     """
-    node = graph.input
+    node, name, x = graph.input, graph.input_name, np.asarray(x)
     kind = encoding or node.encoding
     if kind not in ENCODINGS:
         raise UnknownNameError.of("encoding", kind, ENCODINGS)
     if (kind == "direct") != (node.encoding == "direct"):
         raise InputError(
             f"encoding {kind!r} does not fit a network lowered for {node.encoding!r}",
-            node=graph.input_name,
+            node=name,
             remedy=f"lower it with --encode {kind}",
         )
-    timed = _check(graph.input_name, node, x, time_steps)
-    values = ENCODINGS[kind](_normalised(node, x), time_steps, timed, seed)
+    _check_numbers(name, x)
+    timed = _check_shape(name, node, x)
+    _check_time(name, x, time_steps, timed)
+    if seed < 0:
+        raise InputError(f"seed {seed}, allowed 0 and above", node=name)
+    request = _Request(time_steps, timed, seed, first_sample)
+    normalised = node.mean is not None or node.std is not None
+    if x.dtype.kind in "iub" and (graph.level == "integer" or not normalised):
+        values = _over_time(x, request)
+    else:
+        values = ENCODINGS[kind](_normalised(node, x), request)
     return _coded(graph, node, values)
 
 
-def _check(name: str, node: Input, x: Array, time_steps: int | None) -> bool:
-    """Check x; return whether it has a time axis."""
+def _check_numbers(name: str, x: Array) -> None:
     if x.dtype.kind not in "fiub":
         raise InputError(f"dtype {x.dtype}, numbers are needed", node=name)
     if x.dtype.kind == "f" and not np.isfinite(x).all():
+        bad = int(np.count_nonzero(~np.isfinite(x)))
         raise InputError(
-            "the data holds NaN or infinite values", node=name, remedy="clean the data"
+            f"{bad} NaN or infinite values of {x.size}", node=name, remedy="clean the data"
         )
-    timed = x.ndim == len(node.shape) + 2
-    if x.shape[-len(node.shape) :] != node.shape or x.ndim not in (
-        len(node.shape) + 1,
-        len(node.shape) + 2,
-    ):
-        wanted = "x".join(map(str, node.shape))
-        raise InputError(
-            f"data of shape {x.shape}, the network takes [sample, {wanted}] or "
-            f"[sample, time, {wanted}]",
-            node=name,
-            remedy="reshape the data, or pick another network",
-        )
+
+
+def _check_shape(name: str, node: Input, x: Array) -> bool:
+    """Check the shape of x; return whether it has a time axis."""
+    rank = len(node.shape)
+    if x.ndim in (rank + 1, rank + 2) and x.shape[x.ndim - rank :] == node.shape:
+        return x.ndim == rank + 2
+    wanted = ", ".join(["sample", *map(str, node.shape)])
+    timed = ", ".join(["sample", "time", *map(str, node.shape)])
+    raise InputError(
+        f"data of shape {list(x.shape)}, the network takes [{wanted}] or [{timed}]",
+        node=name,
+        remedy="reshape the data, or pick another network",
+    )
+
+
+def _check_time(name: str, x: Array, time_steps: int | None, timed: bool) -> None:
     if time_steps is None and not timed:
         raise InputError("static samples need a number of time steps", node=name, remedy="give -T")
-    if time_steps is not None and time_steps < 1:
-        raise InputError(f"{time_steps} time steps, at least 1 is needed", node=name)
-    if timed and time_steps is not None and time_steps > x.shape[1]:
-        raise InputError(f"{time_steps} time steps asked, the data has {x.shape[1]}", node=name)
-    return timed
+    steps = x.shape[1] if time_steps is None else time_steps
+    if steps < 1:
+        raise InputError(f"{steps} time steps, at least 1 is needed", node=name)
+    if timed and steps > x.shape[1]:
+        raise InputError(
+            f"{steps} time steps asked, the data has {x.shape[1]}",
+            node=name,
+            remedy=f"give -T {x.shape[1]} or less",
+        )
 
 
 def _normalised(node: Input, x: Array) -> Array:
@@ -82,31 +118,35 @@ def _normalised(node: Input, x: Array) -> Array:
     return np.asarray((x - mean) / std, np.float32)
 
 
-def _over_time(x: Array, time_steps: int | None, timed: bool, seed: int) -> Array:
+def _over_time(x: Array, request: _Request) -> Array:
     """Each step its own frame, or one frame repeated by view."""
-    if timed:
-        return np.swapaxes(x, 0, 1)[:time_steps]
-    assert time_steps is not None
-    return np.broadcast_to(x, (time_steps, *x.shape))
+    if request.timed:
+        return np.swapaxes(x, 0, 1)[: request.time_steps]
+    assert request.time_steps is not None
+    return np.broadcast_to(x, (request.time_steps, *x.shape))
 
 
-def _rate(x: Array, time_steps: int | None, timed: bool, seed: int) -> Array:
+def _rate(x: Array, request: _Request) -> Array:
     """Bernoulli spikes of probability x, clipped to 0..1."""
-    frames = _over_time(x, time_steps, timed, seed)
-    draws = np.random.default_rng(seed).random(frames.shape, dtype=np.float32)
-    return np.asarray(draws < np.clip(frames, 0, 1), np.int64)
+    frames = _over_time(x, request)
+    spikes = np.empty(frames.shape, np.int64)
+    for sample in range(frames.shape[1]):
+        generator = np.random.default_rng([request.seed, request.first_sample + sample])
+        draws = generator.random((len(frames), *frames.shape[2:]), dtype=np.float32)
+        spikes[:, sample] = draws < np.clip(frames[:, sample], 0, 1)
+    return spikes
 
 
-def _latency(x: Array, time_steps: int | None, timed: bool, seed: int) -> Array:
+def _latency(x: Array, request: _Request) -> Array:
     """One spike at step floor((1 - x) (T - 1) + 1/2); none where x is 0 or below."""
-    if timed or time_steps is None:
+    if request.timed or request.time_steps is None:
         raise InputError("latency encoding takes static samples", remedy="use --encode spikes")
-    step = np.floor((1 - np.clip(x, 0, 1)) * (time_steps - 1) + 0.5)
-    steps = np.arange(time_steps).reshape(-1, *(1,) * x.ndim)
+    step = np.floor((1 - np.clip(x, 0, 1)) * (request.time_steps - 1) + 0.5)
+    steps = np.arange(request.time_steps).reshape(-1, *(1,) * x.ndim)
     return np.asarray((steps == step) & (x > 0), np.int64)
 
 
-ENCODINGS: dict[str, Callable[[Array, int | None, bool, int], Array]] = {
+ENCODINGS: dict[str, Callable[[Array, _Request], Array]] = {
     "direct": _over_time,
     "spikes": _over_time,
     "frames": _over_time,
@@ -140,18 +180,52 @@ def _once(values: Array, change: Callable[[Array], Array]) -> Array:
 
 
 def _within(name: str, node: Input, values: Array) -> Array:
-    low, high = node.low, node.high
-    assert low is not None and high is not None
-    if values.size and (int(values.min()) < low or int(values.max()) > high):
-        found = f"{int(values.min())}..{int(values.max())}"
-        raise InputError(
-            f"integer input {found} leaves the range {low}..{high} the network was lowered for",
-            node=name,
-            remedy="clip the data, or calibrate the lowering on it",
-        )
+    _check_range(name, node, values)
 
     def widened(frames: Array) -> Array:
         whole: Any = frames.astype(np.int64)
         return np.asarray(whole)
 
     return _once(values, widened)
+
+
+def _check_range(name: str, node: Input, values: Array) -> None:
+    assert node.low is not None and node.high is not None
+    if values.size == 0:
+        return
+    seen = values[0] if values.strides[0] == 0 else values
+    least, most = int(seen.min()), int(seen.max())
+    if least < node.low or most > node.high:
+        raise InputError(
+            f"integer input {least}..{most} leaves the range {node.low}..{node.high} the network "
+            "was lowered for",
+            node=name,
+            remedy="clip the data, or calibrate the lowering on it",
+        )
+
+
+def check_values(graph: Graph, x: Array, *, timed: bool) -> None:
+    """Check encoded values [batch, *shape] or, `timed`, [time, batch, *shape].
+
+    Raises:
+        InputError: for a shape that is not the Input's, or at the integer level for values that
+            are not whole or leave the range that the bounds were proven for.
+    """
+    node, name = graph.input, graph.input_name
+    lead = ["time", "batch"] if timed else ["batch"]
+    if x.ndim != len(lead) + len(node.shape) or x.shape[len(lead) :] != node.shape:
+        wanted = ", ".join([*lead, *map(str, node.shape)])
+        raise InputError(
+            f"values of shape {list(x.shape)}, the network takes [{wanted}]", node=name
+        )
+    if 0 in x.shape[: len(lead)]:
+        raise InputError(f"values of shape {list(x.shape)} are empty", node=name)
+    if graph.level != "integer":
+        return
+    if x.dtype.kind not in "iub":
+        raise InputError(
+            f"values of dtype {x.dtype}, an integer network takes integers",
+            node=name,
+            remedy="encode the samples first",
+        )
+    _check_range(name, node, x)

@@ -17,7 +17,10 @@ class Session(Protocol):
         ...
 
     def step(self, x: Array) -> Array:
-        """Advance by one step of encoded values [batch, *shape]; return the Output's y."""
+        """Advance by one step of encoded values [batch, *shape]; return the Output's y.
+
+        Another number of samples than in the step before starts anew, as after `reset`.
+        """
         ...
 
     def reset(self) -> None:

@@ -31,11 +31,15 @@ from ..export.ir.nodes import Conv, MaxPool
 from .windows import padded, windows
 
 
-def _product(a: Array, b: Array) -> Array:
-    """Return a @ b, exactly for integers."""
-    if a.dtype.kind == "f":
-        return np.asarray(np.matmul(a, b.astype(a.dtype, copy=False)))
-    return np.asarray(np.matmul(a.astype(np.float64), b.astype(np.float64)), np.int64)
+def _factor(x: Array) -> Array:
+    """Return x as BLAS multiplies it: floats as they are, integers in float64."""
+    return x if x.dtype.kind == "f" else x.astype(np.float64)
+
+
+def _product(a: Array, b: Array, dtype: Any) -> Array:
+    """Return a @ b in `dtype`, exactly for integers."""
+    left = _factor(a)
+    return np.asarray(np.matmul(left, b.astype(left.dtype, copy=False)), dtype)
 
 
 def _finish(node: Any, y: Array, channel_axis: int) -> Array:
@@ -51,20 +55,20 @@ def _finish(node: Any, y: Array, channel_axis: int) -> Array:
 
 def linear(node: Linear, x: Array) -> Array:
     """Return [batch, ..., out]."""
-    return _finish(node, _product(x, node.weight.T), -1)
+    return _finish(node, _product(x, node.weight.T, x.dtype), -1)
 
 
 def conv(node: Conv, x: Array) -> Array:
     """Return [batch, out, *places]: windows as rows, times the weights, a group at a time."""
     kernel = node.weight.shape[2:]
-    view = windows(padded(x, node.padding), kernel, node.stride, node.dilation)
+    view = windows(padded(_factor(x), node.padding), kernel, node.stride, node.dilation)
     batch, channels, *rest = view.shape
     places, g = tuple(rest[: len(kernel)]), node.groups
     # [batch, g, in / g, places, kernel] -> [g, batch * places, in / g * kernel]
     rows = view.reshape(batch, g, channels // g, prod(places), prod(kernel))
     rows = rows.transpose(1, 0, 3, 2, 4).reshape(g, batch * prod(places), -1)
     weight = node.weight.reshape(g, node.weight.shape[0] // g, -1).transpose(0, 2, 1)
-    y = _product(rows, weight).reshape(g, batch, prod(places), -1)
+    y = _product(rows, weight, x.dtype).reshape(g, batch, prod(places), -1)
     y = y.transpose(1, 0, 3, 2).reshape(batch, -1, *places)
     return _finish(node, y, 1)
 
@@ -100,7 +104,7 @@ def batch_norm(node: BatchNorm, x: Array) -> Array:
 
 def matmul(node: MatMul, a: Array, b: Array) -> Array:
     """Return a @ b over the last two axes."""
-    return _product(a, np.swapaxes(b, -1, -2) if node.transpose_b else b)
+    return _product(a, np.swapaxes(b, -1, -2) if node.transpose_b else b, a.dtype)
 
 
 def add(node: Add, *inputs: Array) -> Array:

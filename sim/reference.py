@@ -12,6 +12,7 @@ import numpy as np
 
 from ..export.ir import Array, Delay, Graph, Input, Neuron, Output, check
 from ..export.ir.arith import NeuronState, initial_state, neuron_step, readout_step
+from .encode import check_values
 from .float_neuron import float_neuron_step, float_readout_step
 from .ops import OPS
 from .trace import NeuronTrace, Record, Trace
@@ -49,11 +50,21 @@ class ReferenceSession:
         self._kept: dict[str, Array] = {}
 
     def step(self, x: Array) -> Array:
-        """Advance by one step of encoded values [batch, *shape]; return the Output's y."""
+        """Advance by one step of encoded values [batch, *shape]; return the Output's y.
+
+        Raises:
+            InputError: for values of the wrong shape or range.
+        """
+        check_values(self.graph, x, timed=False)
         return self._step(x, {})[self.graph.output_name]
 
     def run(self, x: Array, record: Record = "states") -> Trace:
-        """Run from reset over encoded values [time, batch, *shape]."""
+        """Run from reset over encoded values [time, batch, *shape].
+
+        Raises:
+            InputError: for values of the wrong shape or range.
+        """
+        check_values(self.graph, x, timed=True)
         self.reset()
         # A frame that is the same at every step (a direct code) drives its static nodes once.
         static = len(x) > 1 and x.strides[0] == 0
@@ -61,27 +72,27 @@ class ReferenceSession:
         outputs = []
         for frame in x:
             values = self._step(frame, self._kept if static else {})
-            outputs.append(values[self.graph.output_name])
+            outputs.append(self._kind(values[self.graph.output_name]))
             if record != "output":
                 self._take(values, taken, record)
         neurons = {n: self._recorded(steps) for n, steps in taken.items() if steps}
-        return Trace(self.graph, "reference", x, self._stack(outputs), neurons)
+        return Trace(self.graph, "reference", x, np.stack(outputs), neurons)
 
     def _take(
         self, values: dict[str, Array], taken: dict[str, list[tuple[Array, ...]]], record: Record
     ) -> None:
         for name, steps in taken.items():
             state = self._states[name]
-            states = (
-                () if record == "spikes" else (state.v, *(() if state.u is None else (state.u,)))
-            )
-            steps.append((values[name], *states))
+            states = () if record == "spikes" else (state.v, state.u)
+            kept = (values[name], *(s for s in states if s is not None))
+            steps.append(tuple(map(self._kind, kept)))
 
     def _recorded(self, steps: list[tuple[Array, ...]]) -> NeuronTrace:
-        return NeuronTrace(*(self._stack(list(kind)) for kind in zip(*steps, strict=True)))
+        return NeuronTrace(*(np.stack(kind) for kind in zip(*steps, strict=True)))
 
-    def _stack(self, steps: list[Array]) -> Array:
-        return np.stack(steps).astype(np.int32 if self.integer else self.dtype)
+    def _kind(self, values: Array) -> Array:
+        """Return values in the dtype that traces hold."""
+        return values.astype(np.int32 if self.integer else self.dtype)
 
     def _start(self, batch: int) -> None:
         """Set the state before the first step of a batch of this size."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 
-from ..export.ir import Array, Graph
+from ..export.ir import Array, Graph, InputError
 from .counters import Counters, count
 from .encode import encode
 from .executor import Executor, executor
@@ -60,11 +60,15 @@ def run(
     """Return the run of raw samples x (see `encode`) through one executor.
 
     Args:
-        keep: what the returned trace holds; None returns no trace.
+        batch: samples in memory at once; it changes no value. keep: what the returned trace
+            holds; None returns no trace, and no state is recorded.
 
     Raises:
-        InputError, ExecutorError, MissingPackageError: see `encode` and `Executor.prepare`.
+        InputError: for no samples, a batch below 1, or see `encode`.
+        ExecutorError, MissingPackageError: see `Executor.prepare`.
     """
+    if batch < 1 or len(x) < 1:
+        raise InputError(f"{len(x)} samples in batches of {batch}, both must be 1 or more")
     chosen = executor(executor_name) if isinstance(executor_name, str) else executor_name
     session = chosen.prepare(graph)
     counted: Counters | None = None
@@ -74,13 +78,13 @@ def run(
     for start in range(0, len(x), batch):
         values = encode(graph, x[start : start + batch], time_steps, encoding, seed + start)
         began = perf_counter()
-        trace = session.run(values, "spikes" if keep is None else keep)
+        trace = session.run(values, "states" if keep == "states" else "spikes")
         seconds += perf_counter() - began
         counts = count(trace)
         counted = counts if counted is None else counted + counts
         parts.append((trace.predictions(), trace.output[-1]))
         if keep is not None:
-            traces.append(trace)
+            traces.append(replace(trace, neurons={}) if keep == "output" else trace)
         if progress is not None:
             progress(start + len(values[0]))
     predictions, outputs = (np.concatenate(kind) for kind in zip(*parts, strict=True))

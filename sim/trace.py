@@ -89,5 +89,15 @@ def join(traces: Sequence[Trace]) -> Trace:
         spikes = np.concatenate([part.spikes for part in parts], axis=1)
         v, u = joined([part.v for part in parts]), joined([part.u for part in parts])
         neurons[name] = NeuronTrace(spikes, v, u)
-    whole = [np.concatenate([getattr(t, k) for t in traces], axis=1) for k in ("input", "output")]
-    return Trace(first.graph, first.executor, whole[0], whole[1], neurons)
+    output = np.concatenate([trace.output for trace in traces], axis=1)
+    return Trace(
+        first.graph, first.executor, _joined_inputs([t.input for t in traces]), output, neurons
+    )
+
+
+def _joined_inputs(inputs: Sequence[Array]) -> Array:
+    """Return the inputs beside each other; frames repeated by view stay one frame in memory."""
+    if any(x.strides[0] for x in inputs):
+        return np.concatenate(inputs, axis=1)
+    frames = np.concatenate([x[0] for x in inputs])
+    return np.broadcast_to(frames, (len(inputs[0]), *frames.shape))

@@ -7,9 +7,11 @@ For each neuron node NAME: `NAME/spikes`, `NAME/v` and, where current-based, `NA
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-from zipfile import BadZipFile
+from typing import Any, BinaryIO
+from zipfile import BadZipFile, ZipFile, ZipInfo
+from zlib import error as ZlibError
 
 import numpy as np
 
@@ -18,9 +20,12 @@ from ..export.ir import Array, FormatError
 from ..export.ir.digest import digest
 from .trace import Trace
 
+SCHEMA = "spikewright/trace/1"
+ZIP_MAGIC = b"PK\x03\x04"
+
 
 def write_trace(trace: Trace, path: str | Path, *, force: bool = False) -> None:
-    """Write a trace as npz (uncompressed by numpy's own writer, without pickle).
+    """Write a trace as npz; the same trace gives the same bytes.
 
     Raises:
         FormatError: if `path` exists and `force` is not set.
@@ -29,10 +34,13 @@ def write_trace(trace: Trace, path: str | Path, *, force: bool = False) -> None:
     for name, neuron in trace.neurons.items():
         for what in ("spikes", "v", "u"):
             value = getattr(neuron, what)
-            if value is not None:
-                arrays[f"{name.replace('/', '.')}/{what}"] = _by_sample(value)
+            if value is None:
+                continue
+            # Float levels count spikes in floats; in the file a spike is an integer.
+            kept = value.astype(np.int32) if what == "spikes" else value
+            arrays[f"{name.replace('/', '.')}/{what}"] = _by_sample(kept)
     card = {
-        "schema": "spikewright/trace/1",
+        "schema": SCHEMA,
         "executor": trace.executor,
         "level": trace.graph.level,
         "digest": digest(trace.graph),
@@ -41,7 +49,15 @@ def write_trace(trace: Trace, path: str | Path, *, force: bool = False) -> None:
     }
     arrays["card"] = np.array(json.dumps(card, sort_keys=True))
     with atomic_path(path, force=force) as temporary, temporary.open("wb") as file:
-        np.savez(file, allow_pickle=False, **arrays)
+        _write_npz(file, arrays)
+
+
+def _write_npz(file: BinaryIO, arrays: Mapping[str, Array]) -> None:
+    """Write what `np.savez` does, entries dated 1980 whatever the library."""
+    with ZipFile(file, "w") as archive:
+        for name, array in arrays.items():
+            with archive.open(ZipInfo(f"{name}.npy"), "w", force_zip64=True) as entry:
+                np.lib.format.write_array(entry, array, allow_pickle=False)
 
 
 def _by_sample(values: Array) -> Array:
@@ -55,13 +71,29 @@ def read_trace(path: str | Path) -> tuple[dict[str, Any], dict[str, Array]]:
         FormatError: for a file that is missing, damaged or no trace.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
+        arrays = _arrays(path)
     except FileNotFoundError:
         raise FormatError("no such file", node=str(path)) from None
-    except (OSError, ValueError, BadZipFile, EOFError) as error:
-        raise FormatError(f"not a readable npz ({error})", node=str(path)) from None
+    except (OSError, ValueError, BadZipFile, EOFError, ZlibError) as problem:
+        raise FormatError(f"not a readable npz ({problem})", node=str(path)) from None
     if "card" not in arrays:
         raise FormatError("an npz, but no trace (it has no card)", node=str(path))
-    card: dict[str, Any] = json.loads(str(arrays.pop("card")))
-    return card, arrays
+    return _card(path, arrays.pop("card")), arrays
+
+
+def _arrays(path: str | Path) -> dict[str, Array]:
+    with Path(path).open("rb") as start:
+        if start.read(4) != ZIP_MAGIC:
+            raise ValueError("it does not begin as a zip file does")
+    with np.load(path, allow_pickle=False) as file:
+        return {name: file[name] for name in file.files}
+
+
+def _card(path: str | Path, text: Array) -> dict[str, Any]:
+    try:
+        card = json.loads(str(text))
+    except ValueError:
+        card = None
+    if not isinstance(card, dict) or card.get("schema") != SCHEMA:
+        raise FormatError(f"the card is not that of a {SCHEMA} file", node=str(path))
+    return card

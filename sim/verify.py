@@ -17,7 +17,9 @@ DEFAULT = ("reference", "native", "onnxruntime")
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """The first value in which an executor differs: by layer in graph order, at its first step.
+    """The first value in which an executor differs: at the earliest step, there in graph order.
+
+    Time comes first because a Delay carries a difference back to layers that stand earlier.
 
     index: [sample, *neuron]. values: by executor.
     """
@@ -94,11 +96,15 @@ def verify(
         progress: called with the number of samples done.
 
     Raises:
-        InputError: for fewer than two executors. ExecutorError: for one that cannot run the graph.
+        InputError: for fewer than two executors, no samples or a batch below 1.
+        ExecutorError: for one that cannot run the graph.
+        MissingPackageError: for one that is not installed, with the line that installs it.
     """
     chosen = [executor(e) if isinstance(e, str) else e for e in executors]
     if len(chosen) < 2:
         raise InputError(f"{len(chosen)} executor, a comparison needs 2 or more")
+    if batch < 1 or x.shape[1] < 1:
+        raise InputError(f"{x.shape[1]} samples in batches of {batch}, both must be 1 or more")
     names = tuple(e.name for e in chosen)
     sessions = [e.prepare(graph) for e in chosen]
     compared, samples = 0, x.shape[1]
@@ -120,6 +126,7 @@ def compare(
 ) -> Difference | int:
     """Return the first difference of two traces of one graph, or how many values were compared."""
     compared = 0
+    found: list[tuple[int, str, str, Array, Array]] = []
     for layer, quantity, a, b in _quantities(one, two):
         if b is None or a.shape != b.shape:
             shape = None if b is None else b.shape
@@ -127,25 +134,24 @@ def compare(
                 f"{names[1]} recorded {quantity} as {shape}, not {a.shape}", node=layer
             )
         if not np.array_equal(a, b):
-            return _first(layer, quantity, a, b, names, first_sample)
+            step = int((a != b).reshape(len(a), -1).any(axis=1).argmax())
+            found.append((step, layer, quantity, a, b))
         compared += a.size
-    return compared
+    if not found:
+        return compared
+    step, layer, quantity, a, b = min(found, key=lambda difference: difference[0])
+    sample, *neuron = (int(i) for i in np.argwhere(a[step] != b[step])[0])
+    place = (step, sample, *neuron)
+    values = {name: array[place].item() for name, array in zip(names, (a, b), strict=True)}
+    return Difference(layer, quantity, step, (first_sample + sample, *neuron), values)
 
 
 def _quantities(one: Trace, two: Trace) -> Iterator[tuple[str, str, Array, Array | None]]:
+    """Yield what was recorded of each neuron in graph order, within it in order of cause."""
     for name, neuron in one.neurons.items():
         other = two.neurons.get(name)
-        for quantity in ("spikes", "u", "v"):
+        for quantity in ("u", "spikes", "v"):
             a = getattr(neuron, quantity)
             if a is not None:
                 yield name, quantity, a, None if other is None else getattr(other, quantity)
     yield one.graph.output_name, "output", one.output, two.output
-
-
-def _first(
-    layer: str, quantity: str, a: Array, b: Array, names: tuple[str, str], first_sample: int
-) -> Difference:
-    place = tuple(int(i) for i in np.argwhere(a != b)[0])
-    values = {name: array[place].item() for name, array in zip(names, (a, b), strict=True)}
-    index = (place[1] + first_sample, *place[2:])
-    return Difference(layer, quantity, place[0], index, values)
