@@ -28,6 +28,7 @@ from .sources import DEFAULT_TIME_STEPS, SourceOptions, read_source, trace_modul
 if TYPE_CHECKING:
     from .hw_targets.estimate import Estimate
     from .hw_targets.fit import FitReport
+    from .hw_targets.report import OnTarget
     from .hw_targets.target import Target
     from .sim.counters import Counters
     from .sim.executor import Executor
@@ -360,27 +361,63 @@ def report(
     time_steps: int | None = None,
     executors: Sequence[str] = ("reference", "native", "onnxruntime"),
     accuracies: Mapping[str, float | None] | None = None,
+    source: Graph | None = None,
+    verification: Verification | None = None,
     force: bool = False,
 ) -> Path:
-    """Write report.html (self-contained) and report.json beside it; return the page's path."""
-    from .hw_targets.report import write_report
+    """Write report.html (self-contained) and report.json beside it; return the page's path.
+
+    Args:
+        source: the float graph that `graph` was lowered from; given it, each target with a number
+            format of its own is checked and costed on the network lowered for it.
+        verification: a comparison already made; default: `verify` on x.
+    """
+    from .hw_targets.report import OnTarget, write_report
     from .sim.run import run as run_batches
 
     steps = steps_for(graph, x, time_steps)
     found = run_batches(graph, x, steps, keep="spikes")
     measured = {"integer": found.accuracy(labels), **dict(accuracies or {})}
-    chosen = [_target(name) for name in targets]
-    verification = verify(graph, x, executors, time_steps=time_steps)
+    here = OnTarget(_target(targets[0]), graph, found.counters, measured["integer"])
+    chosen = [_on_target(here, _target(name), source, x, labels, steps) for name in targets]
+    proof = verification or verify(graph, x, executors, time_steps=time_steps)
     assert found.trace is not None
     return write_report(
         path,
         graph=graph,
         counters=found.counters,
         trace=found.trace,
-        verification=verification,
+        verification=proof,
         targets=chosen,
         accuracies=measured,
         force=force,
+    )
+
+
+def _on_target(
+    here: OnTarget,
+    target: Target,
+    source: Graph | None,
+    x: Array,
+    labels: Array | None,
+    steps: int | None,
+) -> OnTarget:
+    """Return the network in the target's number format, lowered anew where it is another."""
+    from dataclasses import replace
+
+    from .sim.run import run as run_batches
+
+    profile = here.graph.profile.name if here.graph.profile else None
+    if source is None or target.profile == profile:
+        return replace(here, target=target)
+    graph = lower(source, target=target.profile, time_steps=steps)
+    found = run_batches(graph, x, steps)
+    return replace(
+        here,
+        target=target,
+        graph=graph,
+        counters=found.counters,
+        accuracy=found.accuracy(labels),
     )
 
 

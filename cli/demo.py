@@ -26,6 +26,8 @@ def command(out: Folder = Path("demo"), force: a.Force = True, json: a.Json = Fa
 
     No data is fetched; under three minutes on two cores.
     """
+    from .. import api
+
     began = perf_counter()
     out.mkdir(parents=True, exist_ok=True)
     show = say if json else print
@@ -35,14 +37,24 @@ def command(out: Folder = Path("demo"), force: a.Force = True, json: a.Json = Fa
     test = a.load_data(NAME, "test", None)
     verification = _verify(graph, test, show)
     found = _count(graph, test, show)
-    estimates, fit = _cost(graph, found, show)
+    estimates, fit = _cost(read, graph, found, test, show)
     float_accuracy = _float_accuracy(read, test)
     integer_accuracy = found.accuracy(test.y)
     show(
         f"\nfloat accuracy {percent(float_accuracy)}, integer accuracy {percent(integer_accuracy)}"
     )
     accuracies = {"float": float_accuracy, "integer": integer_accuracy, **controls}
-    page = _report(graph, found, verification, accuracies, out, force)
+    page = api.report(
+        graph,
+        test.x,
+        out / "report.html",
+        labels=test.y,
+        targets=TARGETS,
+        accuracies=accuracies,
+        source=read,
+        verification=verification,
+        force=force,
+    )
     seconds = perf_counter() - began
     show(f"\nreport: {page}   ({seconds:.0f} s in all)")
     if json:
@@ -124,12 +136,14 @@ def _export(graph: Graph, out: Path, force: bool, show: Any) -> list[str]:
 
 def _lava(graph: Graph, out: Path, force: bool, show: Any) -> list[str]:
     """Write Lava HDF5, or say why not by node and write a feed-forward sibling that can be."""
+    from .. import api
     from ..export.formats.lava import why_not_lava
 
-    reasons = why_not_lava(graph)
+    on_loihi = api.lower(NAME, target="loihi2")
+    reasons = why_not_lava(on_loihi)
     if not reasons:
-        return write_all(graph, "lava", out / f"{NAME}.net", force)[0]
-    show("   Lava's netx cannot take this network as it is:")
+        return write_all(on_loihi, "lava", out / f"{NAME}.net", force)[0]
+    show("   lowered with --target loihi2, Lava's netx still cannot take this network:")
     for node, reason, remedy in reasons:
         show(f"     {node}: {reason}; {remedy}")
     sibling = _sibling(show)
@@ -187,12 +201,20 @@ def _count(graph: Graph, test: Any, show: Any) -> Any:
     return found
 
 
-def _cost(graph: Graph, found: Any, show: Any) -> tuple[list[Any], Any]:
+def _cost(read: Graph, graph: Graph, found: Any, test: Any, show: Any) -> tuple[list[Any], Any]:
+    """Check and cost on Loihi 1 in its own number format, and by operation count."""
     from .. import api
+    from ..sim.run import run
 
-    fit = api.check(api.lower(NAME, target="loihi1"), "loihi1")
-    show(f"\n   lowered with --target loihi1: {fit}")
-    estimates = [api.estimate(graph, found.counters, target) for target in TARGETS]
+    on_loihi = api.lower(read, target="loihi1")
+    fit = api.check(on_loihi, "loihi1")
+    show(f"\n   lowered with --target loihi1, {fit}")
+    counted = run(on_loihi, test.x, api.time_steps_of(on_loihi))
+    show(f"   accuracy in that number format: {percent(counted.accuracy(test.y))}")
+    estimates = [
+        api.estimate(on_loihi, counted.counters, "loihi1"),
+        api.estimate(graph, found.counters, "generic-45nm"),
+    ]
     for estimate in estimates:
         show(f"   {estimate}")
     return estimates, fit
@@ -204,21 +226,3 @@ def _float_accuracy(read: Graph, test: Any) -> float | None:
 
     steps = api.time_steps_of(read)
     return run(read, test.x, steps, executor_name="reference").accuracy(test.y)
-
-
-def _report(
-    graph: Graph, found: Any, verification: Any, accuracies: dict[str, Any], out: Path, force: bool
-) -> Path:
-    from ..hw_targets.report import write_report
-    from ..hw_targets.target import load_target
-
-    return write_report(
-        out / "report.html",
-        graph=graph,
-        counters=found.counters,
-        trace=found.trace,
-        verification=verification,
-        targets=[load_target(name) for name in TARGETS],
-        accuracies=accuracies,
-        force=force,
-    )

@@ -46,6 +46,7 @@ def command(
         targets=[name.strip() for name in targets.split(",") if name.strip()],
         time_steps=time_steps,
         accuracies={"float": accuracies["float_accuracy"]},
+        source=read if read.level != "integer" else None,
         force=force,
     )
     if json:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,12 +22,22 @@ RASTER_NEURONS = 256
 """At most so many neurons of a layer are drawn, evenly spread."""
 
 
+@dataclass(frozen=True, slots=True)
+class OnTarget:
+    """A target, the network in its number format, and the counters and accuracy of that."""
+
+    target: Target
+    graph: Graph
+    counters: Counters
+    accuracy: float | None = None
+
+
 def content(
     graph: Graph,
     counters: Counters,
     trace: Trace,
     verification: Verification,
-    targets: Sequence[Target],
+    targets: Sequence[OnTarget],
     accuracies: Mapping[str, float | None],
 ) -> dict[str, Any]:
     """Return the whole report as data; the same inputs give the same content."""
@@ -41,13 +52,21 @@ def content(
         "totals": counters.totals(),
         "steps": _steps(counters),
         "raster": _raster(trace),
-        "fits": [check(graph, target).to_json() for target in targets],
+        "fits": [_fit(on) for on in targets],
         "estimates": [
-            estimate(graph, counters, target, cost=cost).to_json()
-            for target in targets
-            for cost in _tables(target)
+            estimate(on.graph, on.counters, on.target, cost=cost).to_json()
+            for on in targets
+            for cost in _tables(on.target)
         ],
     }
+
+
+def _fit(on: OnTarget) -> dict[str, Any]:
+    profile = on.graph.profile.name if on.graph.profile else None
+    found = check(on.graph, on.target).to_json()
+    limited = bool(on.target.limits)
+    extra = {"profile": profile, "digest": digest(on.graph), "accuracy": on.accuracy}
+    return {**found, **extra, "limited": limited}
 
 
 def _tables(target: Target) -> tuple[str | None, ...]:

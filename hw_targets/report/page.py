@@ -139,12 +139,15 @@ def _span(values: Sequence[float] | None) -> str:
 
 def _activity(data: Mapping[str, Any]) -> str:
     steps = [f"t = {t}" for t in range(data["time_steps"])]
-    rates, sops = data["steps"]["spike_rate"], data["steps"]["sops"]
+    rates = data["steps"]["spike_rate"]
+    sops = {name: row for name, row in data["steps"]["sops"].items() if any(row)}
     shares = [[100 * value for value in row] for row in rates.values()]
     parts = ["<h2>Activity</h2>"]
     parts += ["<h3>Spike rate per layer and step, in percent</h3>"]
     parts.append(svg.heat_map("spike rate in percent", list(rates), steps, shares, ".1f"))
-    parts += ["<h3>SOPs per layer and step, mean per sample</h3>"]
+    parts += [
+        "<h3>SOPs per layer and step, mean per sample (an analog input has MACs, no SOPs)</h3>"
+    ]
     parts.append(svg.heat_map("SOPs", list(sops), steps, list(sops.values()), ",.0f"))
     parts += ["<h3>Spike raster of one sample</h3>", _raster(data["raster"])]
     return "".join(parts)
@@ -160,6 +163,10 @@ def _raster(data: Mapping[str, Any]) -> str:
     return svg.raster("spike raster", panels)
 
 
+def _cores(fit: Mapping[str, Any]) -> str:
+    return f", {fit['cores']} cores in layer order" if fit["limited"] else ": it names no limits"
+
+
 def _fits(data: Mapping[str, Any]) -> str:
     parts = ["<h2>Fit</h2>"]
     for fit in data["fits"]:
@@ -167,15 +174,16 @@ def _fits(data: Mapping[str, Any]) -> str:
         kind = "good" if fit["fits"] else "bad"
         host = ", ".join(escape(name) for name in fit["host_layers"])
         note = f" On the host, outside the fit: {host} (analog input)." if host else ""
+        shares = "" if fit["accuracy"] is None else f", accuracy {percent(fit['accuracy'])}"
         parts.append(
-            f'<h3>{escape(fit["target"])}</h3><p class="{kind}"><strong>{verdict}</strong>, '
-            f"{fit['cores']} cores in layer order.{note}</p>"
+            f"<h3>{escape(fit['target'])}: number format {number(fit['profile'])}{shares}</h3>"
+            f'<p class="{kind}"><strong>{verdict}</strong>{_cores(fit)}.{note}</p>'
         )
         if fit["violations"]:
             keys = ("layer", "limit", "allowed", "found", "remedy")
             body = [[escape(v[key]) for key in keys] for v in fit["violations"]]
             parts.append(table(keys, body, 5))
-        elif fit["per_core_max"]:
+        elif fit["limited"]:
             most = [(name, number(value)) for name, value in fit["per_core_max"].items()]
             parts.append(_facts((f"fullest core: {name}", value) for name, value in most))
     return "".join(parts)

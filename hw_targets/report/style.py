@@ -8,14 +8,14 @@ CSS = """
 *{box-sizing:border-box}
 body{margin:0;background:var(--paper);color:var(--ink);
 font:15px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",Arial,sans-serif}
-main{max-width:1120px;margin:0 auto;padding:28px 24px 64px}
+main{max-width:1320px;margin:0 auto;padding:28px 24px 64px}
 h1{font-size:25px;margin:0 0 18px}h2{font-size:19px;margin:38px 0 10px;padding-bottom:4px;
 border-bottom:1px solid var(--line)}h3{font-size:15px;margin:22px 0 8px}
 p{margin:8px 0;max-width:76ch}.muted{color:var(--muted);font-size:13px}
 .good,.bad{padding:9px 13px;border-radius:6px;max-width:none}
 .good{background:var(--goodbg);color:var(--good)}.bad{background:var(--badbg);color:var(--bad)}
 .scroll{overflow-x:auto}table{border-collapse:collapse;font-size:13px;width:100%}
-th,td{padding:4px 10px;border-bottom:1px solid var(--line);text-align:left;vertical-align:top}
+th,td{padding:4px 8px;border-bottom:1px solid var(--line);text-align:left;vertical-align:top}
 th{color:var(--muted);font-weight:600;white-space:nowrap}
 .n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
 tbody tr:hover{background:var(--soft)}code{font-size:12px;word-break:break-all}

@@ -11,8 +11,7 @@ from ...export.ir import Graph
 from ...sim.counters import Counters
 from ...sim.trace import Trace
 from ...sim.verify import Verification
-from ..target import Target
-from .content import content
+from .content import OnTarget, content
 from .page import page
 
 
@@ -23,7 +22,7 @@ def write_report(
     counters: Counters,
     trace: Trace,
     verification: Verification,
-    targets: Sequence[Target],
+    targets: Sequence[OnTarget],
     accuracies: Mapping[str, float | None],
     force: bool = False,
 ) -> Path:
@@ -31,6 +30,7 @@ def write_report(
 
     Args:
         counters, trace: of a run of `graph`; the trace gives the raster of its first sample.
+        targets: each with the network in its own number format, and a run of that.
         accuracies: fractions by name; None is left out.
 
     Raises:
