@@ -28,6 +28,7 @@ from .nodes import (
     Reset,
     Scale,
     Shape,
+    Weight,
 )
 from .shapes import broadcasts
 
@@ -138,6 +139,13 @@ def _arrays(node: Node) -> Iterator[tuple[str, Any]]:
             yield name, array
 
 
+def _finite_scalars(node: Node, shape: Shape) -> Iterator[Problem]:
+    for name in ("scale", "eps"):
+        value = getattr(node, name, None)
+        if isinstance(value, float) and not np.isfinite(value):
+            yield f"{name} is {value}, a finite number is needed", None
+
+
 def _broadcast(node: Node, shape: Shape) -> Iterator[Problem]:
     if not isinstance(node, (Neuron, Output, Input)):
         return
@@ -171,6 +179,16 @@ def _neuron(node: Node, shape: Shape) -> Iterator[Problem]:
         yield "leak_subtract is negative", None
 
 
+def _readout(node: Node, shape: Shape) -> Iterator[Problem]:
+    if not isinstance(node, Output):
+        return
+    if node.readout == "none" and node.bias is not None:
+        yield "readout none has no place for a bias", "use readout integrate"
+    for name in ("beta", "dv"):
+        if node.readout != "leaky" and getattr(node, name) is not None:
+            yield f"readout {node.readout} has no {name}", "use readout leaky"
+
+
 def _std(node: Node, shape: Shape) -> Iterator[Problem]:
     if isinstance(node, Input) and node.std is not None and (node.std <= 0).any():
         yield "std must be above 0", None
@@ -197,6 +215,8 @@ def _float_neuron(node: Neuron) -> Iterator[Problem]:
             yield f"{name} must lie within 0..1, found {value.min()}..{value.max()}", None
     if node.tau is not None and (node.tau < 1).any():
         yield f"tau must be at least 1 step, found {node.tau.min()}", None
+    if node.tau is not None and node.leak_subtract is not None:
+        yield "leak_subtract goes with beta, not with tau", "give beta = 1 - 1 / tau"
 
 
 def _folded_kinds(node: Node, shape: Shape) -> Iterator[Problem]:
@@ -222,10 +242,23 @@ def _integer_values(node: Node, shape: Shape) -> Iterator[Problem]:
             yield f"weight has dtype {node.weight.dtype}, the integer level holds int8", None
         if node.bias is not None:
             yield "an integer weight node carries no bias", "move it to the neuron or readout"
+        yield from _weight_bits(node)
     if isinstance(node, Input):
         yield from _integer_input(node)
     if isinstance(node, (Neuron, Output)):
         yield from _integer_state(node)
+
+
+def _weight_bits(node: Weight) -> Iterator[Problem]:
+    if node.bits is None:
+        return
+    if not 2 <= node.bits <= 8:
+        yield f"bits is {node.bits}, allowed 2..8", None
+        return
+    half = 1 << (node.bits - 1)
+    low, high = int(node.weight.min()), int(node.weight.max())
+    if not -half <= low <= high < half:
+        yield f"weights {low}..{high} leave {node.bits} bits ({-half}..{half - 1})", None
 
 
 def _is_int32(array: Any) -> bool:
@@ -256,6 +289,8 @@ def _integer_state(node: Neuron | Output) -> Iterator[Problem]:
         value = getattr(node, name)
         if ((value < low) | (value > high)).any():
             yield f"{name} {value.min()}..{value.max()} leaves the state range {low}..{high}", None
+    if node.v_min is not None and (node.v_min > high).any():
+        yield f"v_min {node.v_min.max()} is above the state range {low}..{high}", None
 
 
 def _float_delay(node: Node, shape: Shape) -> Iterator[Problem]:
@@ -268,9 +303,11 @@ RULES: tuple[Rule, ...] = (
     _choices,
     _ranges,
     _finite,
+    _finite_scalars,
     _broadcast,
     _weights,
     _neuron,
+    _readout,
     _std,
     _float_delay,
 )
