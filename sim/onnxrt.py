@@ -7,7 +7,8 @@ from typing import Any, Literal
 import numpy as np
 
 from ..export.formats.onnx_exact import Arithmetic
-from ..export.ir import Array, Graph, InputError, MissingPackageError
+from ..export.ir import Array, Graph, MissingPackageError
+from .encode import check_values
 from .trace import NeuronTrace, Record, Trace
 
 
@@ -66,8 +67,12 @@ class OnnxSession:
         self._batch = 0
 
     def step(self, x: Array) -> Array:
-        """Advance by one step of encoded values [batch, *shape]; return the Output's y."""
-        values = self._values(x)
+        """Advance by one step of encoded values [batch, *shape]; return the Output's y.
+
+        Raises:
+            InputError: for values of the wrong shape or range.
+        """
+        values = self._values(x, timed=False)
         if self._stepper is None:
             self._stepper = self._session("step")
         if self._batch != len(x):
@@ -92,12 +97,18 @@ class OnnxSession:
         return states
 
     def run(self, x: Array, record: Record = "states") -> Trace:
-        """Run from reset over encoded values [time, batch, *shape]."""
+        """Run from reset over encoded values [time, batch, *shape].
+
+        Raises:
+            InputError: for values of the wrong shape or range.
+        """
         names = ["output"]
         kept = {"output": (), "spikes": ("spikes",), "states": ("spikes", "v", "u")}[record]
         for name, node in self.graph.neurons.items():
             names += [f"{name}/{w}" for w in kept if w != "u" or node.current_based]
-        found = dict(zip(names, self._scan.run(names, {"input": self._values(x)}), strict=True))
+        found = dict(
+            zip(names, self._scan.run(names, {"input": self._values(x, timed=True)}), strict=True)
+        )
         neurons = {
             name: NeuronTrace(
                 found[f"{name}/spikes"], found.get(f"{name}/v"), found.get(f"{name}/u")
@@ -106,8 +117,6 @@ class OnnxSession:
         }
         return Trace(self.graph, "onnxruntime", x, found["output"], neurons)
 
-    def _values(self, x: Array) -> Array:
-        wanted = self.graph.input.shape
-        if x.shape[-len(wanted) :] != wanted:
-            raise InputError(f"values of shape {x.shape}, the network takes {wanted}")
+    def _values(self, x: Array, *, timed: bool) -> Array:
+        check_values(self.graph, x, timed=timed)
         return np.ascontiguousarray(x, self._dtype)

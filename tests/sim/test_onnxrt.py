@@ -58,6 +58,10 @@ def test_wrong_values_are_refused() -> None:
             session.run(x)
         with pytest.raises(InputError, match="the network takes"):
             session.step(x)
+    assert graph.input.high is not None
+    beyond = np.full((2, *graph.input.shape), graph.input.high + 1)
+    with pytest.raises(InputError, match=f"leaves the range {graph.input.low}"):
+        session.step(beyond)
 
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
