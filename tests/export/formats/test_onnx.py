@@ -313,3 +313,17 @@ def test_the_arithmetic_asked_for_is_the_one_written() -> None:
     for wrong in ({"arithmetic": "fast"}, {"form": "loop"}):
         with pytest.raises(UnknownNameError, match=next(iter(wrong.values()))):
             build_model(graph, **wrong)  # type: ignore[arg-type]
+
+
+def test_the_documented_way_to_run_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The snippet of docs/onnx.md."""
+    page = (Path(__file__).parents[3] / "docs" / "onnx.md").read_text(encoding="utf-8")
+    snippet = page.split("```python\n")[1].split("```")[0]
+    graph = spiking_chain()
+    write_onnx(graph, tmp_path / "net.scan.onnx", "scan")
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {"frames": np.random.default_rng(0).integers(0, 4, (5, 3, 6))}
+    exec(snippet, names)
+    expected = Reference().prepare(graph).run(names["frames"])
+    assert np.array_equal(names["prediction"], expected.predictions())
+    assert np.array_equal(names["found"]["n3/spikes"], expected.neurons["n3"].spikes)
