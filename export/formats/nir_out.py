@@ -107,7 +107,13 @@ def missing_nodes(graph: Graph) -> list[str]:
             found.append(f"{name}: NIR pools over two axes, not {len(node.kernel)}")
         elif isinstance(node, Add) and len(set(graph.inputs(name))) < len(graph.inputs(name)):
             found.append(f"{name}: NIR cannot add a value to itself")
-    return found
+    if found:
+        return found
+    try:
+        _plain(_nir(), graph, DEFAULT_DT)
+    except FormatError as error:
+        return [f"{error.node}: {error.reason}"]
+    return []
 
 
 def cannot_say(graph: Graph) -> list[str]:
@@ -142,13 +148,23 @@ def _network(nir: Any, graph: Graph, dt: float, *, plain: bool) -> Any:
             "output": nir.Output(output_type={"output": np.array(graph.shapes[graph.output_name])}),
         }
         return nir.NIRGraph(nodes, [("input", "output")], metadata=metadata, type_check=False)
+    nodes, edges = _plain(nir, graph, dt)
+    for name, node in nodes.items():
+        if name in graph.nodes:
+            node.metadata = node_metadata(graph.nodes[name])
+    return nir.NIRGraph(nodes, edges, metadata=metadata, type_check=False)
+
+
+def _plain(nir: Any, graph: Graph, dt: float) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+    """Return the plain nodes and edges.
+
+    Raises:
+        FormatError: naming a neuron whose bias no weight node of its own can carry.
+    """
     real = dequantise(graph) if graph.level == "integer" else graph
     real = fold(real) if real.level == "float" else real
     writer = _Writer(nir, real, dt)
-    nodes = writer.nodes()
-    for name, node in nodes.items():
-        node.metadata = node_metadata(graph.nodes[name])
-    return nir.NIRGraph(nodes, writer.edges(), metadata=metadata, type_check=False)
+    return writer.nodes(), writer.edges()
 
 
 class _Writer:
