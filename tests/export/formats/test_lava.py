@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -50,7 +51,8 @@ def network(**fields: object) -> Graph:
 def test_the_layout_is_netxs(tmp_path: Path) -> None:
     graph = network()
     write_lava(graph, tmp_path / "n.net")
-    with h5py.File(tmp_path / "n.net") as file:
+    opened: Any = h5py.File(tmp_path / "n.net")
+    with opened as file:
         kinds = [file[f"layer/{k}/type"][0].decode() for k in range(5)]
         assert kinds == ["input", "conv", "flatten", "dense", "dense"]
         conv, dense, head = (file[f"layer/{k}"] for k in (1, 3, 4))
