@@ -12,7 +12,6 @@ import numpy as np
 from .export.ir import (
     PROFILES,
     Array,
-    Calibration,
     Graph,
     InputError,
     LoweringError,
@@ -36,8 +35,6 @@ if TYPE_CHECKING:
     from .sim.verify import Verification
 
 CALIBRATION_SAMPLES = 256
-PERCENTILE = 99.9
-"""The share of |inputs|, in percent, within the range that the `percentile` rule calibrates."""
 
 
 def time_steps_of(graph: Graph, time_steps: int | None = None) -> int:
@@ -130,14 +127,13 @@ def _quantised(
     time_steps: int | None,
 ) -> Graph:
     from .export.quantise import quantise
+    from .sim.calibrate import calibration, spikes_that_differ
 
     data, spec = _calibration_data(folded, calibrate)
     steps = time_steps_of(folded, time_steps)
-    rates, high = _observed(folded, data, steps, scale)
-    calibration = Calibration(high, len(data), steps, spec, scale, rates)
-    integer = quantise(folded, profile, calibration, scale)
-    report = _spikes_that_differ(folded, integer, data, steps)
-    return integer.replace(metadata={**integer.metadata, "spikes_that_differ": report})
+    integer = quantise(folded, profile, calibration(folded, data, steps, scale, spec), scale)
+    differ = spikes_that_differ(folded, integer, data, steps)
+    return integer.replace(metadata={**integer.metadata, "spikes_that_differ": differ})
 
 
 def _calibration_data(graph: Graph, calibrate: Any) -> tuple[Array, str]:
@@ -151,37 +147,6 @@ def _calibration_data(graph: Graph, calibrate: Any) -> tuple[Array, str]:
     from .trainer.data import load
 
     return load(given, "train", CALIBRATION_SAMPLES).x, given
-
-
-def _observed(
-    folded: Graph, data: Array, time_steps: int, scale: ScaleRule
-) -> tuple[dict[str, float], float]:
-    """Return the spike rates of the float graph and the range of its inputs."""
-    from .sim.encode import encode
-    from .sim.reference import Reference
-
-    values = encode(folded, data, time_steps)
-    trace = Reference().prepare(folded).run(values, "spikes")
-    rates = {n: float((t.spikes != 0).mean()) for n, t in trace.neurons.items()}
-    sizes = np.abs(values[0] if values.strides[0] == 0 else values)
-    high = (
-        np.percentile(sizes, PERCENTILE, method="higher") if scale == "percentile" else sizes.max()
-    )
-    return rates, float(high)
-
-
-def _spikes_that_differ(
-    folded: Graph, integer: Graph, data: Array, time_steps: int
-) -> dict[str, float]:
-    """Return, per neuron node, the share of spikes in which the integers leave the float graph."""
-    from .sim.encode import encode
-    from .sim.reference import Reference
-
-    one, two = (
-        Reference().prepare(graph).run(encode(graph, data, time_steps), "spikes").neurons
-        for graph in (folded, integer)
-    )
-    return {name: float((one[name].spikes != two[name].spikes).mean()) for name in one}
 
 
 def read(path: str | Path) -> Graph:

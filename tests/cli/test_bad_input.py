@@ -58,7 +58,7 @@ CASES = {
     "truncated npz": (("run", "digits", "--data", "npz:{dir}/cut.npz"), "cut.npz"),
     "text data": (("run", "digits", "--data", "npz:{dir}/text.npz"), "text.npz"),
     "NaN data": (("run", "digits", "--data", "npz:{dir}/nan.npz"), "NaN"),
-    "wrong shape": (("run", "digits", "--data", "npz:{dir}/shape.npz"), "1x8x8"),
+    "wrong shape": (("run", "digits", "--data", "npz:{dir}/shape.npz"), "[sample, 1, 8, 8]"),
     "unknown op": (
         ("lower", "{dir}/gelu.py:net", "--input", "4", "-o", "{dir}/a.spk"),
         "1: no rule for the layer GELU",

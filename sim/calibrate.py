@@ -1,0 +1,44 @@
+"""Calibrate: what the float graph does on data, and how far the integers leave it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..export.ir import Array, Calibration, Graph
+from ..export.ir.profile import ScaleRule
+from .encode import encode
+from .reference import Reference
+from .trace import NeuronTrace
+
+PERCENTILE = 99.9
+"""The share of |inputs|, in percent, within the range that the `percentile` rule takes."""
+
+
+def calibration(
+    folded: Graph, data: Array, time_steps: int, rule: ScaleRule, spec: str
+) -> Calibration:
+    """Return the input range and the spike rates of a folded graph on samples `data`.
+
+    Raises:
+        InputError: for data that the graph does not take.
+    """
+    values = encode(folded, data, time_steps)
+    trace = Reference().prepare(folded).run(values, "spikes")
+    rates = {name: float((n.spikes != 0).mean()) for name, n in trace.neurons.items()}
+    sizes = np.abs(values[0] if values.strides[0] == 0 else values)
+    clipped = rule == "percentile"
+    high = np.percentile(sizes, PERCENTILE, method="higher") if clipped else sizes.max()
+    return Calibration(float(high), len(data), time_steps, spec, rule, rates)
+
+
+def spikes_that_differ(
+    folded: Graph, integer: Graph, data: Array, time_steps: int
+) -> dict[str, float]:
+    """Return, per neuron node, the share of spikes in which the integers leave the float graph."""
+    one, two = _spikes(folded, data, time_steps), _spikes(integer, data, time_steps)
+    return {name: float((one[name].spikes != two[name].spikes).mean()) for name in one}
+
+
+def _spikes(graph: Graph, data: Array, time_steps: int) -> dict[str, NeuronTrace]:
+    values = encode(graph, data, time_steps)
+    return dict(Reference().prepare(graph).run(values, "spikes").neurons)
