@@ -31,7 +31,7 @@ EDITABLE = $(INSTALL) --no-build-isolation --config-settings=editable.rebuild=tr
 .PHONY: demo test lint types tests fuzz wheel format torch
 
 demo: $(RUN_READY)
-	$(BIN)/spikewright demo
+	$(BIN)/spikewright demo --force
 
 test: lint types tests
 

@@ -63,7 +63,7 @@ def lower(
         sample: one example input, for a module: [time, batch, ...] if it is multi-step.
         bits: of the weights. target: a chip, or a number format (generic, loihi1, loihi2).
         calibrate: samples [sample, *shape], or a DATA spec (its train split); default: the data the
-            checkpoint was trained on.
+            checkpoint was trained on, or the example input.
         scale: `max`, `percentile` or `mse`.
 
     Raises:
@@ -79,7 +79,14 @@ def lower(
     folded = fold(graph) if graph.level == "float" else graph
     if level == "folded":
         return folded
+    if calibrate is None and sample is not None:
+        calibrate = _frames(sample, folded)
     return _quantised(folded, profile or _profile(target, bits), calibrate, scale, time_steps)
+
+
+def _frames(sample: Any, graph: Graph) -> Array:
+    """Return the frames [sample, *shape] of an example input, whatever stands before the batch."""
+    return np.asarray(sample.detach().cpu()).reshape(-1, *graph.input.shape)
 
 
 def _as_is(graph: Graph, level: Level) -> Graph:

@@ -124,6 +124,29 @@ class Request:
         )
 
 
+def for_chip(
+    target: str,
+    source: str,
+    bits: int | None,
+    calibrate: str | None,
+    weights: Path | None,
+    input_shape: str | None,
+    time_steps: int | None,
+    encode: str | None,
+) -> Request:
+    """Return the request that lowers to a chip's number format, but leaves an .spk as it is."""
+    return Request(
+        source,
+        bits,
+        None if source.endswith(".spk") else target,
+        calibrate,
+        weights=weights,
+        input_shape=input_shape,
+        time_steps=time_steps,
+        encode=encode,
+    )
+
+
 def _shape(text: str | None) -> tuple[int, ...] | None:
     if text is None:
         return None

@@ -31,11 +31,7 @@ def command(
     """
     from .. import api
 
-    held = source.endswith(".spk")
-    request = a.Request(
-        source, bits, None if held else target, calibrate, "max", None, weights, input_shape,
-        time_steps, encode,
-    )  # fmt: skip
+    request = a.for_chip(target, source, bits, calibrate, weights, input_shape, time_steps, encode)
     result = api.check(request.graph(), target)
     if json:
         emit_json("check", result.to_json())

@@ -21,15 +21,19 @@ SIBLING = "spiking_convnet_digits"
 TARGETS = ("loihi1", "generic-45nm")
 
 
-def command(out: Folder = Path("demo"), force: a.Force = True, json: a.Json = False) -> None:
+def command(out: Folder = Path("demo"), force: a.Force = False, json: a.Json = False) -> None:
     """Pretrain, lower, export, verify, count, check, estimate and report on packaged digits.
 
     No data is fetched; under three minutes on two cores.
     """
     from .. import api
+    from ..export.formats.atomic import refuse_overwrite
 
     began = perf_counter()
+    if out.is_dir() and any(out.iterdir()):
+        refuse_overwrite(out, force=force)
     out.mkdir(parents=True, exist_ok=True)
+    force = True  # what is in the folder may go: it was empty, or the user said so
     show = say if json else print
     controls = _train(show)
     read, graph = _lower(out, force, show)

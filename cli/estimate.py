@@ -36,10 +36,9 @@ def command(
     from .. import api
     from ..sim.run import run
 
-    request = a.Request(
-        source, bits, None, calibrate, "max", None, weights, input_shape, time_steps, encode
-    )
-    graph = request.graph()
+    graph = a.for_chip(
+        target, source, bits, calibrate, weights, input_shape, time_steps, encode
+    ).graph()
     samples = a.data_of(graph, data, split, limit)
     steps = api.steps_for(graph, samples.x, time_steps)
     with progress("count", len(samples)) as done:

@@ -345,3 +345,18 @@ def test_names_are_source_paths() -> None:
     graph = trace(models.create("spiking_resnet_digits"), torch.zeros(2, 1, 1, 8, 8))
     assert {"conv1", "stages.0.0.conv1", "stages.1.0.add", "head"} <= set(graph.nodes)
     assert isinstance(trace(nn.Sequential(nn.Linear(3, 2), IF()), torch.zeros(1, 1, 3)), Graph)
+
+
+def test_a_module_and_an_example_input_are_enough() -> None:
+    """As with torch.export: without other data the example input calibrates."""
+    import spikewright as sw
+
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(6, 5), IF(0.3))
+    sample = torch.rand(4, 7, 6)
+    graph = sw.lower(module, sample)
+    assert graph.level == "integer" and graph.input.scale == pytest.approx(
+        float(sample.max()) / 127, rel=1e-6
+    )
+    with pytest.raises(LoweringError, match="not all zero"):
+        sw.lower(module, torch.zeros(4, 7, 6))
