@@ -76,7 +76,7 @@ def run(
     traces: list[Trace] = []
     seconds = 0.0
     for start in range(0, len(x), batch):
-        values = encode(graph, x[start : start + batch], time_steps, encoding, seed + start)
+        values = encode(graph, x[start : start + batch], time_steps, encoding, seed, start)
         began = perf_counter()
         trace = session.run(values, "states" if keep == "states" else "spikes")
         seconds += perf_counter() - began
