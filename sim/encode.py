@@ -200,7 +200,9 @@ def _check_range(name: str, node: Input, values: Array) -> None:
             f"integer input {least}..{most} leaves the range {node.low}..{node.high} the network "
             "was lowered for",
             node=name,
-            remedy="clip the data, or calibrate the lowering on it",
+            remedy="give raw data as floats; integers are taken as codes"
+            if node.encoding == "direct"
+            else "clip the data, or calibrate the lowering on it",
         )
 
 

@@ -19,10 +19,11 @@ from spikewright.export.ir import (
     Reshape,
     Weight,
 )
-from spikewright.sim.counters import count
+from spikewright.sim.counters import count, values_of
 from spikewright.sim.encode import encode
 from spikewright.sim.fan_out import fan_out
 from spikewright.sim.reference import Reference
+from tests.fuzz.graphs import random_graph, random_input
 
 
 def codes(rng: np.random.Generator, *shape: int) -> np.ndarray:
@@ -77,6 +78,63 @@ def test_fan_out_of_conv1d_and_linear() -> None:
         for effective in (False, True):
             found = fan_out(node, shape, graph.shapes["w"], effective=effective)
             assert np.array_equal(found, brute_force(node, shape, effective=effective))
+
+
+def naive_sops(node: Conv2d, spikes: np.ndarray, out: tuple[int, ...]) -> tuple[int, int]:
+    """Walk every output, channel and tap of one sample; count the spikes read there."""
+    real = effective = 0
+    per_group, per_out = node.weight.shape[1], node.weight.shape[0] // node.groups
+    for o, y, x in np.ndindex(*out):
+        for c, ky, kx in np.ndindex(*node.weight.shape[1:]):
+            at_y = y * node.stride[0] - node.padding[0] + ky * node.dilation[0]
+            at_x = x * node.stride[1] - node.padding[1] + kx * node.dilation[1]
+            if not (0 <= at_y < spikes.shape[1] and 0 <= at_x < spikes.shape[2]):
+                continue
+            if spikes[o // per_out * per_group + c, at_y, at_x]:
+                real += 1
+                effective += bool(node.weight[o, c, ky, kx])
+    return real, effective
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"stride": (2, 2), "padding": (1, 1)},
+        {"stride": (1, 2), "padding": (2, 1), "dilation": (2, 1), "groups": 2},
+    ],
+)
+def test_sops_are_the_products_a_naive_loop_meets(options: dict) -> None:
+    rng = np.random.default_rng(4)
+    node = Conv2d(codes(rng, 6, 4 // options.get("groups", 1), 3, 3), **options)
+    graph = Graph.chain(
+        {"in": Input((4, 9, 8), "spikes", low=0, high=1), "w": node, "out": Output("none")},
+        "integer",
+    )
+    x = (rng.random((3, 2, 4, 9, 8)) < 0.2).astype(np.int64)
+    layer = count(Reference().prepare(graph).run(x)).layers["w"]
+    out = graph.shapes["w"]
+    for t, b in np.ndindex(3, 2):
+        expected = naive_sops(node, x[t, b], out)
+        assert (layer.sops[t, b], layer.sops_effective[t, b]) == expected
+    # What "spikes x C_out x k^2" would say is far more: strides and borders are not there.
+    assert layer.sops.sum() < 0.75 * x.sum() * 6 * 9
+    assert layer.dense_macs[0, 0] == np.prod(out) * np.prod(node.weight.shape[1:])
+
+
+def test_values_between_neurons_are_derived_as_they_were() -> None:
+    """What `values_of` works out from spikes alone is what travelled, delays and all."""
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        graph = random_graph(rng)
+        x = random_input(graph, rng)
+        session = Reference().prepare(graph)
+        trace = session.run(x)
+        session.reset()
+        steps = [session._step(frame, {}) for frame in x]
+        for name, node in graph.nodes.items():
+            if not isinstance(node, Output):
+                travelled = np.concatenate([values[name] for values in steps])
+                assert np.array_equal(values_of(trace, name), travelled), (seed, name)
 
 
 def network() -> Graph:
