@@ -13,7 +13,6 @@ from ..export.ir import (
     WEIGHTS,
     Array,
     Delay,
-    Graph,
     Input,
     InputError,
     MatMul,
@@ -22,7 +21,7 @@ from ..export.ir import (
     value_kinds,
 )
 from ..export.ir.arith import Ints
-from .fan_out import fan_out
+from .fan_out import FanOuts
 from .ops import OPS
 from .trace import Trace
 
@@ -104,19 +103,22 @@ class Counters:
         return found
 
 
-def count(trace: Trace) -> Counters:
+def count(trace: Trace, fan_outs: FanOuts | None = None) -> Counters:
     """Return the counters of a trace that recorded spikes.
+
+    Args:
+        fan_outs: the maps of the trace's graph, to share among the batches of a run.
 
     Raises:
         InputError: if the trace recorded the output only.
     """
     if set(trace.neurons) != set(trace.graph.neurons):
         raise InputError("the trace holds no spikes", remedy='record "spikes" or "states"')
-    values = _Values(trace)
+    values, maps = _Values(trace), fan_outs or FanOuts(trace.graph)
     layers = {}
     for name, node in trace.graph.nodes.items():
         if isinstance(node, (*WEIGHTS, MatMul, Neuron)):
-            layers[name] = _count_node(name, node, trace, values)
+            layers[name] = _count_node(name, node, trace, values, maps)
     return Counters(layers, trace.time_steps, trace.samples)
 
 
@@ -156,7 +158,9 @@ class _Values:
         return x.reshape(-1, *x.shape[2:])
 
 
-def _count_node(name: str, node: Any, trace: Trace, values: _Values) -> LayerCounters:
+def _count_node(
+    name: str, node: Any, trace: Trace, values: _Values, fan_outs: FanOuts
+) -> LayerCounters:
     graph, shape = trace.graph, (trace.time_steps, trace.samples)
     counts: dict[str, Ints] = {c: np.zeros(shape, np.int64) for c in COUNTS}
     neurons = prod(graph.shapes[name])
@@ -174,16 +178,16 @@ def _count_node(name: str, node: Any, trace: Trace, values: _Values) -> LayerCou
         if isinstance(node, MatMul):
             both = _matmul_sops(node, *received)
         else:
-            both = _weight_sops(graph, name, node, received[0])
+            both = _weight_sops(fan_outs, name, received[0])
         counts["sops"], counts["sops_effective"] = (one.reshape(shape) for one in both)
     return LayerCounters(name, node.kind, neurons, *counts.values())
 
 
-def _weight_sops(graph: Graph, name: str, node: Any, events: Array) -> tuple[Ints, Ints]:
-    before, after = graph.shapes[graph.inputs(name)[0]], graph.shapes[name]
+def _weight_sops(fan_outs: FanOuts, name: str, events: Array) -> tuple[Ints, Ints]:
+    # In float64, where sums of synapse counts below 2^53 are exact and BLAS multiplies.
     flat = events.reshape(len(events), -1).astype(np.float64)
-    maps = (fan_out(node, before, after, effective=e).reshape(-1) for e in (False, True))
-    real, effective = (np.rint(flat @ fan.astype(np.float64)).astype(np.int64) for fan in maps)
+    maps = (fan_outs.of(name, effective=e).reshape(-1) for e in (False, True))
+    real, effective = ((flat @ fan.astype(np.float64)).astype(np.int64) for fan in maps)
     return real, effective
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..export.ir import Array, Linear, Shape, Weight
+from ..export.ir import WEIGHTS, Array, Graph, Linear, Shape, Weight
 from ..export.ir.arith import Ints
 from ..export.ir.nodes import Conv
 
@@ -46,6 +46,25 @@ def _positions(axis: int, tap: int, node: Conv, before: Shape, after: Shape) -> 
     places = np.arange(after[axis + 1])
     read = places * node.stride[axis] - node.padding[axis] + tap * node.dilation[axis]
     return read[(read >= 0) & (read < before[axis + 1])]
+
+
+class FanOuts:
+    """The fan-out maps of a graph's weight nodes, each worked out once."""
+
+    def __init__(self, graph: Graph) -> None:
+        self._graph = graph
+        self._weights = {n: node for n, node in graph.nodes.items() if isinstance(node, WEIGHTS)}
+        self._maps: dict[tuple[str, bool], Ints] = {}
+
+    def of(self, name: str, *, effective: bool) -> Ints:
+        """Return the map of one weight node (see `fan_out`)."""
+        key = (name, effective)
+        if key not in self._maps:
+            shapes = self._graph.shapes
+            before = shapes[self._graph.inputs(name)[0]]
+            node = self._weights[name]
+            self._maps[key] = fan_out(node, before, shapes[name], effective=effective)
+        return self._maps[key]
 
 
 def synapses(node: Weight, before: Shape, after: Shape, *, effective: bool = False) -> int:

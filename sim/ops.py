@@ -59,18 +59,17 @@ def linear(node: Linear, x: Array) -> Array:
 
 
 def conv(node: Conv, x: Array) -> Array:
-    """Return [batch, out, *places]: windows as rows, times the weights, a group at a time."""
-    kernel = node.weight.shape[2:]
+    """Return [batch, out, *places]: the weights times the windows as columns, group by group."""
+    kernel, g = node.weight.shape[2:], node.groups
+    rank = len(kernel)
     view = windows(padded(_factor(x), node.padding), kernel, node.stride, node.dilation)
-    batch, channels, *rest = view.shape
-    places, g = tuple(rest[: len(kernel)]), node.groups
-    # [batch, g, in / g, places, kernel] -> [g, batch * places, in / g * kernel]
-    rows = view.reshape(batch, g, channels // g, prod(places), prod(kernel))
-    rows = rows.transpose(1, 0, 3, 2, 4).reshape(g, batch * prod(places), -1)
-    weight = node.weight.reshape(g, node.weight.shape[0] // g, -1).transpose(0, 2, 1)
-    y = _product(rows, weight, x.dtype).reshape(g, batch, prod(places), -1)
-    y = y.transpose(1, 0, 3, 2).reshape(batch, -1, *places)
-    return _finish(node, y, 1)
+    batch, places = len(x), view.shape[2 : 2 + rank]
+    # [batch, in, *places, *kernel] -> [batch, g, in / g * kernel, places]
+    taps_first = (0, 1, *range(2 + rank, 2 + 2 * rank), *range(2, 2 + rank))
+    columns = view.transpose(taps_first).reshape(batch, g, -1, prod(places))
+    weight = node.weight.reshape(g, node.weight.shape[0] // g, -1)
+    y = _product(weight.astype(columns.dtype, copy=False), columns, x.dtype)
+    return _finish(node, y.reshape(batch, -1, *places), 1)
 
 
 def sum_pool(node: SumPool | AvgPool, x: Array) -> Array:

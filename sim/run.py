@@ -13,6 +13,7 @@ from ..export.ir import Array, Graph, InputError
 from .counters import Counters, count
 from .encode import encode
 from .executor import Executor, executor
+from .fan_out import FanOuts
 from .trace import Record, Trace, join
 
 
@@ -70,7 +71,7 @@ def run(
     if batch < 1 or len(x) < 1:
         raise InputError(f"{len(x)} samples in batches of {batch}, both must be 1 or more")
     chosen = executor(executor_name) if isinstance(executor_name, str) else executor_name
-    session = chosen.prepare(graph)
+    session, fan_outs = chosen.prepare(graph), FanOuts(graph)
     counted: Counters | None = None
     parts: list[Any] = []
     traces: list[Trace] = []
@@ -80,7 +81,7 @@ def run(
         began = perf_counter()
         trace = session.run(values, "states" if keep == "states" else "spikes")
         seconds += perf_counter() - began
-        counts = count(trace)
+        counts = count(trace, fan_outs)
         counted = counts if counted is None else counted + counts
         parts.append((trace.predictions(), trace.output[-1]))
         if keep is not None:
