@@ -29,11 +29,12 @@ from .ir import (
     Profile,
     Scale,
     Weight,
+    bounds,
     check,
 )
 from .ir.nodes import Linear
 from .ir.profile import Granularity, ScaleRule
-from .quantise_state import quantise_neuron, quantise_output
+from .quantise_state import quantise_neuron, quantise_output, readout_shift
 from .weight_scale import quantise_weight, weight_scale
 
 INPUT_CODE = 127
@@ -57,7 +58,18 @@ def quantise(
         work.carries[name] = work.convert(name)
     work.check_delays()
     metadata = {**graph.metadata, "calibration": calibration.to_json(), "scale_rule": rule}
-    return check(Graph(work.nodes, work.edges(), "integer", profile, metadata))
+    built = Graph(work.nodes, work.edges(), "integer", profile, metadata)
+    return check(_with_readout(built, work.carries[graph.inputs(graph.output_name)[0]]))
+
+
+def _with_readout(graph: Graph, carry: Carry) -> Graph:
+    """Return the graph with its Output in integers, as fine as its worst case leaves room for."""
+    assert graph.profile is not None
+    name, node, profile = graph.output_name, graph.output, graph.profile
+    largest = bounds(graph, states=False)[graph.inputs(name)[0]].largest
+    shift = readout_shift(node, carry, profile, largest)
+    output = quantise_output(name, node, carry, profile, shift)
+    return graph.replace({**graph.nodes, name: output})
 
 
 @dataclass(slots=True)
@@ -98,7 +110,7 @@ class _Work:
             self.nodes[name] = quantise_neuron(name, node, received[0], self.profile)
             return plain()
         if isinstance(node, Output):
-            self.nodes[name] = quantise_output(name, node, received[0], self.profile)
+            self.nodes[name] = node  # settled last, when the bounds of the rest are known
             return plain()
         self.nodes[name] = node
         return through(name, node, self.graph.shapes[sources[0]], received[0])

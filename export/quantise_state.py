@@ -141,8 +141,25 @@ def _compact(values: Array) -> Array:
     return (values.flat[0].reshape(()) if uniform else values).astype(np.int32)
 
 
-def quantise_output(name: str, node: Output, carry: Carry, profile: Profile) -> Output:
-    """Return the integer form of a readout that receives `carry`.
+def readout_shift(node: Output, carry: Carry, profile: Profile, largest: int) -> int:
+    """Return the fractional bits of a readout: 6 where it rounds, fewer where int32 has no room.
+
+    `largest`: the worst-case |value| that arrives (see `bounds`).
+    """
+    if profile.state_shift is not None:
+        return profile.state_shift
+    bias = carry.offset if node.bias is None else carry.offset + node.bias
+    rounds = bool(bias.any()) or node.readout == "leaky"
+    shift = FRACTION_BITS if rounds and node.readout != "none" else 0
+    unit = float(carry.scale.flat[0])
+    room = INT32_MAX - (1 << (profile.state_bits - 1))
+    while shift and (largest + float(np.abs(bias).max()) / unit + 1) * 2**shift >= room:
+        shift -= 1
+    return shift
+
+
+def quantise_output(name: str, node: Output, carry: Carry, profile: Profile, shift: int) -> Output:
+    """Return the integer form of a readout that receives `carry`, with `shift` fractional bits.
 
     Raises:
         LoweringError: for channels of different scales, or a bias that nothing can add.
@@ -160,8 +177,6 @@ def quantise_output(name: str, node: Output, carry: Carry, profile: Profile) -> 
                 "readout none has no place for a bias", node=name, remedy="use readout integrate"
             )
         return replace(node, beta=None, bias=None, scale=node.scale * float(carry.scale.flat[0]))
-    fraction = FRACTION_BITS if bias.any() or node.readout == "leaky" else 0
-    shift = fraction if profile.state_shift is None else profile.state_shift
     one = np.float64(carry.scale.flat[0]) / 2.0**shift
     return replace(
         node,

@@ -59,3 +59,36 @@ class SeqAvgPool2d(nn.AvgPool2d):
         """Return [T, B, C, y, x]."""
         x, folded = fold_time(input)
         return unfold_time(super().forward(x), folded, input.shape[0])
+
+
+class SeqConv1d(nn.Conv1d):
+    """nn.Conv1d over [T, B, C, x]; a static frame is convolved once."""
+
+    multi_step: ClassVar[bool] = True
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return [T, B, out, x]."""
+        x, folded = fold_time(input)
+        return unfold_time(super().forward(x), folded, input.shape[0])
+
+
+class SeqBatchNorm1d(nn.BatchNorm1d):
+    """nn.BatchNorm1d over [T, B, C, x], statistics over time and batch together."""
+
+    multi_step: ClassVar[bool] = True
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return [T, B, C, x]."""
+        x, folded = fold_time(input)
+        return unfold_time(super().forward(x), folded, input.shape[0])
+
+
+class SeqMaxPool2d(nn.MaxPool2d):
+    """nn.MaxPool2d over [T, B, C, y, x]."""
+
+    multi_step: ClassVar[bool] = True
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return [T, B, C, y, x]."""
+        x, folded = fold_time(input)
+        return unfold_time(super().forward(x), folded, input.shape[0])

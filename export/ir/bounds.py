@@ -66,8 +66,11 @@ class Bound:
         return self.magnitude <= FLOAT32_EXACT
 
 
-def bounds(graph: Graph) -> dict[str, Bound]:
+def bounds(graph: Graph, *, states: bool = True) -> dict[str, Bound]:
     """Return the bound of each node of an integer graph.
+
+    Args:
+        states: prove also that no membrane or readout can leave int32.
 
     Raises:
         BoundsError: naming the node whose accumulator, current or membrane could leave int32.
@@ -75,7 +78,7 @@ def bounds(graph: Graph) -> dict[str, Bound]:
     zero = Bound(np.zeros((), np.int64), np.zeros((), np.int64), 0)
     delays = dict.fromkeys(graph.of_kind(Delay), zero)
     for _ in range(len(delays) + 2):
-        found = _walk(graph, delays)
+        found = _walk(graph, delays, states)
         settled = {name: _with_zero(found[graph.inputs(name)[0]]) for name in delays}
         if all(_same(settled[name], delays[name]) for name in delays):
             return found
@@ -88,7 +91,7 @@ def bounds(graph: Graph) -> dict[str, Bound]:
     )
 
 
-def _walk(graph: Graph, delays: dict[str, Bound]) -> dict[str, Bound]:
+def _walk(graph: Graph, delays: dict[str, Bound], states: bool) -> dict[str, Bound]:
     found: dict[str, Bound] = {}
     for name, node in graph.nodes.items():
         if isinstance(node, Delay):
@@ -105,7 +108,7 @@ def _walk(graph: Graph, delays: dict[str, Bound]) -> dict[str, Bound]:
                 remedy="use fewer weight bits, a smaller fan-in or a smaller input range",
             )
         found[name] = bound
-        if isinstance(node, (Neuron, Output)):
+        if states and isinstance(node, (Neuron, Output)):
             _check_state(name, node, inputs[0])
     return found
 

@@ -1,10 +1,14 @@
 """Architectures: by name, over time, traceable, and their options checked."""
 
+import numpy as np
 import pytest
 import torch
 from torch import fx, nn
 
+import spikewright as sw
+from spikewright.export.ir import dense_macs
 from spikewright.export.ir.errors import InputError, UnknownNameError
+from spikewright.export.trace import trace
 from spikewright.trainer.layers import SeqBatchNorm2d, SeqConv2d
 from spikewright.trainer.models import MODELS, SpikingResNet, create, create_for
 from spikewright.trainer.neurons import LIF
@@ -32,10 +36,59 @@ class LeafTracer(fx.Tracer):
 
 @pytest.mark.parametrize("name", MODELS)
 def test_every_model_gives_one_output_a_step(name):
-    model = create(name).eval()
+    small = {"input_shape": (3, 64, 64), "time_steps": 2} if MODELS[name].get("classes") else {}
+    model = create(name, **small).eval()
     x = frames(model)
     assert model.features(x).shape == (model.time_steps, 2, model.feature_count)
-    assert model(x).shape == (model.time_steps, 2, 10)
+    assert model(x).shape == (model.time_steps, 2, model.head.out_features)
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "giga_macs"),
+    [
+        ("spikformer_4_384", 9_324_730, 0.93404),
+        ("spikformer_8_512", 29_689_384, 8.571),
+        ("spikformer_16_512", 54_953_512, 13.819),
+        ("spiking_resnet34", 21_282_122, 1.1594),
+        ("spiking_resnet34_imagenet", 21_797_672, 3.6632),
+    ],
+)
+def test_published_sizes(name, parameters, giga_macs):
+    """Parameters exactly; dense MACs a step, as the traced graph counts them, to the digits given.
+
+    The published ResNet-34 figure at 224 x 224 leaves out the head (512,000).
+    """
+    model = create(name)
+    assert sum(p.numel() for p in model.parameters()) == parameters
+    graph = trace(model, torch.zeros(1, 1, *model.input_shape))
+    macs = sum(dense_macs(graph, node) for node in graph.nodes)
+    if name == "spiking_resnet34_imagenet":
+        macs -= 512_000
+    assert macs / 1e9 == pytest.approx(giga_macs, rel=6e-5)
+
+
+def awaken(model):
+    """Give every BatchNorm the statistics of its own random weights, and a gain that spikes."""
+    norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    for seed, norm in enumerate(norms):
+        norm.momentum = 1.0
+        nn.init.uniform_(norm.weight, 1.5, 3.0, torch.Generator().manual_seed(seed))
+    with torch.no_grad():
+        model.train()(frames(model, 8))
+    model.eval()
+
+
+@pytest.mark.parametrize("name", ["spikformer_2_64", "spiking_resnet_small"])
+def test_models_lower_and_are_equal_on_every_executor(name):
+    model = create(name, time_steps=2)
+    awaken(model)
+    x = np.random.default_rng(0).random((2, 3, 32, 32), dtype=np.float32)
+    graph = sw.lower(model, calibrate=x)
+    result = sw.verify(graph, x)
+    assert result.equal, str(result)
+    spikes = sw.run(graph, x).neurons
+    rates = [float((n.spikes != 0).mean()) for n in spikes.values()]
+    assert np.median(rates) > 0.01, rates
 
 
 def test_parameter_counts_by_hand():

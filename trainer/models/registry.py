@@ -9,22 +9,39 @@ import torch
 
 from ...export.ir.errors import InputError, UnknownNameError
 from .classifier import Classifier
+from .spikformer import Spikformer, SpikformerOptions
 from .spiking_resnet import ResNetOptions, SpikingResNet
 
-# Each entry: the options in which it differs from `ResNetOptions`.
-MODELS: Mapping[str, Mapping[str, Any]] = {
+RESNET18: Mapping[str, Any] = {"widths": (64, 128, 256, 512), "blocks": (2, 2, 2, 2)}
+RESNET34: Mapping[str, Any] = {"widths": (64, 128, 256, 512), "blocks": (3, 4, 6, 3)}
+IMAGENET: Mapping[str, Any] = {"input_shape": (3, 224, 224), "classes": 1000}
+_PATCHES: Mapping[str, Any] = {**IMAGENET, "pools": (True,) * 4, "qkv_bias": False, "heads": 8}
+
+# Each entry: the options in which it differs from the defaults of its kind.
+RESNETS: Mapping[str, Mapping[str, Any]] = {
     "spiking_resnet": {},
     "spiking_resnet_digits": {"input_shape": (1, 8, 8), "pool": 2},
     "spiking_convnet_digits": {"input_shape": (1, 8, 8), "pool": 1, "residual": "none"},
     "spiking_resnet_small": {"widths": (32, 64, 256), "blocks": (1, 1, 1), "stem_stride": 2},
+    "spiking_resnet18": RESNET18,
+    "spiking_resnet34": RESNET34,
+    "spiking_resnet18_imagenet": {**RESNET18, **IMAGENET, "stem": "imagenet"},
+    "spiking_resnet34_imagenet": {**RESNET34, **IMAGENET, "stem": "imagenet"},
 }
+SPIKFORMERS: Mapping[str, Mapping[str, Any]] = {
+    "spikformer_2_64": {"depth": 2, "dim": 64, "heads": 4},
+    "spikformer_4_384": {"depth": 4, "dim": 384, "heads": 12},
+    "spikformer_8_512": {**_PATCHES, "depth": 8, "dim": 512},
+    "spikformer_16_512": {**_PATCHES, "depth": 16, "dim": 512},
+}
+MODELS: Mapping[str, Mapping[str, Any]] = {**RESNETS, **SPIKFORMERS}
 
 
 def create(name: str, *, seed: int = 0, **options: Any) -> Classifier:
     """Return the architecture `name` with random weights drawn from `seed`.
 
-    `options` (fields of `ResNetOptions`) override the entry's own. The global random state of
-    torch is left as it was.
+    `options` (fields of `ResNetOptions` or `SpikformerOptions`) override the entry's own. The
+    global random state of torch is left as it was.
 
     Raises:
         UnknownNameError: for an unknown model or option, naming the near ones.
@@ -32,13 +49,17 @@ def create(name: str, *, seed: int = 0, **options: Any) -> Classifier:
     """
     if name not in MODELS:
         raise UnknownNameError.of("model", name, MODELS)
-    known = ResNetOptions.__dataclass_fields__
+    kind = ResNetOptions if name in RESNETS else SpikformerOptions
+    known = kind.__dataclass_fields__
     for option in options:
         if option not in known:
             raise UnknownNameError.of(f"option of {name}", option, known)
+    chosen = {**MODELS[name], **options}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return SpikingResNet(ResNetOptions(**{**MODELS[name], **options}), name)
+        if name in RESNETS:
+            return SpikingResNet(ResNetOptions(**chosen), name)
+        return Spikformer(SpikformerOptions(**chosen), name)
 
 
 def create_for(

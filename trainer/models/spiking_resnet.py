@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from typing import Literal, TypeAlias, get_args
 
 from torch import Tensor, nn
 
 from ...export.ir.errors import InputError, UnknownNameError
 from ..functional.lif import Reset
 from ..functional.spike import Compare
-from ..layers import SeqAvgPool2d, SeqBatchNorm2d
+from ..layers import SeqAvgPool2d, SeqBatchNorm2d, SeqConv2d, SeqMaxPool2d
 from ..neurons import MixedLIF
 from .blocks import BLOCKS, Residual, conv3x3
 from .classifier import Classifier
+
+Stem: TypeAlias = Literal["small", "imagenet"]
+STEMS: tuple[str, ...] = get_args(Stem)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +26,8 @@ class ResNetOptions:
     Attributes:
         widths, blocks: channels and residual blocks of each stage; stages after the first halve
             the map by a strided convolution.
+        stem: `small` is a 3x3 convolution of `stem_stride`; `imagenet` is 7x7 with stride 2,
+            then a 3x3 max-pool of stride 2 behind its neuron.
         stem_stride: stride of the 3x3 stem.
         pool: mean over pool x pool windows before the head; 0 pools the whole map.
         residual: `sew_add` adds spikes to spikes (integers), `spiking` adds before the neuron
@@ -38,6 +44,7 @@ class ResNetOptions:
 
     widths: tuple[int, ...] = (16, 32)
     blocks: tuple[int, ...] = (1, 1)
+    stem: Stem = "small"
     stem_stride: int = 1
     pool: int = 0
     residual: Residual = "sew_add"
@@ -56,6 +63,8 @@ class ResNetOptions:
     def __post_init__(self) -> None:
         for name in ("widths", "blocks", "input_shape"):
             object.__setattr__(self, name, tuple(int(n) for n in getattr(self, name)))
+        if self.stem not in STEMS:
+            raise UnknownNameError.of("stem", self.stem, STEMS)
         if self.residual not in BLOCKS:
             raise UnknownNameError.of("residual rule", self.residual, BLOCKS)
         if len(self.widths) != len(self.blocks) or len(self.input_shape) != 3:
@@ -92,11 +101,13 @@ class SpikingResNet(Classifier):
         self.input_shape = options.input_shape
         self.time_steps = options.time_steps
         currents = options.residual == "ms"
-        self.conv1 = conv3x3(options.input_shape[0], options.widths[0], options.stem_stride)
+        self.conv1 = _stem(options)
         self.bn1 = SeqBatchNorm2d(options.widths[0])
         # Blocks of `ms` begin with a neuron and end in a current, so the stem's neuron moves
         # behind the last of them.
         self.neuron1 = nn.Identity() if currents else options.neuron()
+        imagenet = options.stem == "imagenet"
+        self.stem_pool = SeqMaxPool2d(3, 2, 1) if imagenet else nn.Identity()
         self.stages = nn.Sequential(*_stages(options))
         self.last_neuron = options.neuron() if currents else nn.Identity()
         self.pool, pooled = _pool(options)
@@ -106,9 +117,15 @@ class SpikingResNet(Classifier):
 
     def features(self, x: Tensor) -> Tensor:
         """Return features [T, B, feature_count] of frames [T, B, C, y, x]."""
-        y = self.stages(self.neuron1(self.bn1(self.conv1(x))))
+        y = self.stages(self.stem_pool(self.neuron1(self.bn1(self.conv1(x)))))
         out: Tensor = self.flatten(self.pool(self.last_neuron(y)))
         return out
+
+
+def _stem(options: ResNetOptions) -> SeqConv2d:
+    if options.stem == "imagenet":
+        return SeqConv2d(options.input_shape[0], options.widths[0], 7, 2, 3, bias=False)
+    return conv3x3(options.input_shape[0], options.widths[0], options.stem_stride)
 
 
 def _stages(options: ResNetOptions) -> list[nn.Sequential]:
@@ -138,6 +155,7 @@ def _pool(options: ResNetOptions) -> tuple[nn.Module, int]:
 def _map_size(options: ResNetOptions) -> tuple[int, int]:
     """Return y, x before the pool: a 3x3 convolution with padding 1 divides, rounding up."""
     _, side_y, side_x = options.input_shape
-    for stride in [options.stem_stride] + [2] * (len(options.widths) - 1):
+    stem = [2, 2] if options.stem == "imagenet" else [options.stem_stride]
+    for stride in stem + [2] * (len(options.widths) - 1):
         side_y, side_x = -(-side_y // stride), -(-side_x // stride)
     return side_y, side_x
