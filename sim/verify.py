@@ -40,6 +40,11 @@ class Difference:
             "values": self.values,
         }
 
+    def __str__(self) -> str:
+        found = ", ".join(f"{name} {value}" for name, value in self.values.items())
+        where = f"{self.layer} {self.quantity} at step {self.time_step}, {list(self.index)}"
+        return f"{where}: {found}"
+
 
 @dataclass(frozen=True, slots=True)
 class Verification:
@@ -75,9 +80,7 @@ class Verification:
                 f"equal: {names} in {self.values_compared:,} values of {self.samples} samples "
                 f"and {self.time_steps} steps (spikes, membrane potentials, outputs)"
             )
-        d = self.first_difference
-        found = ", ".join(f"{name} {value}" for name, value in d.values.items())
-        return f"not equal: {d.layer} {d.quantity} at step {d.time_step}, {list(d.index)}: {found}"
+        return f"not equal: {self.first_difference}"
 
 
 def verify(

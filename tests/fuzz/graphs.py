@@ -111,16 +111,28 @@ def _input(draft: Draft) -> None:
         draft.shape = (draft.pick(1, 4), draft.pick(4, 9))
     else:
         draft.shape = (draft.pick(1, 4), draft.pick(4, 7), draft.pick(4, 7))
-    encoding = str(draft.rng.choice(["direct", "spikes", "frames"]))
-    low, high, scale = (-127, 127, 1 / 127) if encoding == "direct" else (0, 1, None)
-    high = draft.pick(2, 9) if encoding == "frames" else high
+    encoding = str(draft.rng.choice(["direct", "direct", "spikes", "rate", "latency", "frames"]))
+    low, high = _range(draft, encoding)
+    scale = 1 / 127 if encoding == "direct" else None
     node = Input(draft.shape, encoding, scale, low, high)  # type: ignore[arg-type]
     draft.put(node, name="input")
 
 
+def _range(draft: Draft, encoding: str) -> tuple[int, int]:
+    """The usual range of an encoding, or one that int8 and uint8 do not hold."""
+    if encoding == "direct":
+        return (-127, 127) if draft.chance(0.8) else (-draft.pick(1, 1000), draft.pick(128, 1000))
+    if encoding == "frames":
+        if draft.chance(0.7):
+            return 0, draft.pick(2, 9)
+        high = draft.pick(100, 2**15 - 1)
+        return -draft.pick(0, high), high
+    return 0, 1
+
+
 def _block(draft: Draft) -> None:
     """Weights, perhaps operations on currents, a neuron, perhaps operations on spikes."""
-    if len(draft.shape) == 2 and draft.spikes and draft.chance(0.35) and draft.here != "input":
+    if len(draft.shape) == 2 and draft.spikes and draft.chance(0.6) and draft.here != "input":
         _attention(draft)
     else:
         _currents(draft)
@@ -131,9 +143,11 @@ def _block(draft: Draft) -> None:
 
 
 def _codes(draft: Draft, *shape: int) -> tuple[Array, int]:
+    """Codes of a random width: symmetric, now and then with the one more below."""
     bits = draft.pick(2, 8)
     top = 2 ** (bits - 1) - 1
-    weight = draft.rng.integers(-top, top + 1, shape).astype(np.int8)
+    low = -top - 1 if draft.chance(0.3) else -top
+    weight = draft.rng.integers(low, top + 1, shape).astype(np.int8)
     return weight, bits
 
 
@@ -169,6 +183,8 @@ def _currents(draft: Draft) -> None:
     _settle_shape(draft)
     if draft.nodes[draft.here] is node and draft.chance(0.2):
         _add_current(draft, before, node)
+    elif draft.shape == shape and draft.chance(0.6):
+        _add_identity(draft, before)
     if draft.chance(0.25) and len(draft.shape) > 1 and min(draft.shape[1:]) >= 2:
         _pool(draft)
     if draft.chance(0.2):
@@ -184,24 +200,44 @@ def _add_current(draft: Draft, before: str, node: Any) -> None:
     draft.put(Add(), one, other)
 
 
+def _add_identity(draft: Draft, before: str) -> None:
+    """What entered the weights joins their currents, times one whole number a channel."""
+    one, channels = draft.here, draft.shape[0]
+    factor = draft.rng.integers(1, 120, (channels, *(1,) * (len(draft.shape) - 1)))
+    scaled = draft.put(Scale(factor.astype(np.int32)), before)
+    draft.put(Add(), one, scaled)
+
+
+def _heads(draft: Draft, shape: Shape, heads: int) -> None:
+    """Split the features of [token, feature] into heads: [head, token, feature / heads]."""
+    draft.put(Reshape((shape[0], heads, shape[1] // heads)))
+    draft.put(Transpose((1, 0, 2)))
+
+
 def _attention(draft: Draft) -> None:
-    """(q kT) v on spikes, the currents of q, k and v each through a neuron."""
+    """(q kT) v on spikes, the currents of q, k and v each through a neuron; one head or two."""
     tokens, source = draft.shape, draft.here
-    weight, bits = _codes(draft, draft.pick(2, 4), tokens[-1])
+    heads = 2 if draft.chance(0.4) else 1
+    weight, bits = _codes(draft, heads * draft.pick(2, 4), tokens[-1])
     spikes = []
     for _ in range(3):
         shuffled = draft.rng.permutation(weight.reshape(-1)).reshape(weight.shape)
         draft.put(Linear(shuffled, bits=bits), source)
         draft.shape = (tokens[0], weight.shape[0])
         _neuron(draft)
+        if heads > 1:
+            _heads(draft, draft.shape, heads)
         spikes.append(draft.here)
     q, k, v = spikes
     if draft.chance(0.5):
         scores = draft.put(MatMul(transpose_b=True), q, k)
     else:
-        turned = draft.put(Transpose((1, 0)), k)
+        turned = draft.put(Transpose((1, 0) if heads == 1 else (0, 2, 1)), k)
         scores = draft.put(MatMul(), q, turned)
     draft.put(MatMul(), scores, v)
+    if heads > 1:
+        draft.put(Transpose((1, 0, 2)))
+        draft.put(Reshape(draft.shape))
 
 
 def _neuron(draft: Draft) -> None:

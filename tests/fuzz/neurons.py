@@ -51,7 +51,7 @@ def random_neuron(rng: Rng, shape: Shape) -> Neuron:
 def awake(node: Neuron, silent: NeuronTrace, current_limit: int, rng: Rng) -> Neuron:
     """Return the neuron with a threshold that fires on 3..35 % of what it was seen to hold.
 
-    Two in five also get a state so narrow that what arrives saturates it.
+    Every second one also gets a state so narrow that what arrives saturates it.
     """
     assert silent.v is not None
     v = silent.v.astype(np.int64)
@@ -86,7 +86,7 @@ def _state_bits(node: Neuron, v: Array, current_limit: int, rng: Rng) -> int:
     if node.current_based and node.u_range == "wrap":
         extra = 0 if node.bias_in is None else int(np.abs(node.bias_in).max())
         least = int((current_limit << node.state_shift) + extra + 1).bit_length()
-    if rng.random() < 0.4 or (least > 2 and rng.random() < 0.7):
+    if rng.random() < 0.5 or (least > 2 and rng.random() < 0.7):
         seen = int(np.quantile(np.abs(v), rng.uniform(0.5, 0.95)))
         return int(np.clip(max(seen.bit_length() + 1, 5), least, 30))
     return int(np.clip(24, least, 30))

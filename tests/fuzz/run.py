@@ -1,8 +1,9 @@
 """The long run: `python tests/fuzz/run.py --graphs 10000 --seed 0`.
 
 Compares every executor with the reference on random graphs, in every spike, state and output, and
-prints per node kind how many graphs contained it, were alive in it and saturated behind it: a kind
-that was seldom alive was not tested.
+prints per node kind how many graphs contained it, were alive in it (it emitted spikes or currents)
+and saturated in it: a kind that was seldom alive was not tested. Exit code 1 on the first
+difference, with the seed of its graph, and where a kind or the spike rate was seen too little.
 """
 
 from __future__ import annotations
@@ -22,17 +23,39 @@ if __package__ in (None, ""):
 else:
     from .graphs import random_graph, random_input
 
-from spikewright.export.ir import Array, Graph, Neuron, Node, Output, SpikewrightError
+from spikewright.export.ir import (
+    WEIGHTS,
+    Add,
+    Array,
+    Delay,
+    Graph,
+    Input,
+    Linear,
+    MaxPool,
+    Neuron,
+    Output,
+    SpikewrightError,
+    Weight,
+    value_kinds,
+)
 from spikewright.export.ir.arith import symmetric_limits
 from spikewright.sim.executor import NAMES, Executor, executor
 from spikewright.sim.reference import Reference
 from spikewright.sim.trace import Trace
 from spikewright.sim.verify import Difference, compare
 
+MANY = 1000
+LOWEST_RATE, HIGHEST_RATE = 0.01, 0.4
+NOT_APPLICABLE = {("Output none", "saturated")}
+"""Columns a kind cannot be seen in: a readout without state has nothing to saturate."""
+
 
 @dataclass
 class Census:
-    """What the graphs of a run held: per kind, graphs with it, alive in it, saturated behind it."""
+    """What the graphs of a run held: per kind, graphs with it, alive in it, saturated in it.
+
+    Saturated: the neuron or readout itself, or one that the node feeds without another between.
+    """
 
     graphs: int = 0
     values: int = 0
@@ -45,24 +68,38 @@ class Census:
         """Count one graph; `values`: which nodes emitted anything but zero."""
         self.graphs += 1
         full = saturated(graph, trace)
-        net = graph.networkx()
         marks: dict[str, tuple[bool, bool]] = {}
-        for name, node in graph.nodes.items():
-            behind = nx.descendants(net, name) | {name}
-            for kind in kinds(node):
-                was_alive, was_full = marks.get(kind, (False, False))
-                marks[kind] = (was_alive or values[name], was_full or bool(behind & full))
+        for name in graph.nodes:
+            was_full = bool(fed(graph, name) & full)
+            for kind in kinds(graph, name):
+                seen = marks.get(kind, (False, False))
+                marks[kind] = (seen[0] or values[name], seen[1] or was_full)
         for kind, (is_alive, is_full) in marks.items():
             self.contained[kind] += 1
             self.alive[kind] += is_alive
             self.saturated[kind] += is_full
         self.rates += [float((n.spikes != 0).mean()) for n in trace.neurons.values()]
 
+    @property
+    def median_rate(self) -> float:
+        """The median over neuron nodes of the share of steps with a spike."""
+        return float(np.median(self.rates))
+
+    def seldom(self, least: int) -> list[str]:
+        """Return what was seen in fewer than `least` graphs: it was not tested."""
+        columns = {"contained": self.contained, "alive": self.alive, "saturated": self.saturated}
+        return [
+            f"{kind} {column} in {counts[kind]} graphs"
+            for kind in sorted(self.contained)
+            for column, counts in columns.items()
+            if counts[kind] < least and (kind, column) not in NOT_APPLICABLE
+        ]
+
     def __str__(self) -> str:
         lines = [f"{'kind':34}{'graphs':>8}{'alive':>8}{'saturated':>11}"]
         for kind in sorted(self.contained):
-            row = (self.contained[kind], self.alive[kind], self.saturated[kind])
-            lines.append(f"{kind:34}{row[0]:>8}{row[1]:>8}{row[2]:>11}")
+            full = "-" if (kind, "saturated") in NOT_APPLICABLE else self.saturated[kind]
+            lines.append(f"{kind:34}{self.contained[kind]:>8}{self.alive[kind]:>8}{full:>11}")
         low, median, high = np.quantile(self.rates, [0.25, 0.5, 0.75])
         lines.append(
             f"spike rate per neuron node: median {median:.3f}, quartiles {low:.3f}..{high:.3f}"
@@ -70,24 +107,80 @@ class Census:
         return "\n".join(lines)
 
 
-def kinds(node: Node) -> list[str]:
+def fed(graph: Graph, name: str) -> set[str]:
+    """Return the neurons and the readout that a node is or feeds, none other between."""
+    found, waiting, seen = set(), [name], {name}
+    while waiting:
+        here = waiting.pop()
+        if isinstance(graph.nodes[here], (Neuron, Output)):
+            found.add(here)
+            continue
+        new = [target for target in graph.consumers(here) if target not in seen]
+        seen.update(new)
+        waiting += new
+    return found
+
+
+def kinds(graph: Graph, name: str) -> list[str]:
     """Return the rows a node counts in: its kind, and what is particular about it."""
+    node = graph.nodes[name]
+    return [node.kind, *(f"{node.kind} {mark}" for mark, holds in _marks(graph, name) if holds)]
+
+
+def _marks(graph: Graph, name: str) -> list[tuple[str, bool]]:
+    node = graph.nodes[name]
     if isinstance(node, Neuron):
-        marks = {
-            f"reset={node.reset}": True,
-            f"compare={node.compare}": True,
-            f"u {node.u_range}": node.current_based,
-            "several spikes": node.max_spikes_per_step > 1,
-            "refractory": node.refractory_steps > 0,
-            "leak_subtract": node.leak_subtract is not None,
-            "v_min": node.v_min is not None,
-            "v_low": node.v_low is not None,
-            "decay": node.dv is not None,
-        }
-        return ["Neuron", *(f"Neuron {mark}" for mark, holds in marks.items() if holds)]
-    extra = [f"Output {node.readout}"] if isinstance(node, Output) else []
-    bits = getattr(node, "bits", None)
-    return [node.kind, *extra, *([f"weights of {bits} bits"] if bits else [])]
+        return _neuron_marks(node)
+    if isinstance(node, WEIGHTS):
+        return _weight_marks(node)
+    if isinstance(node, (Add, MaxPool)):
+        received = {value_kinds(graph)[source] for source in graph.inputs(name)}
+        return [("of spikes", received == {"spike"}), ("of currents", "current" in received)]
+    if isinstance(node, Delay):
+        return [("in a loop", name in nx.descendants(graph.networkx(), name))]
+    return [
+        (str(getattr(node, "encoding", "")), isinstance(node, Input)),
+        (str(getattr(node, "readout", "")), isinstance(node, Output)),
+        ("transposed", getattr(node, "transpose_b", False)),
+    ]
+
+
+def _weight_marks(node: Weight) -> list[tuple[str, bool]]:
+    half = 1 << ((node.bits or 8) - 1)
+    marks = [
+        (f"of {node.bits} bits", True),
+        ("shifted", node.weight_shift > 0),
+        ("with the lowest code", int(node.weight.min()) == -half),
+    ]
+    if isinstance(node, Linear):
+        return marks
+    return [
+        *marks,
+        ("strided", max(node.stride) > 1),
+        ("padded", max(node.padding) > 0),
+        ("dilated", max(node.dilation) > 1),
+        ("in groups", node.groups > 1),
+    ]
+
+
+def _neuron_marks(node: Neuron) -> list[tuple[str, bool]]:
+    return [
+        (f"reset={node.reset}", True),
+        (f"compare={node.compare}", True),
+        (f"u {node.u_range}", node.current_based),
+        ("several spikes", node.max_spikes_per_step > 1),
+        ("refractory", node.refractory_steps > 0),
+        ("leak_subtract", node.leak_subtract is not None),
+        ("v_min", node.v_min is not None),
+        ("v_low", node.v_low is not None),
+        ("decay", node.dv is not None),
+        ("bias", node.bias is not None),
+        ("bias_in", node.bias_in is not None),
+        ("v_init", bool(node.v_init.any())),
+        ("v_reset", node.reset == "hard" and bool(node.v_reset.any())),
+        ("threshold per neuron", node.v_threshold.ndim > 0),
+        ("state_shift", node.state_shift > 0),
+    ]
 
 
 def saturated(graph: Graph, trace: Trace) -> set[str]:
@@ -164,6 +257,9 @@ def main(arguments: list[str] | None = None) -> int:
         except SpikewrightError as error:
             print(f"seed {seed}: {error}")
             return 1
+        except Exception:
+            print(f"seed {seed}: broke", file=sys.stderr)
+            raise
         if difference is not None:
             print(f"seed {seed}: not equal: {difference}")
             return 1
@@ -174,7 +270,17 @@ def main(arguments: list[str] | None = None) -> int:
         f"{census.graphs} graphs from seed {options.seed}, reference = {' = '.join(names)}: "
         f"{census.values:,} values compared, all equal"
     )
-    return 0
+    return _judge(census)
+
+
+def _judge(census: Census) -> int:
+    """Return 1 if a kind was seen in under 1 % of many graphs, or the median rate is off."""
+    problems = census.seldom(census.graphs // 100 if census.graphs >= MANY else 0)
+    if not LOWEST_RATE <= census.median_rate <= HIGHEST_RATE:
+        problems.append(f"median spike rate {census.median_rate:.3f}")
+    for problem in problems:
+        print(f"too little seen: {problem}")
+    return 1 if problems else 0
 
 
 if __name__ == "__main__":

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spikewright.export.ir import Graph
+from spikewright.export.ir import Graph, Input, Linear, Neuron, Node, Output
+from spikewright.export.ir.digest import digest
 from spikewright.sim.executor import NAMES, executor
 from spikewright.sim.reference import Reference
-from spikewright.sim.verify import verify
+from spikewright.sim.verify import Difference, verify
 
+from . import run as fuzz_run
 from .graphs import random_graph, random_input
-from .run import Census, main, one_graph
+from .run import Census, fed, main, one_graph
 
 
 def test_every_executor_equals_the_reference() -> None:
@@ -35,7 +38,12 @@ def test_the_census_sees_what_is_alive() -> None:
     assert census.graphs == 80 and census.values > 10_000
     for kind in ("Neuron", "Linear", "Add", "Delay", "Output", "Neuron u wrap"):
         assert census.alive[kind] > 0 and census.saturated[kind] > 0, kind
-    assert 0.01 <= float(np.median(census.rates)) <= 0.4
+    assert 0.01 <= census.median_rate <= 0.4
+    assert census.seldom(0) == []
+    census.saturated["Delay"] = 0
+    assert "Delay saturated in 0 graphs" in census.seldom(1)
+    text = str(census)
+    assert f"{'Neuron':34}{80:>8}" in text and "Input latency" in text and "-\n" in text
 
 
 def test_a_difference_is_found_and_named() -> None:
@@ -66,6 +74,33 @@ def test_a_difference_is_found_and_named() -> None:
     assert found.values["wrong"] == found.values["reference"] + 1
 
 
-def test_the_same_seed_gives_the_same_graph() -> None:
-    one, two = (str(random_graph(np.random.default_rng(11))) for _ in range(2))
-    assert one == two
+def test_what_a_node_feeds() -> None:
+    nodes: dict[str, Node] = {
+        "in": Input((2,), "spikes", low=0, high=1),
+        "a": Linear(np.eye(2, dtype=np.int8)),
+        "n": Neuron((2,), np.int32(0)),
+        "b": Linear(np.eye(2, dtype=np.int8)),
+        "out": Output(),
+    }
+    graph = Graph.chain(nodes, "integer")
+    assert [fed(graph, name) for name in ("in", "n", "b")] == [{"n"}, {"n"}, {"out"}]
+
+
+def test_the_same_seed_gives_the_same_graph_and_input() -> None:
+    made = []
+    for _ in range(2):
+        rng = np.random.default_rng(11)
+        graph = random_graph(rng)
+        made.append((digest(graph), random_input(graph, rng).tobytes()))
+    assert made[0] == made[1]
+
+
+def test_a_failing_graph_is_named_by_its_seed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def unequal(seed: int, others: object, census: object) -> Difference | None:
+        return Difference("n", "v", 1, (0, 2), {"reference": 1, "x": 2}) if seed == 7 else None
+
+    monkeypatch.setattr(fuzz_run, "one_graph", unequal)
+    assert main(["--graphs", "5", "--seed", "4", "--executors", "reference"]) == 1
+    assert "seed 7: not equal: n v at step 1, [0, 2]: reference 1, x 2" in capsys.readouterr().out
