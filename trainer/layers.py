@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 
 def is_static(x: Tensor) -> bool:
@@ -91,4 +92,7 @@ class SeqMaxPool2d(nn.MaxPool2d):
     def forward(self, input: Tensor) -> Tensor:
         """Return [T, B, C, y, x]."""
         x, folded = fold_time(input)
-        return unfold_time(super().forward(x), folded, input.shape[0])
+        pooled: Tensor = F.max_pool2d(
+            x, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode
+        )
+        return unfold_time(pooled, folded, input.shape[0])
