@@ -40,10 +40,12 @@ class Refused(Exception):
 
 
 def array(tensor: Any) -> Array | None:
-    """Return a tensor's values as numpy, or None."""
+    """Return a tensor's values as numpy (half and bfloat16 widened to float32), or None."""
     if tensor is None:
         return None
-    values: Array = tensor.detach().cpu().numpy()
+    found = tensor.detach().cpu()
+    narrow = found.is_floating_point() and found.element_size() < 4
+    values: Array = (found.float() if narrow else found).numpy()
     return values
 
 

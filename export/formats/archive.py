@@ -110,7 +110,7 @@ def _load(path: Path) -> tuple[Mapping[str, Any], dict[str, Array]]:
             metadata = archive.metadata() or {}
             if "card" not in metadata:
                 raise FormatError("no card of ours in this file", remedy="give a .spk of lower's")
-            tensors = {name: archive.get_tensor(name) for name in archive.keys()}  # noqa: SIM118
+            tensors = {name: _tensor(archive, name) for name in archive.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise FormatError(f"not a readable safetensors file ({error})") from None
     try:
@@ -125,6 +125,15 @@ def _load(path: Path) -> tuple[Mapping[str, Any], dict[str, Array]]:
             remedy="update spikewright",
         )
     return card, tensors
+
+
+def _tensor(archive: Any, name: str) -> Array:
+    try:
+        values: Array = archive.get_tensor(name)
+    except (TypeError, AttributeError):
+        held = archive.get_slice(name).get_dtype()
+        raise FormatError(f"dtype {held}, which numpy lacks", node=name) from None
+    return values
 
 
 def _graph(card: Mapping[str, Any], tensors: Mapping[str, Array]) -> Graph:

@@ -122,6 +122,8 @@ def _finite(node: Node, shape: Shape) -> Iterator[Problem]:
     for name, array in _arrays(node):
         if array.dtype.kind not in "fiu":
             yield f"{name} has dtype {array.dtype}, numbers are needed", None
+        elif array.dtype.kind == "f" and array.dtype.itemsize > 8:
+            yield f"{name} has dtype {array.dtype}, at most float64 is held", None
         elif array.size == 0:
             yield f"{name} is empty", None
         elif array.dtype.kind == "f" and not np.isfinite(array).all():

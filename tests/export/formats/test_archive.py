@@ -269,3 +269,22 @@ def test_files_of_another_kind(tmp_path: Path) -> None:
         read_archive(tmp_path / "foreign")
     with pytest.raises(FormatError, match="no such file"):
         read_archive(tmp_path / "absent.spk")
+
+
+def test_dtypes_that_numpy_lacks_are_named(tmp_path: Path) -> None:
+    import torch
+    from safetensors.torch import save_file as save_torch
+
+    save_torch({"w": torch.zeros(2, dtype=torch.bfloat16)}, tmp_path / "bf16.spk", {"card": "{}"})
+    with pytest.raises(FormatError, match="w: dtype BF16, which numpy lacks"):
+        read_archive(tmp_path / "bf16.spk")
+
+
+def test_wider_floats_are_refused_before_writing(tmp_path: Path) -> None:
+    weight = np.eye(2, dtype=np.longdouble)
+    if weight.dtype.itemsize == 8:
+        pytest.skip("long double is float64 here")
+    nodes = {"in": Input((2,)), "fc": Linear(weight), "out": Output()}
+    with pytest.raises(GraphError, match="at most float64 is held"):
+        write_archive(Graph.chain(nodes, "float"), tmp_path / "net.spk")
+    assert list(tmp_path.iterdir()) == []
