@@ -70,9 +70,8 @@ def _count(v: Array, threshold: Array, node: Neuron) -> Array:
         return np.asarray(fired, v.dtype)
     ratio = v / threshold
     count = np.ceil(ratio) - 1 if node.compare == ">" else np.floor(ratio)
-    # A rounded quotient must not silence what the comparison lets fire.
-    count = np.clip(count, 1, node.max_spikes_per_step)
-    counted: Array = np.where(fired, count, 0).astype(v.dtype)
+    # What fired counts 1 at least: v > th lies an ulp or more above it, so v / th rounds above 1.
+    counted: Array = np.where(fired, np.minimum(count, node.max_spikes_per_step), 0).astype(v.dtype)
     return counted
 
 

@@ -27,6 +27,8 @@ typedef struct KernelTable {
   const char *name;
   /* accumulator[i] += times * weights[i]: one event's row of synaptic weights. */
   void (*add_row)(int32_t *accumulator, const int8_t *weights, int32_t times, size_t count);
+  /* The same into int16, where a bound proves that no partial sum leaves it. */
+  void (*add_row16)(int16_t *accumulator, const int8_t *weights, int32_t times, size_t count);
   /* accumulator[i] += times * values[i] (attention). */
   void (*add_scaled)(int32_t *accumulator, const int32_t *values, int32_t times, size_t count);
   /* The sum of weights[i] * x[i] for x in -127..127, exactly; `weight_sum` is the sum of weights. */

@@ -172,13 +172,15 @@ NB_MODULE(_native, module) {
            })
       .def("add_input", &Plan::add_input)
       .def("add_linear",
-           [](Plan &p, size_t from, size_t rows, CodeArray w, int shift, bool bytes) {
-             return p.add_linear(from, rows, w.shape(1), w.shape(0), w.data(), shift, bytes);
+           [](Plan &p, size_t from, size_t rows, CodeArray w, int shift, bool bytes, bool halves) {
+             return p.add_linear(from, rows, w.shape(1), w.shape(0), w.data(), shift,
+                                 {bytes, halves});
            })
       .def("add_conv",
            [](Plan &p, size_t from, const std::vector<size_t> &window, CodeArray w, size_t groups,
-              int shift, bool bytes) {
-             return p.add_conv(from, window_of(window), w.shape(0), groups, w.data(), shift, bytes);
+              int shift, bool bytes, bool halves) {
+             return p.add_conv(from, window_of(window), w.shape(0), groups, w.data(), shift,
+                               {bytes, halves});
            })
       .def("add_pool",
            [](Plan &p, size_t from, const std::vector<size_t> &window, bool maximum) {

@@ -24,6 +24,7 @@ size_t Plan::push(std::unique_ptr<Op> op, size_t size) {
   states_ += op->state_size;
   scratch_ = std::max(scratch_, op->scratch_size);
   bytes_ = std::max(bytes_, op->byte_size);
+  halves_ = std::max(halves_, op->half_size);
   ops_.push_back(std::move(op));
   return ops_.size() - 1;
 }
@@ -39,11 +40,12 @@ size_t Plan::add_input(size_t size) {
 }
 
 size_t Plan::workspace_bytes() const {
-  return (values_ + states_ + scratch_) * sizeof(int32_t) + bytes_;
+  return (values_ + states_ + scratch_) * sizeof(int32_t) + bytes_ + halves_ * sizeof(int16_t);
 }
 
 Workspace Plan::workspace() const {
-  Workspace w{Ints(values_), Ints(states_), Ints(scratch_), Codes(bytes_)};
+  Workspace w{Ints(values_), Ints(states_), Ints(scratch_), Codes(bytes_),
+              std::vector<int16_t>(halves_)};
   reset(w);
   return w;
 }

@@ -23,6 +23,7 @@ struct Workspace {
   Ints state;    // v, u, ... of every stateful op
   Ints scratch;  // shared by the ops of a step
   Codes bytes;   // int8 copies of inputs, for dense arithmetic
+  std::vector<int16_t> halves;  // int16 accumulators
 };
 
 class Op {
@@ -39,11 +40,17 @@ class Op {
   size_t state_size = 0;
   size_t scratch_size = 0;
   size_t byte_size = 0;
+  size_t half_size = 0;
   bool fixed = false;  // the same at every step while the input is one repeated frame
 
  protected:
   int32_t *out(Workspace &w) const { return w.values.data() + offset; }
   int32_t *state(Workspace &w) const { return w.state.data() + state_offset; }
+};
+
+// What a bound has proven of a weight op: inputs within int8, every partial sum within int16.
+struct Proven {
+  bool bytes, halves;
 };
 
 // Where an op reads: a node's buffer.
@@ -82,9 +89,9 @@ class Plan {
 
   size_t add_input(size_t size);
   size_t add_linear(size_t source, size_t rows, size_t in, size_t out, const int8_t *weight,
-                    int shift, bool bytes);
+                    int shift, Proven proven);
   size_t add_conv(size_t source, const Window &window, size_t out_channels, size_t groups,
-                  const int8_t *weight, int shift, bool bytes);
+                  const int8_t *weight, int shift, Proven proven);
   size_t add_pool(size_t source, const Window &window, bool maximum);
   size_t add_gather(size_t source, Ints index);
   size_t add_sum(const std::vector<size_t> &sources);
@@ -120,7 +127,7 @@ class Plan {
   Choice choice_;
   std::vector<std::unique_ptr<Op>> ops_;
   size_t output_ = 0;
-  size_t values_ = 0, states_ = 0, scratch_ = 0, bytes_ = 0;
+  size_t values_ = 0, states_ = 0, scratch_ = 0, bytes_ = 0, halves_ = 0;
 };
 
 }  // namespace spikewright

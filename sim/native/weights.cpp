@@ -12,6 +12,9 @@ namespace {
 // the machines tried (AVX2 and AVX-512 VNNI); a measured choice belongs to the engine's next step.
 constexpr double kGatherBelow = 0.25;
 
+// Places turned at a time: their sums stay in the first-level cache meanwhile.
+constexpr size_t kTile = 32;
+
 bool sparse(const int32_t *x, size_t count) {
   size_t events = 0;
   for (size_t i = 0; i < count; ++i) events += x[i] != 0;
@@ -26,15 +29,17 @@ void shift_left(int32_t *y, size_t count, int shift) {
 class Linear final : public Op {
  public:
   Linear(const KernelTable &k, Choice choice, Source x, size_t rows, size_t in, size_t out,
-         const int8_t *weight, int shift, bool bytes)
-      : k_(k), choice_(bytes ? choice : Choice::gather), x_(x), rows_(rows), in_(in), out_(out),
-        shift_(shift), by_output_(weight, weight + in * out), by_input_(in * out), sums_(out) {
+         const int8_t *weight, int shift, Proven proven)
+      : k_(k), choice_(proven.bytes ? choice : Choice::gather), x_(x), rows_(rows), in_(in),
+        out_(out), shift_(shift), halves_(proven.halves), by_output_(weight, weight + in * out),
+        by_input_(in * out), sums_(out) {
     for (size_t o = 0; o < out; ++o)
       for (size_t i = 0; i < in; ++i) {
         by_input_[i * out + o] = weight[o * in + i];
         sums_[o] += weight[o * in + i];
       }
-    byte_size = bytes ? in : 0;
+    byte_size = proven.bytes ? in : 0;
+    half_size = proven.halves ? out : 0;
   }
 
   void run(Workspace &w) const override {
@@ -43,12 +48,24 @@ class Linear final : public Op {
       int32_t *y = out(w) + row * out_;
       const bool gather =
           choice_ == Choice::gather || (choice_ == Choice::automatic && sparse(x, in_));
-      gather ? events(x, y) : dense(x, y, w.bytes.data());
+      if (!gather)
+        dense(x, y, w.bytes.data());
+      else if (halves_)
+        events16(x, y, w.halves.data());
+      else
+        events(x, y);
       shift_left(y, out_, shift_);
     }
   }
 
  private:
+  void events16(const int32_t *x, int32_t *y, int16_t *sums) const {
+    std::memset(sums, 0, out_ * sizeof(int16_t));
+    for (size_t i = 0; i < in_; ++i)
+      if (x[i]) k_.add_row16(sums, by_input_.data() + i * out_, x[i], out_);
+    for (size_t o = 0; o < out_; ++o) y[o] = sums[o];
+  }
+
   void events(const int32_t *x, int32_t *y) const {
     std::memset(y, 0, out_ * sizeof(int32_t));
     for (size_t i = 0; i < in_; ++i)
@@ -66,6 +83,7 @@ class Linear final : public Op {
   Source x_;
   size_t rows_, in_, out_;
   int shift_;
+  bool halves_;
   Codes by_output_, by_input_;
   Ints sums_;
 };
@@ -91,19 +109,20 @@ std::vector<std::vector<Reach>> reaches(size_t size, size_t kernel, size_t strid
 class Conv final : public Op {
  public:
   Conv(const KernelTable &k, Choice choice, Source x, const Window &window, size_t out_channels,
-       size_t groups, const int8_t *weight, int shift, bool bytes)
-      : k_(k), choice_(bytes ? choice : Choice::gather), x_(x), s_(window), groups_(groups),
+       size_t groups, const int8_t *weight, int shift, Proven proven)
+      : k_(k), choice_(proven.bytes ? choice : Choice::gather), x_(x), s_(window), groups_(groups),
         in_(window.channels / groups), out_(out_channels / groups),
         taps_(window.kernel_y * window.kernel_x), places_(window.out_height * window.out_width),
-        shift_(shift), by_output_(weight, weight + out_channels * in_ * taps_),
+        shift_(shift), halves_(proven.halves),
+        by_output_(weight, weight + out_channels * in_ * taps_),
         by_input_(by_output_.size()), sums_(out_channels),
         rows_(reaches(window.height, window.kernel_y, window.stride_y, window.pad_y,
                       window.dilation_y, window.out_height)),
         columns_(reaches(window.width, window.kernel_x, window.stride_x, window.pad_x,
                          window.dilation_x, window.out_width)) {
     lay_out();
-    scratch_size = places_ * out_;
-    byte_size = bytes ? in_ * taps_ : 0;
+    (halves_ ? half_size : scratch_size) = places_ * out_;
+    byte_size = proven.bytes ? in_ * taps_ : 0;
   }
 
   void run(Workspace &w) const override {
@@ -115,7 +134,12 @@ class Conv final : public Op {
       int32_t *result = y + g * out_ * places_;
       const bool gather =
           choice_ == Choice::gather || (choice_ == Choice::automatic && sparse(part, map));
-      gather ? events(g, part, result, w.scratch.data()) : dense(g, part, result, w.bytes.data());
+      if (!gather)
+        dense(g, part, result, w.bytes.data());
+      else if (halves_)
+        events(g, part, result, w.halves.data(), k_.add_row16);
+      else
+        events(g, part, result, w.scratch.data(), k_.add_row);
     }
     shift_left(y, size, shift_);
   }
@@ -133,21 +157,29 @@ class Conv final : public Op {
           }
   }
 
-  void events(size_t g, const int32_t *x, int32_t *y, int32_t *sums) const {
-    std::memset(sums, 0, places_ * out_ * sizeof(int32_t));
-    for (size_t c = 0; c < in_; ++c)
+  // Sums lie as [place][out] while events arrive, and are turned to [out][place] at the end.
+  template <typename Sum, typename AddRow>
+  void events(size_t g, const int32_t *x, int32_t *y, Sum *sums, AddRow add_row) const {
+    std::memset(sums, 0, places_ * out_ * sizeof(Sum));
+    for (size_t c = 0; c < in_; ++c) {
+      const int8_t *weights = by_input_.data() + (g * in_ + c) * taps_ * out_;
       for (size_t row = 0; row < s_.height; ++row)
         for (size_t column = 0; column < s_.width; ++column, ++x)
-          if (*x) event(by_input_.data() + (g * in_ + c) * taps_ * out_, row, column, *x, sums);
-    for (size_t o = 0; o < out_; ++o)
-      for (size_t p = 0; p < places_; ++p) y[o * places_ + p] = sums[p * out_ + o];
+          if (*x) event(weights, row, column, *x, sums, add_row);
+    }
+    for (size_t first = 0; first < places_; first += kTile)
+      for (size_t o = 0; o < out_; ++o)
+        for (size_t p = first; p < std::min(first + kTile, places_); ++p)
+          y[o * places_ + p] = sums[p * out_ + o];
   }
 
-  void event(const int8_t *weights, size_t row, size_t column, int32_t times, int32_t *sums) const {
+  template <typename Sum, typename AddRow>
+  void event(const int8_t *weights, size_t row, size_t column, int32_t times, Sum *sums,
+             AddRow add_row) const {
     for (const Reach &r : rows_[row])
       for (const Reach &c : columns_[column])
-        k_.add_row(sums + (r.place * s_.out_width + c.place) * out_,
-                   weights + (r.tap * s_.kernel_x + c.tap) * out_, times, out_);
+        add_row(sums + (r.place * s_.out_width + c.place) * out_,
+                weights + (r.tap * s_.kernel_x + c.tap) * out_, times, out_);
   }
 
   void dense(size_t g, const int32_t *x, int32_t *y, int8_t *patch) const {
@@ -179,6 +211,7 @@ class Conv final : public Op {
   Window s_;
   size_t groups_, in_, out_, taps_, places_;
   int shift_;
+  bool halves_;
   Codes by_output_, by_input_;
   Ints sums_;
   std::vector<std::vector<Reach>> rows_, columns_;
@@ -187,16 +220,16 @@ class Conv final : public Op {
 }  // namespace
 
 size_t Plan::add_linear(size_t from, size_t rows, size_t in, size_t out, const int8_t *weight,
-                        int shift, bool bytes) {
+                        int shift, Proven proven) {
   return push(std::make_unique<Linear>(kernels_, choice_, source(from), rows, in, out, weight,
-                                       shift, bytes),
+                                       shift, proven),
               rows * out);
 }
 
 size_t Plan::add_conv(size_t from, const Window &window, size_t out_channels, size_t groups,
-                      const int8_t *weight, int shift, bool bytes) {
+                      const int8_t *weight, int shift, Proven proven) {
   return push(std::make_unique<Conv>(kernels_, choice_, source(from), window, out_channels, groups,
-                                     weight, shift, bytes),
+                                     weight, shift, proven),
               out_channels * window.out_height * window.out_width);
 }
 

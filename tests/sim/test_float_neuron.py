@@ -78,13 +78,14 @@ def test_tau_is_a_leak_of_1_minus_1_over_tau(currents: list[float], tau: float, 
         assert abs(v1 - v2) < 1e-9
 
 
-def test_a_rounded_quotient_never_silences_a_spike() -> None:
-    """v just above the threshold: v / th rounds to 1, ceil - 1 would be no spike."""
-    threshold = np.float32(0.1)
-    v = np.nextafter(threshold, np.float32(1))
-    node = Neuron((1,), threshold, beta=np.array(1.0), reset="soft", max_spikes_per_step=4)
-    state = initial_state(node, 1, np.float32)
-    assert float_neuron_step(np.full((1, 1), v, np.float32), node, state).item() == 1
+@given(st.floats(2**-60, 2**60, width=32))
+def test_what_fired_counts_one_at_least(threshold: float) -> None:
+    """v an ulp above the threshold: a quotient rounded to 1 would make ceil - 1 no spike."""
+    node = Neuron(
+        (1,), np.float32(threshold), beta=np.array(1.0), reset="soft", max_spikes_per_step=4
+    )
+    v = np.full((1, 1), np.nextafter(np.float32(threshold), np.float32(np.inf)))
+    assert float_neuron_step(v, node, initial_state(node, 1, np.float32)).item() == 1
 
 
 @pytest.mark.parametrize(

@@ -75,6 +75,28 @@ def test_long_rows_at_the_extremes(isa: str, units: int, encoding: str) -> None:
         assert isinstance(compare(one, two, ("reference", isa)), int)
 
 
+@pytest.mark.parametrize("isa", TABLES)
+@pytest.mark.parametrize("fan_in", [257, 258, 259, 600])
+@pytest.mark.parametrize("low", [0, -1])
+def test_sums_at_the_edge_of_int16(isa: str, fan_in: int, low: int) -> None:
+    """127 * 258 is the last sum that int16 holds; beyond, and with signs, int32 takes over."""
+    if isa not in AVAILABLE:
+        pytest.skip(f"this CPU lacks {isa}")
+    weight = np.full((3, fan_in), 127, np.int8)
+    weight[1], weight[2] = -127, np.where(np.arange(fan_in) % 2, 127, -127)
+    nodes = {
+        "in": Input((fan_in,), "frames", None, low, 1),
+        "fc": Linear(weight),
+        "out": Output("none"),
+    }
+    graph = Graph.chain(nodes, "integer")
+    rng = np.random.default_rng(0)
+    x = np.stack([np.ones(fan_in), np.full(fan_in, low), rng.integers(low, 2, fan_in)])[None]
+    one = Reference().prepare(graph).run(x.astype(np.int64))
+    two = Native(isa=isa, choice="gather").prepare(graph).run(x.astype(np.int64))
+    assert np.array_equal(one.output, two.output)
+
+
 def test_steps_equal_a_run_and_reset_forgets() -> None:
     for seed in range(20):
         rng = np.random.default_rng(seed)
