@@ -224,6 +224,16 @@ def test_states_are_proven_within_int32(fields: dict[str, Any], message: str | N
         bounds(graph)
 
 
+@pytest.mark.parametrize(("bits", "u_range"), [(24, "wrap"), (8, "wrap"), (30, "saturate")])
+def test_the_largest_current_is_exact(bits: int, u_range: Any) -> None:
+    """wrap: |decay(u) + i| < 3 2^(w-1), so |i| < 2^w; saturate: 2^(w-1) + |i| < 2^31."""
+    largest = 2**bits - 1 if u_range == "wrap" else 2**31 - 2 ** (bits - 1) - 1
+    node = Neuron((3,), np.int32(9), du=np.int32(0), state_bits=bits, u_range=u_range)
+    assert bounds(chain(Scale(np.int32(largest)), node))["n1"].largest == 1
+    with pytest.raises(BoundsError, match="n1: worst-case current"):
+        bounds(chain(Scale(np.int32(largest + 1)), node))
+
+
 def test_a_readout_is_proven_too() -> None:
     graph = chain_of(40)
     out = Output("integrate", state_shift=4)
