@@ -140,6 +140,8 @@ def _block(draft: Draft) -> None:
     for operation in (_residual, _pool, _rearrange):
         if draft.chance(0.35):
             operation(draft)
+    if draft.chance(0.08):
+        draft.put(Delay(draft.shape, draft.pick(1, 3)))
 
 
 def _codes(draft: Draft, *shape: int) -> tuple[Array, int]:

@@ -137,7 +137,8 @@ def _marks(graph: Graph, name: str) -> list[tuple[str, bool]]:
         received = {value_kinds(graph)[source] for source in graph.inputs(name)}
         return [("of spikes", received == {"spike"}), ("of currents", "current" in received)]
     if isinstance(node, Delay):
-        return [("in a loop", name in nx.descendants(graph.networkx(), name))]
+        looped = nx.has_path(graph.networkx(), name, graph.inputs(name)[0])
+        return [("in a loop", looped), ("feed-forward", not looped)]
     return [
         (str(getattr(node, "encoding", "")), isinstance(node, Input)),
         (str(getattr(node, "readout", "")), isinstance(node, Output)),
