@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ import numpy as np
 from .export.ir import (
     PROFILES,
     Array,
+    Calibration,
     Graph,
     InputError,
     LoweringError,
@@ -25,12 +25,13 @@ from .export.ir.profile import ScaleRule
 from .sources import DEFAULT_TIME_STEPS, SourceOptions, read_source, trace_module
 
 if TYPE_CHECKING:
+    from .export.formats.writers import Written
     from .hw_targets.estimate import Estimate
     from .hw_targets.fit import FitReport
-    from .hw_targets.report import OnTarget
     from .hw_targets.target import Target
     from .sim.counters import Counters
     from .sim.executor import Executor
+    from .sim.run import Run
     from .sim.trace import Record, Trace
     from .sim.verify import Verification
 
@@ -38,15 +39,22 @@ CALIBRATION_SAMPLES = 256
 
 
 def time_steps_of(graph: Graph, time_steps: int | None = None) -> int:
-    """Return T: as asked, else as trained, else 4."""
+    """Return T: as asked, else as trained or lowered, else 4."""
     return time_steps or int(graph.metadata.get("time_steps", DEFAULT_TIME_STEPS))
+
+
+def steps_for(graph: Graph, x: Array, time_steps: int | None = None) -> int:
+    """Return T for samples x: as asked, else the samples' own where they have a time axis."""
+    if x.ndim == len(graph.input.shape) + 2:
+        return time_steps or int(x.shape[1])
+    return time_steps_of(graph, time_steps)
 
 
 def lower(
     source: Any,
     sample: Any = None,
     *,
-    bits: int = 8,
+    bits: int | None = None,
     target: str | None = None,
     profile: Profile | None = None,
     calibrate: Any = None,
@@ -58,10 +66,14 @@ def lower(
 ) -> Graph:
     """Return a network at `level`: traced, folded, quantised.
 
+    A graph that is integer already is returned as it is, and refused if other `bits` or another
+    `target` are asked for.
+
     Args:
         source: a torch.nn.Module, a Graph, or a SOURCE as on the command line (name or path).
         sample: one example input, for a module: [time, batch, ...] if it is multi-step.
-        bits: of the weights. target: a chip, or a number format (generic, loihi1, loihi2).
+        bits: of the weights, 2..8; default 8.
+        target: a chip, or a number format (generic, loihi1, loihi2).
         calibrate: samples [sample, *shape], or a DATA spec (its train split); default: the data the
             checkpoint was trained on, or the example input.
         scale: `max`, `percentile` or `mse`.
@@ -72,8 +84,9 @@ def lower(
     if level not in LEVELS:
         raise UnknownNameError.of("level", level, LEVELS)
     graph = _as_graph(source, sample, time_steps, encoding, options)
+    asked = profile or (_profile(target, bits) if target or bits else None)
     if LEVELS.index(graph.level) >= LEVELS.index(level):
-        return _as_is(graph, level)
+        return _as_is(graph, level, asked)
     from .export.fold import fold
 
     folded = fold(graph) if graph.level == "float" else graph
@@ -81,7 +94,7 @@ def lower(
         return folded
     if calibrate is None and sample is not None:
         calibrate = _frames(sample, folded)
-    return _quantised(folded, profile or _profile(target, bits), calibrate, scale, time_steps)
+    return _quantised(folded, asked or Profile(), calibrate, scale, time_steps)
 
 
 def _frames(sample: Any, graph: Graph) -> Array:
@@ -89,9 +102,16 @@ def _frames(sample: Any, graph: Graph) -> Array:
     return np.asarray(sample.detach().cpu()).reshape(-1, *graph.input.shape)
 
 
-def _as_is(graph: Graph, level: Level) -> Graph:
+def _as_is(graph: Graph, level: Level, asked: Profile | None) -> Graph:
     if graph.level != level:
         raise LoweringError(f"the source is already {graph.level}, {level} cannot be recovered")
+    held = graph.profile
+    if level == "integer" and asked is not None and held is not None and asked != held:
+        raise LoweringError(
+            f"the source is integer already, for {held.name} at {held.weight_bits} bits; "
+            f"{asked.name} at {asked.weight_bits} bits needs the float network",
+            remedy="lower the network it was made of",
+        )
     return graph
 
 
@@ -118,12 +138,14 @@ def _as_graph(
     return trace_module(source, tuple(shape), steps, encoding, {"time_steps": steps})
 
 
-def _profile(target: str | None, bits: int) -> Profile:
-    if target is None or target in PROFILES:
-        return profile_named(target or "generic").with_bits(bits)
-    from .hw_targets.target import load_target
+def _profile(target: str | None, bits: int | None) -> Profile:
+    name = target or "generic"
+    if name not in PROFILES:
+        from .hw_targets.target import load_target
 
-    return profile_named(load_target(target).profile).with_bits(bits)
+        name = load_target(name).profile
+    found = profile_named(name)
+    return found if bits is None else found.with_bits(bits)
 
 
 def _quantised(
@@ -137,10 +159,11 @@ def _quantised(
     from .sim.calibrate import calibration, spikes_that_differ
 
     data, spec = _calibration_data(folded, calibrate)
-    steps = time_steps_of(folded, time_steps)
+    steps = steps_for(folded, data, time_steps)
     integer = quantise(folded, profile, calibration(folded, data, steps, scale, spec), scale)
     differ = spikes_that_differ(folded, integer, data, steps)
-    return integer.replace(metadata={**integer.metadata, "spikes_that_differ": differ})
+    found = {"time_steps": steps, "spikes_that_differ": differ}
+    return integer.replace(metadata={**integer.metadata, **found})
 
 
 def _calibration_data(graph: Graph, calibrate: Any) -> tuple[Array, str]:
@@ -165,70 +188,25 @@ def read(path: str | Path) -> Graph:
     return read_source(str(path))
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
-    """What an export wrote: files, and one warning a thing the format cannot say."""
-
-    files: tuple[Path, ...]
-    warnings: tuple[str, ...]
-
-
 def write(graph: Graph, path: str | Path, *, force: bool = False, **options: Any) -> Written:
-    """Write a graph in the format of the suffix: .spk, .onnx, .nir, .net (Lava HDF5).
+    """Write a graph in the format of the suffix: .spk, .nir, .onnx (two files), .net (Lava HDF5).
 
     Args:
-        options: of the writer: `form`, `arithmetic`, `inline` for ONNX, `dialect`, `dt`, `strict`
-            for NIR.
+        options: of the format, see `export.formats.writers.write`.
 
     Raises:
-        FormatError: for an unknown suffix, an existing file, or a node the format cannot hold.
+        UnknownNameError: for another suffix. FormatError: for an existing file, or a node that the
+        format cannot hold.
     """
-    suffix = Path(path).suffix.lower()
-    if suffix not in WRITERS:
-        raise UnknownNameError.of("format", suffix or str(path), WRITERS)
-    warnings = WRITERS[suffix](graph, Path(path), force, options)
-    return Written((Path(path),), tuple(warnings or ()))
+    from .export.formats.writers import write as write_file
 
-
-def _write_archive(graph: Graph, path: Path, force: bool, options: Mapping[str, Any]) -> list[str]:
-    from .export.formats.archive import write_archive
-
-    write_archive(graph, path, force=force)
-    return []
-
-
-def _write_onnx(graph: Graph, path: Path, force: bool, options: Mapping[str, Any]) -> list[str]:
-    from .export.formats.onnx import write_onnx
-
-    write_onnx(graph, path, force=force, **options)
-    return []
-
-
-def _write_nir(graph: Graph, path: Path, force: bool, options: Mapping[str, Any]) -> list[str]:
-    from .export.formats.nir_out import write_nir
-
-    return write_nir(graph, path, force=force, **options)
-
-
-def _write_lava(graph: Graph, path: Path, force: bool, options: Mapping[str, Any]) -> list[str]:
-    from .export.formats.lava import write_lava
-
-    write_lava(graph, path, force=force)
-    return []
-
-
-WRITERS: dict[str, Callable[[Graph, Path, bool, Mapping[str, Any]], list[str]]] = {
-    ".spk": _write_archive,
-    ".onnx": _write_onnx,
-    ".nir": _write_nir,
-    ".net": _write_lava,
-}
+    return write_file(graph, path, force=force, **options)
 
 
 def run(
     graph: Graph,
     x: Array,
-    executor: str | Executor = "native",
+    executor: str | Executor | None = None,
     *,
     time_steps: int | None = None,
     encoding: str | None = None,
@@ -236,6 +214,11 @@ def run(
     record: Record = "states",
 ) -> Trace:
     """Return the trace of raw samples x [sample, *shape] or [sample, time, *shape].
+
+    Args:
+        executor: by name, or one of your own; default native, or the reference where the native
+            engine cannot run: float levels, and installations without it.
+        record: `output`, `spikes`, or `states` (spikes and the membrane potentials).
 
     Raises:
         InputError: for x of the wrong shape, dtype or range. ExecutorError: see `sim.executor`.
@@ -250,16 +233,10 @@ def run(
     return found.trace
 
 
-def steps_for(graph: Graph, x: Array, time_steps: int | None) -> int | None:
-    """Return T for samples x: samples with a time axis bring their own."""
-    timed = x.ndim == len(graph.input.shape) + 2
-    return time_steps if timed else time_steps_of(graph, time_steps)
-
-
 def verify(
     graph: Graph,
     x: Array,
-    executors: Sequence[str | Executor] = ("reference", "native", "onnxruntime"),
+    executors: Sequence[str | Executor] | None = None,
     *,
     time_steps: int | None = None,
     encoding: str | None = None,
@@ -269,14 +246,19 @@ def verify(
 ) -> Verification:
     """Compare executors on raw samples x in every spike, state and output.
 
+    Args:
+        executors: the first is what the others must equal; default all that can run the graph.
+
     Raises:
         InputError, ExecutorError, UnknownNameError: see `sim.verify`.
     """
     from .sim.encode import encode
+    from .sim.executor import able
     from .sim.verify import verify as compare_executors
 
     values = encode(graph, x, steps_for(graph, x, time_steps), encoding, seed)
-    return compare_executors(graph, values, executors, batch=batch, progress=progress)
+    chosen = able(graph) if executors is None else executors
+    return compare_executors(graph, values, chosen, batch=batch, progress=progress)
 
 
 def targets() -> list[Target]:
@@ -331,7 +313,9 @@ def report(
     labels: Array | None = None,
     targets: Sequence[str] = ("loihi1", "generic-45nm"),
     time_steps: int | None = None,
-    executors: Sequence[str] = ("reference", "native", "onnxruntime"),
+    executors: Sequence[str | Executor] | None = None,
+    seed: int = 0,
+    batch: int = 64,
     accuracies: Mapping[str, float | None] | None = None,
     source: Graph | None = None,
     verification: Verification | None = None,
@@ -340,71 +324,69 @@ def report(
     """Write report.html (self-contained) and report.json beside it; return the page's path.
 
     Args:
+        labels: of x, for the accuracy. accuracies: further ones to show, by name.
         source: the float graph that `graph` was lowered from; given it, each target with a number
             format of its own is checked and costed on the network lowered for it.
+        executors, seed, batch: of the comparison and the runs.
         verification: a comparison already made; default: `verify` on x.
     """
     from .hw_targets.report import OnTarget, write_report
     from .sim.run import run as run_batches
 
+    chosen = [_target(name) for name in targets]
+    if not chosen:
+        raise InputError("no target", node="targets", remedy="name one or more, e.g. loihi1")
     steps = steps_for(graph, x, time_steps)
-    found = run_batches(graph, x, steps, keep="spikes")
-    measured = {"integer": found.accuracy(labels), **dict(accuracies or {})}
-    here = OnTarget(_target(targets[0]), graph, found.counters, measured["integer"])
-    chosen = [_on_target(here, _target(name), source, x, labels, steps) for name in targets]
-    proof = verification or verify(graph, x, executors, time_steps=time_steps)
-    assert found.trace is not None
+
+    def measured(target: Target) -> OnTarget:
+        theirs = _in_format(graph, source, target.profile)
+        counted = found if theirs is graph else counts_of(theirs)
+        return OnTarget(target, theirs, counted.counters, counted.accuracy(labels))
+
+    def counts_of(one: Graph) -> Run:
+        return run_batches(one, x, steps, seed=seed, batch=batch)
+
+    found = counts_of(graph)
+    proof = verification or verify(graph, x, executors, time_steps=steps, seed=seed, batch=batch)
     return write_report(
         path,
         graph=graph,
         counters=found.counters,
-        trace=found.trace,
+        trace=run(graph, x[:1], time_steps=steps, seed=seed, record="spikes"),
         verification=proof,
-        targets=chosen,
-        accuracies=measured,
+        targets=[measured(target) for target in chosen],
+        accuracies={graph.level: found.accuracy(labels), **dict(accuracies or {})},
         force=force,
     )
 
 
-def _on_target(
-    here: OnTarget,
-    target: Target,
-    source: Graph | None,
-    x: Array,
-    labels: Array | None,
-    steps: int | None,
-) -> OnTarget:
-    """Return the network in the target's number format, lowered anew where it is another."""
-    from dataclasses import replace
+def _in_format(graph: Graph, source: Graph | None, profile: str) -> Graph:
+    """Return `graph`, or `source` lowered to another number format with the same calibration."""
+    held = graph.profile
+    if source is None or held is None or held.name == profile:
+        return graph
+    from .export.fold import fold
+    from .export.quantise import quantise
 
-    from .sim.run import run as run_batches
-
-    profile = here.graph.profile.name if here.graph.profile else None
-    if source is None or target.profile == profile:
-        return replace(here, target=target)
-    graph = lower(source, target=target.profile, time_steps=steps)
-    found = run_batches(graph, x, steps)
-    return replace(
-        here,
-        target=target,
-        graph=graph,
-        counters=found.counters,
-        accuracy=found.accuracy(labels),
-    )
+    folded = fold(source) if source.level == "float" else source
+    known = Calibration(**graph.metadata["calibration"])
+    wanted = profile_named(profile).with_bits(held.weight_bits)
+    return quantise(folded, wanted, known, graph.metadata["scale_rule"])
 
 
 class Session:
     """A graph in use, step by step: state is kept between steps, as for live input.
 
     Args:
-        graph: an integer graph (any graph with executor="reference").
-        executor: by name, or an executor of your own.
+        graph: of any level. executor: as in `run`.
     """
 
-    def __init__(self, graph: Graph, executor: str | Executor = "native") -> None:
+    def __init__(self, graph: Graph, executor: str | Executor | None = None) -> None:
         from .sim.executor import executor as named
+        from .sim.executor import usual
 
-        chosen = named(executor) if isinstance(executor, str) else executor
+        chosen = executor or usual(graph)
+        chosen = named(chosen) if isinstance(chosen, str) else chosen
         self.graph = graph
         self._session = chosen.prepare(graph)
 

@@ -6,9 +6,10 @@ import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from traceback import extract_tb
 from typing import Any
 
-from .export.ir import FormatError, Graph, InputError, UnknownNameError
+from .export.ir import FormatError, Graph, InputError, MissingPackageError, UnknownNameError
 from .export.ir.nodes import Encoding
 
 DEFAULT_TIME_STEPS = 4
@@ -88,6 +89,7 @@ def _checkpoint(spec: str, options: SourceOptions) -> Graph:
             remedy=f"{error.remedy}; or give a .safetensors, .spk or .nir file, or file.py:factory",
         ) from None
     card = checkpoint.read_card(spec)
+    need_torch("rebuild a checkpoint's network")
     module, _ = checkpoint.load(spec)
     steps = options.time_steps or module.time_steps
     metadata = {
@@ -98,6 +100,12 @@ def _checkpoint(spec: str, options: SourceOptions) -> Graph:
         "training": {"command": card.command, "seed": card.seed, **dict(card.accuracies)},
     }
     return trace_module(module, module.input_shape, steps, options.encoding, metadata)
+
+
+def need_torch(purpose: str) -> None:
+    """Raise MissingPackageError where torch is not installed."""
+    if importlib.util.find_spec("torch") is None:
+        raise MissingPackageError.of("torch", purpose, "pip install 'spikewright[train]'")
 
 
 def trace_module(
@@ -121,7 +129,7 @@ def trace_module(
 def _own_code(spec: str, options: SourceOptions) -> Graph:
     """Run the user's own file, because the user asked to."""
     path, _, name = spec.rpartition(":")
-    found = _factory(Path(path), name, spec)()
+    found = _called(_factory(Path(path), name), Path(path), spec)
     if isinstance(found, Graph):
         return found
     if not hasattr(found, "named_modules"):
@@ -139,16 +147,24 @@ def _own_code(spec: str, options: SourceOptions) -> Graph:
     return trace_module(found, tuple(shape), steps, options.encoding, metadata)
 
 
-def _factory(path: Path, name: str, spec: str) -> Callable[[], Any]:
+def _called(work: Callable[[], Any], path: Path, where: str) -> Any:
+    """Run the user's code; whatever it raises becomes one line that names the place."""
+    try:
+        return work()
+    except Exception as error:  # the user's code may raise anything
+        own = [f.lineno for f in extract_tb(error.__traceback__) if Path(f.filename) == path]
+        place = f" (line {own[-1]})" if own else ""
+        raise InputError(f"{type(error).__name__}: {error}{place}", node=where) from error
+
+
+def _factory(path: Path, name: str) -> Callable[[], Any]:
     if not path.is_file():
         raise FormatError("no such file", node=str(path))
     module_spec = importlib.util.spec_from_file_location(path.stem, path)
     assert module_spec is not None and module_spec.loader is not None
     module = importlib.util.module_from_spec(module_spec)
-    try:
-        module_spec.loader.exec_module(module)
-    except Exception as error:  # the user's code may raise anything
-        raise InputError(f"{type(error).__name__}: {error}", node=str(path)) from error
+    loader = module_spec.loader
+    _called(lambda: loader.exec_module(module), path, str(path))
     factory = getattr(module, name, None)
     if not callable(factory):
         known = [n for n, value in vars(module).items() if callable(value) and n[0] != "_"]

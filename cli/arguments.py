@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from inspect import Parameter, signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
@@ -25,12 +27,14 @@ Data = Annotated[
 ]
 MaybeData = Annotated[
     str | None,
-    typer.Option("--data", help="digits, npz:FILE, cifar10:DIR or imagefolder:DIR."),
+    typer.Option(
+        "--data", help="digits, npz:FILE, cifar10:DIR or imagefolder:DIR; default: as trained."
+    ),
 ]
 Split = Annotated[str, typer.Option("--split", help="train or test.")]
 Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Use the first N samples.")]
 Batch = Annotated[int, typer.Option("--batch", min=1, help="Samples at a time.")]
-Seed = Annotated[int, typer.Option("--seed", help="Of everything random.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Of everything random.")]
 TimeSteps = Annotated[
     int | None,
     typer.Option("-T", "--time-steps", min=1, help="Steps a sample; default: as trained."),
@@ -38,14 +42,20 @@ TimeSteps = Annotated[
 Encode = Annotated[
     str | None, typer.Option("--encode", help="direct, rate, latency, frames or spikes.")
 ]
-Bits = Annotated[int | None, typer.Option("--bits", min=2, max=8, help="Width of the weights.")]
+Bits = Annotated[
+    int | None, typer.Option("--bits", min=2, max=8, help="Width of the weights; default 8.")
+]
 TargetName = Annotated[
-    str | None, typer.Option("--target", help="A chip or number format; see `targets`.")
+    str | None, typer.Option("--target", help="A chip or number format; default: generic.")
+]
+Chip = Annotated[
+    str, typer.Option("--target", help="A chip by name or .yaml file.", show_default=False)
 ]
 Calibrate = Annotated[
-    str | None, typer.Option("--calibrate", help="DATA to calibrate on; default: as trained.")
+    str | None,
+    typer.Option("--calibrate", help="DATA to calibrate on; default: the training split."),
 ]
-Scale = Annotated[str, typer.Option("--scale", help="max, percentile or mse.")]
+Scale = Annotated[str, typer.Option("--scale", help="Of the weights: max, percentile or mse.")]
 LevelName = Annotated[
     str | None, typer.Option("--level", help="float, folded or integer (the default).")
 ]
@@ -54,11 +64,11 @@ InputShape = Annotated[
     str | None,
     typer.Option("--input", help="Sample shape for file.py:factory, e.g. 3,32,32."),
 ]
-Dialect = Annotated[str, typer.Option("--dialect", help="How a NIR file is discretised.")]
-Dt = Annotated[float | None, typer.Option("--dt", help="Time step of a NIR file, in seconds.")]
-Strict = Annotated[bool, typer.Option("--strict", help="Refuse what would be repaired.")]
+Dialect = Annotated[str, typer.Option("--dialect", help="Of NIR files: portable.")]
+Dt = Annotated[float | None, typer.Option("--dt", help="Time step of NIR files, in seconds.")]
+Strict = Annotated[bool, typer.Option("--strict", help="Refuse what NIR files cannot say.")]
 Out = Annotated[Path, typer.Option("-o", "--out", help="Where to write.", show_default=False)]
-Force = Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")]
+Force = Annotated[bool, typer.Option("--force", help="Overwrite existing files.")]
 Threads = Annotated[int, typer.Option("--threads", min=1, help="Of the executor.")]
 
 
@@ -66,25 +76,30 @@ Threads = Annotated[int, typer.Option("--threads", min=1, help="Of the executor.
 class Request:
     """How a SOURCE is to be read and lowered."""
 
-    source: str
-    bits: int | None = None
-    target: str | None = None
-    calibrate: str | None = None
-    scale: str = "max"
-    level: str | None = None
-    weights: Path | None = None
-    input_shape: str | None = None
-    time_steps: int | None = None
-    encode: str | None = None
-    dialect: str = "portable"
-    dt: float | None = None
-    strict: bool = False
+    source: Source
+    bits: Bits = None
+    target: TargetName = None
+    calibrate: Calibrate = None
+    scale: Scale = "max"
+    level: LevelName = None
+    time_steps: TimeSteps = None
+    encode: Encode = None
+    weights: Weights = None
+    input_shape: InputShape = None
+    dialect: Dialect = "portable"
+    dt: Dt = None
+    strict: Strict = False
 
-    def options(self) -> Any:
-        """Return the options for reading the source."""
-        from ..sources import SourceOptions
+    @property
+    def lowers(self) -> bool:
+        """Whether a level or a number format was asked for."""
+        return any(value is not None for value in (self.level, self.bits, self.target))
 
-        return SourceOptions(
+    def read(self) -> Graph:
+        """Return the source at the level it holds."""
+        from ..sources import SourceOptions, read_source
+
+        options = SourceOptions(
             weights=str(self.weights) if self.weights else None,
             input_shape=_shape(self.input_shape),
             time_steps=self.time_steps,
@@ -93,30 +108,32 @@ class Request:
             dt=self.dt,
             strict=self.strict,
         )
-
-    def read(self) -> Graph:
-        """Return the source at the level it holds."""
-        from ..sources import read_source
-
-        return read_source(self.source, self.options())
+        return read_source(self.source, options)
 
     def graph(self) -> Graph:
         """Return the source lowered: as asked, else to integers unless it is .spk or .nir."""
         return self.lowered(self.read())
 
     def lowered(self, graph: Graph) -> Graph:
-        """Return `graph` at the level asked for."""
+        """Return `graph`, read from this source, as `graph()` does."""
+        held = self.source.endswith((".spk", ".nir"))
+        usual = graph.level if held and not self.lowers else "integer"
+        return self._at(graph, self.level or usual, self.target)
+
+    def graph_for(self, chip: str) -> Graph:
+        """Return the source in a chip's number format; an .spk, and integers, as they are."""
+        graph = self.read()
+        held = self.source.endswith(".spk") and not self.lowers
+        level = self.level or (graph.level if held else "integer")
+        return self._at(graph, level, None if graph.level == "integer" else chip)
+
+    def _at(self, graph: Graph, level: str, target: str | None) -> Graph:
         from .. import api
 
-        level = self.level
-        if level is None:
-            held = self.source.endswith((".spk", ".nir"))
-            asked = self.bits is not None or self.target is not None
-            level = graph.level if held and not asked else "integer"
         return api.lower(
             graph,
-            bits=self.bits or 8,
-            target=self.target,
+            bits=self.bits,
+            target=target,
             calibrate=self.calibrate,
             scale=self.scale,  # type: ignore[arg-type]
             level=level,  # type: ignore[arg-type]
@@ -124,27 +141,65 @@ class Request:
         )
 
 
-def for_chip(
-    target: str,
-    source: str,
-    bits: int | None,
-    calibrate: str | None,
-    weights: Path | None,
-    input_shape: str | None,
-    time_steps: int | None,
-    encode: str | None,
-) -> Request:
-    """Return the request that lowers to a chip's number format, but leaves an .spk as it is."""
-    return Request(
-        source,
-        bits,
-        None if source.endswith(".spk") else target,
-        calibrate,
-        weights=weights,
-        input_shape=input_shape,
-        time_steps=time_steps,
-        encode=encode,
-    )
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """Which samples a command takes, and how many at a time."""
+
+    data: MaybeData = None
+    split: Split = "test"
+    limit: Limit = None
+    batch: Batch = 64
+    seed: Seed = 0
+
+    def of(self, graph: Graph) -> Dataset:
+        """Return the samples asked for, else those that the source was trained on."""
+        from ..export.ir.errors import InputError
+
+        spec = self.data or graph.metadata.get("data")
+        if spec is None:
+            raise InputError("no data", node="--data", remedy="give --data DATA, e.g. digits")
+        return load_data(str(spec), self.split, self.limit)
+
+
+GROUPS: tuple[type[Any], ...] = (Request, Samples)
+LAST = ("force", "json")
+
+
+def with_groups(command: Callable[..., None]) -> Callable[..., None]:
+    """Return `command` with each parameter of a type in GROUPS as the options it consists of.
+
+    An option that the command declares itself is left to it.
+    """
+    hints = get_type_hints(command, include_extras=True)
+    given = {name: hint for name, hint in hints.items() if hint in GROUPS}
+    own = {name: p for name, p in signature(command).parameters.items() if name not in given}
+    options: dict[str, dict[str, Parameter]] = {
+        name: {k: p for k, p in _options(group).items() if k not in own}
+        for name, group in given.items()
+    }
+
+    def called(**values: Any) -> None:
+        groups = {
+            name: group(**{k: values.pop(k) for k in options[name]})
+            for name, group in given.items()
+        }
+        command(**groups, **values)
+
+    parameters = {k: p.replace(annotation=hints[k]) for k, p in own.items()}
+    for group in options.values():
+        parameters |= group
+    ordered = sorted(parameters.values(), key=lambda p: (p.name in LAST, p.name != "source"))
+    keyword_only = [p.replace(kind=Parameter.KEYWORD_ONLY) for p in ordered]
+    called.__doc__ = command.__doc__
+    called.__annotations__ = {p.name: p.annotation for p in keyword_only}
+    called.__signature__ = signature(command).replace(parameters=keyword_only)  # type: ignore[attr-defined]
+    return called
+
+
+def _options(group: type[Any]) -> dict[str, Parameter]:
+    hints = get_type_hints(group, include_extras=True)
+    defaults = signature(group).parameters
+    return {f.name: defaults[f.name].replace(annotation=hints[f.name]) for f in fields(group)}
 
 
 def _shape(text: str | None) -> tuple[int, ...] | None:
@@ -166,13 +221,3 @@ def load_data(spec: str, split: str, limit: int | None) -> Dataset:
     from ..trainer.data import load
 
     return load(spec, split, limit)
-
-
-def data_of(graph: Graph, spec: str | None, split: str, limit: int | None) -> Dataset:
-    """Return the samples asked for, else those the source was trained on."""
-    from ..export.ir.errors import InputError
-
-    spec = spec or graph.metadata.get("data")
-    if spec is None:
-        raise InputError("no data", node="--data", remedy="give --data DATA, e.g. digits")
-    return load_data(str(spec), split, limit)

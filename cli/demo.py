@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import nullcontext, redirect_stdout
+from dataclasses import dataclass
 from pathlib import Path
+from textwrap import indent
 from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from . import arguments as a
-from .export import write_all
-from .output import emit_json, percent, print_table, progress, say
+from .lower import accuracies, card, show
+from .output import emit_json, percent, print_table, progress
+from .run import COLUMNS
 
 if TYPE_CHECKING:
     from ..export.ir import Graph
+    from ..hw_targets.estimate import Estimate
+    from ..hw_targets.fit import FitReport
+    from ..sim.counters import Counters
+    from ..sim.verify import Verification
+    from ..trainer.data import Dataset
 
 Folder = Annotated[Path, typer.Option("-o", "--out", help="The folder to write to.")]
 NAME = "digits"
 SIBLING = "spiking_convnet_digits"
-TARGETS = ("loihi1", "generic-45nm")
+SIBLING_EPOCHS = 8
+CHIP, OPERATIONS = "loihi1", "generic-45nm"
+PAD = "   "
 
 
 def command(out: Folder = Path("demo"), force: a.Force = False, json: a.Json = False) -> None:
@@ -26,207 +38,205 @@ def command(out: Folder = Path("demo"), force: a.Force = False, json: a.Json = F
 
     No data is fetched; under three minutes on two cores.
     """
-    from .. import api
     from ..export.formats.atomic import refuse_overwrite
+    from ..sources import need_torch
 
-    began = perf_counter()
-    if out.is_dir() and any(out.iterdir()):
+    need_torch("train in the demo")
+    if not out.is_dir() or any(out.iterdir()):
         refuse_overwrite(out, force=force)
     out.mkdir(parents=True, exist_ok=True)
-    force = True  # what is in the folder may go: it was empty, or the user said so
-    show = say if json else print
-    controls = _train(show)
-    read, graph = _lower(out, force, show)
-    files = _export(graph, out, force, show)
-    test = a.load_data(NAME, "test", None)
-    verification = _verify(graph, test, show)
-    found = _count(graph, test, show)
-    estimates, fit = _cost(read, graph, found, test, show)
-    float_accuracy = _float_accuracy(read, test)
-    integer_accuracy = found.accuracy(test.y)
-    show(
-        f"\nfloat accuracy {percent(float_accuracy)}, integer accuracy {percent(integer_accuracy)}"
-    )
-    accuracies = {"float": float_accuracy, "integer": integer_accuracy, **controls}
-    page = api.report(
-        graph,
-        test.x,
-        out / "report.html",
-        labels=test.y,
-        targets=TARGETS,
-        accuracies=accuracies,
-        source=read,
-        verification=verification,
-        force=force,
-    )
-    seconds = perf_counter() - began
-    show(f"\nreport: {page}   ({seconds:.0f} s in all)")
+    with redirect_stdout(sys.stderr) if json else nullcontext():
+        fields = whole_line(out)
     if json:
-        fields = {
-            "float_accuracy": float_accuracy,
-            "integer_accuracy": integer_accuracy,
-            "controls": controls,
-            "verify": verification.to_json(),
-            "fit": fit.to_json(),
-            "estimate": estimates[0].to_json(),
-            "estimates": [estimate.to_json() for estimate in estimates],
-            "files": files,
-            "report": str(page),
-            "seconds": seconds,
-        }
         emit_json("demo", fields)
-    if not verification.equal:
+    if not fields["verify"]["equal"]:
         raise typer.Exit(1)
 
 
-def _train(show: Any) -> dict[str, float]:
+@dataclass(frozen=True, slots=True)
+class Lowered:
+    """The shipped network as floats and as integers, and how well both do on the test digits."""
+
+    read: Graph
+    graph: Graph
+    test: Dataset
+    accuracy: dict[str, float | None]
+
+
+def whole_line(out: Path) -> dict[str, Any]:
+    """Run every step, printing as it goes; return what `--json` prints."""
+    from .. import api
+
+    began = perf_counter()
+    controls = train()
+    net = lower(out)
+    files = export(net.graph, out)
+    verification = verify(net)
+    counters = count(net)
+    fit, estimates = cost(net, counters)
+    print("\n6. the report")
+    page = api.report(
+        net.graph,
+        net.test.x,
+        out / "report.html",
+        labels=net.test.y,
+        targets=(CHIP, OPERATIONS),
+        accuracies={"float": net.accuracy["float"], **controls},
+        source=net.read,
+        verification=verification,
+        force=True,
+    )
+    seconds = perf_counter() - began
+    print(f"{PAD}{page}   ({seconds:.0f} s in all)")
+    return {
+        "float_accuracy": net.accuracy["float"],
+        "integer_accuracy": net.accuracy["integer"],
+        "controls": controls,
+        "verify": verification.to_json(),
+        "fit": fit.to_json(),
+        "estimate": estimates[0].to_json(),
+        "estimates": [estimate.to_json() for estimate in estimates],
+        "files": [str(file) for file in files],
+        "report": str(page),
+        "seconds": seconds,
+    }
+
+
+def train() -> dict[str, float]:
     """Pretrain without labels and probe, beside random weights and training with labels."""
     from ..trainer.recipes.digits import train_digits
 
-    show("1. pretraining a Spiking-ResNet without labels (MixedLIF, two paths, CTL), linear probe")
-    controls, _ = train_digits(progress=False)
-    rate = controls.pretraining.record.images_per_s
+    print("1. pretraining a Spiking-ResNet without labels (MixedLIF, two paths, CTL), linear probe")
+    controls, _ = train_digits(progress=sys.stderr.isatty())
+    names = {
+        "random_weights": "random weights, probed",
+        "pretrained": "pretrained without labels, probed",
+        "supervised": "the same net trained with labels",
+    }
     rows = [
-        {"network": "random weights, probed", "test accuracy": percent(controls.random.accuracy)},
-        {
-            "network": "pretrained without labels, probed",
-            "test accuracy": percent(controls.pretrained.accuracy),
-        },
-        {
-            "network": "the same net trained with labels",
-            "test accuracy": percent(controls.supervised.accuracy),
-        },
+        {"network": name, "test accuracy": percent(controls.accuracies[key])}
+        for key, name in names.items()
     ]
-    print_rows(rows, show)
+    print_table(rows, ("network", "test accuracy"), pad=PAD)
+    rate = controls.pretraining.record.images_per_s
     before = percent(controls.pretrained.accuracy_before)
-    show(f"   {rate:,.0f} images/s; before BatchNorm was re-estimated on Path A: {before}")
+    print(f"{PAD}{rate:,.0f} images/s; before BatchNorm was re-estimated on Path A: {before}")
     return controls.accuracies
 
 
-def print_rows(rows: list[dict[str, Any]], show: Any) -> None:
-    """Print a table where `show` prints."""
-    if show is print:
-        print_table(rows, list(rows[0]))
-    else:
-        for row in rows:
-            show("   " + "  ".join(str(value) for value in row.values()))
-
-
-def _lower(out: Path, force: bool, show: Any) -> tuple[Graph, Graph]:
+def lower(out: Path) -> Lowered:
+    """Lower the shipped checkpoint to int8, write it, measure both."""
     from .. import api
     from ..sources import read_source
 
-    show(f"\n2. lowering the shipped checkpoint `{NAME}`: trace, fold, quantise to int8")
+    print(f"\n2. lowering the shipped checkpoint `{NAME}`: trace, fold, quantise to int8")
     read = read_source(NAME)
-    graph = api.lower(read)
-    api.write(graph, out / f"{NAME}.spk", force=force)
-    show(str(graph))
-    return read, graph
+    graph, test = api.lower(read), a.load_data(NAME, "test", None)
+    found = accuracies(read, graph, test)
+    noted = card({f"{key}_accuracy": value for key, value in found.items()}, test)
+    graph = graph.replace(metadata={**graph.metadata, "accuracies": noted})
+    api.write(graph, out / f"{NAME}.spk", force=True)
+    show(graph)
+    for key, value in found.items():
+        print(f"{key} accuracy: {percent(value)} of {len(test)} test digits")
+    return Lowered(read, graph, test, found)
 
 
-def _export(graph: Graph, out: Path, force: bool, show: Any) -> list[str]:
-    show("\n3. writing NIR, ONNX (step and Scan) and Lava HDF5")
-    files = [str(out / f"{NAME}.spk")]
-    for to, suffix in (("nir", ".nir"), ("onnx", ".onnx")):
-        written, warnings = write_all(graph, to, out / f"{NAME}{suffix}", force)
-        files += written
-        for warning in warnings:
-            show(f"   warning: {warning}")
-    files += _lava(graph, out, force, show)
-    for file in files:
-        show(f"   wrote {file}")
-    return files
+def export(graph: Graph, out: Path) -> list[Path]:
+    """Write NIR, ONNX and Lava HDF5; return every file of the folder so far."""
+    from .. import api
+
+    print("\n3. writing NIR, ONNX (step and Scan) and Lava HDF5")
+    files = [out / f"{NAME}.spk"]
+    for suffix in (".nir", ".onnx"):
+        written = api.write(graph, out / f"{NAME}{suffix}", force=True)
+        print(indent(str(written), PAD))
+        files += written.files
+    network, name = for_lava()
+    written = api.write(network, out / f"{name}.net", force=True)
+    print(indent(str(written), PAD))
+    return [*files, *written.files]
 
 
-def _lava(graph: Graph, out: Path, force: bool, show: Any) -> list[str]:
-    """Write Lava HDF5, or say why not by node and write a feed-forward sibling that can be."""
+def for_lava() -> tuple[Graph, str]:
+    """Return the network for Lava and its name: the shipped one, or a sibling netx can hold."""
     from .. import api
     from ..export.formats.lava import why_not_lava
 
     on_loihi = api.lower(NAME, target="loihi2")
     reasons = why_not_lava(on_loihi)
     if not reasons:
-        return write_all(on_loihi, "lava", out / f"{NAME}.net", force)[0]
-    show("   lowered with --target loihi2, Lava's netx still cannot take this network:")
+        return on_loihi, NAME
+    print(f"{PAD}Lava's netx cannot hold `{NAME}`, though lowered with --target loihi2:")
     for node, reason, remedy in reasons:
-        show(f"     {node}: {reason}; {remedy}")
-    sibling = _sibling(show)
-    path = out / f"{NAME}-feedforward.net"
-    return write_all(sibling, "lava", path, force)[0]
+        print(f"{PAD}  {node}: {reason}; {remedy}")
+    return sibling(), f"{NAME}-feedforward"
 
 
-def _sibling(show: Any) -> Graph:
-    """Return a feed-forward network on the same digits in Loihi 2's number format."""
+def sibling() -> Graph:
+    """Return a feed-forward network trained on the same digits, in Loihi 2's number format."""
     from .. import api
     from ..trainer.loop import LoopOptions
     from ..trainer.models import create
     from ..trainer.tasks import train_supervised
 
-    train, test = a.load_data(NAME, "train", None), a.load_data(NAME, "test", None)
-    model = create(SIBLING)
-    result = train_supervised(model, train, test, LoopOptions(epochs=8, batch=128), progress=False)
-    graph = api.lower(model, target="loihi2", calibrate=train.x)
-    accuracy = api.run(graph, test.x, record="output")
-    share = float((accuracy.predictions() == test.y).mean())
-    show(
-        f"   a feed-forward sibling ({SIBLING}, float {percent(result.accuracy)}) in the number "
-        f"format of loihi2: {percent(share)}"
+    data, test = a.load_data(NAME, "train", None), a.load_data(NAME, "test", None)
+    model, loop = create(SIBLING), LoopOptions(epochs=SIBLING_EPOCHS, batch=128)
+    result = train_supervised(model, data, test, loop, progress=sys.stderr.isatty())
+    graph = api.lower(model, target="loihi2", calibrate=data.x)
+    share = float((api.run(graph, test.x, record="output").predictions() == test.y).mean())
+    print(
+        f"{PAD}so a feed-forward sibling, {SIBLING}, trained with labels for {SIBLING_EPOCHS} "
+        f"epochs: float {percent(result.accuracy)}, integers of loihi2 {percent(share)}"
     )
     return graph
 
 
-def _verify(graph: Graph, test: Any, show: Any) -> Any:
+def verify(net: Lowered) -> Verification:
+    """Compare all executors on the whole test split."""
     from .. import api
 
-    show(f"\n4. running the {len(test)} test digits on three executors")
-    with progress("verify", len(test)) as done:
-        result = api.verify(graph, test.x, progress=done)
-    show(f"   {result}")
+    print(f"\n4. running the {len(net.test)} test digits on every executor")
+    with progress("verify", len(net.test)) as done:
+        result = api.verify(net.graph, net.test.x, progress=done)
+    print(f"{PAD}{result}")
     return result
 
 
-def _count(graph: Graph, test: Any, show: Any) -> Any:
+def count(net: Lowered) -> Counters:
+    """Count spikes and SOPs, per layer and per step."""
     from .. import api
     from ..sim.run import run
-    from .run import COLUMNS
 
-    show("\n5. spikes and synaptic operations, counted on the test digits")
-    found = run(graph, test.x, api.time_steps_of(graph), keep="spikes")
-    rows = [*found.counters.rows(), {"name": "total", "kind": "", **found.counters.totals()}]
-    if show is print:
-        print_table(rows, COLUMNS)
+    print(f"\n5. spikes and synaptic operations of the {len(net.test)} test digits")
+    counters = run(net.graph, net.test.x, api.time_steps_of(net.graph)).counters
+    rows = [*counters.rows(), {"name": "total", "kind": "", **counters.totals()}]
+    print_table(rows, COLUMNS, pad=PAD)
     per_step = [
-        {"layer": layer.name, **{f"t={t}": float(n) for t, n in enumerate(layer.sops.mean(axis=1))}}
-        for layer in found.counters.layers.values()
-        if layer.sops.any()
+        {"SOPs per sample": name, **{f"t={t}": float(n) for t, n in enumerate(steps)}}
+        for name, steps in ((n, c.sops.mean(axis=1)) for n, c in counters.layers.items())
+        if steps.any()
     ]
-    show("   SOPs per layer and step, mean per sample")
-    print_rows(per_step, show)
-    return found
+    print()
+    print_table(per_step, list(per_step[0]), pad=PAD)
+    return counters
 
 
-def _cost(read: Graph, graph: Graph, found: Any, test: Any, show: Any) -> tuple[list[Any], Any]:
+def cost(net: Lowered, counters: Counters) -> tuple[FitReport, list[Estimate]]:
     """Check and cost on Loihi 1 in its own number format, and by operation count."""
     from .. import api
     from ..sim.run import run
 
-    on_loihi = api.lower(read, target="loihi1")
-    fit = api.check(on_loihi, "loihi1")
-    show(f"\n   lowered with --target loihi1, {fit}")
-    counted = run(on_loihi, test.x, api.time_steps_of(on_loihi))
-    show(f"   accuracy in that number format: {percent(counted.accuracy(test.y))}")
+    on_chip = api.lower(net.read, target=CHIP)
+    fit = api.check(on_chip, CHIP)
+    found = run(on_chip, net.test.x, api.time_steps_of(on_chip))
+    share = percent(found.accuracy(net.test.y))
+    print(f"\n{PAD}lowered with --target {CHIP} (accuracy in that number format {share}):")
+    print(indent(str(fit), PAD))
     estimates = [
-        api.estimate(on_loihi, counted.counters, "loihi1"),
-        api.estimate(graph, found.counters, "generic-45nm"),
+        api.estimate(on_chip, found.counters, CHIP),
+        api.estimate(net.graph, counters, OPERATIONS),
     ]
     for estimate in estimates:
-        show(f"   {estimate}")
-    return estimates, fit
-
-
-def _float_accuracy(read: Graph, test: Any) -> float | None:
-    from .. import api
-    from ..sim.run import run
-
-    steps = api.time_steps_of(read)
-    return run(read, test.x, steps, executor_name="reference").accuracy(test.y)
+        print("\n" + indent(str(estimate), PAD))
+    return fit, estimates

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from importlib import metadata, util
+from importlib.util import find_spec
 from typing import Any
 
 from . import arguments as a
@@ -16,16 +16,18 @@ OPTIONAL = {
     "pyarrow": "pip install 'spikewright[train]'",
     "PIL": "pip install 'spikewright[train]'",
     "onnxruntime": "pip install onnxruntime",
+    "onnx": "pip install onnx",
     "nir": "pip install nir",
     "h5py": "pip install h5py",
 }
+"""What may be missing, by import name, and the line that installs it."""
 _DISTRIBUTIONS = {"PIL": "pillow", "lightning_fabric": "lightning-fabric"}
 
 
 def command(json: a.Json = False) -> None:
     """Print versions, the native engine's instruction set, threads and optional packages."""
     from .. import __version__
-    from ..sim.native import isa_info
+    from ..sim.native import ISA_VARIABLE, isa_info
 
     packages = [_package(name, install) for name, install in OPTIONAL.items()]
     fields: dict[str, Any] = {
@@ -33,25 +35,37 @@ def command(json: a.Json = False) -> None:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "cpus": os.cpu_count(),
+        "threads": _threads(),
         "native": isa_info(),
         "packages": packages,
     }
     if json:
         emit_json("doctor", fields)
         return
-    native = fields["native"]
+    native, threads = fields["native"], fields["threads"]
     print(f"spikewright {__version__}, Python {fields['python']}, {fields['platform']}")
     if native["compiled"]:
-        print(
-            f"native engine: {native['chosen']} of {', '.join(native['available'])}; "
-            f"{fields['cpus']} CPUs"
-        )
+        forced = f" (forced by {ISA_VARIABLE})" if native["forced"] else ""
+        print(f"native engine: {native['chosen']}{forced} of {', '.join(native['available'])}")
     else:
         print("native engine: not built (no C++17 compiler at installation); the reference runs")
+    limit = threads["OMP_NUM_THREADS"] or "not set"
+    print(f"threads: {threads['usable']} of {fields['cpus']} CPUs usable, OMP_NUM_THREADS {limit}")
+    print()
     print_table(packages, ("package", "version", "get it by"))
 
 
+def _threads() -> dict[str, Any]:
+    """Return the CPUs that this process may use, and the limit that BLAS and torch obey."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    usable = os.cpu_count() if affinity is None else len(affinity(0))
+    return {"usable": usable, "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS")}
+
+
 def _package(name: str, install: str) -> dict[str, Any]:
-    found = util.find_spec(name) is not None
-    version = metadata.version(_DISTRIBUTIONS.get(name, name)) if found else None
-    return {"package": name, "version": version, "get it by": "" if found else install}
+    from importlib import metadata
+
+    if find_spec(name) is None:
+        return {"package": name, "version": None, "get it by": install}
+    version = metadata.version(_DISTRIBUTIONS.get(name, name))
+    return {"package": name, "version": version, "get it by": ""}

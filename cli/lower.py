@@ -2,92 +2,86 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from . import arguments as a
-from .output import emit_json, percent, say
+from .output import emit_json, percent, print_table
 
 if TYPE_CHECKING:
     from ..export.ir import Graph
+    from ..trainer.data import Dataset
 
 
+@a.with_groups
 def command(
-    source: a.Source,
+    request: a.Request,
     out: a.Out,
-    bits: a.Bits = None,
-    target: a.TargetName = None,
-    calibrate: a.Calibrate = None,
-    scale: a.Scale = "max",
-    level: a.LevelName = None,
-    time_steps: a.TimeSteps = None,
-    encode: a.Encode = None,
-    weights: a.Weights = None,
-    input_shape: a.InputShape = None,
-    dialect: a.Dialect = "portable",
-    dt: a.Dt = None,
-    strict: a.Strict = False,
-    data: a.MaybeData = None,
-    limit: a.Limit = None,
+    samples: a.Samples,
     force: a.Force = False,
     json: a.Json = False,
 ) -> None:
     """Lower a network to one integer graph and write it as .spk.
 
-    The accuracies are those of the test split of --data (default: of the calibration data).
+    The accuracies are those on --data (default: the test split of the calibration data).
     """
     from .. import api
     from ..export.formats.atomic import refuse_overwrite
 
     refuse_overwrite(out, force=force)
-    request = a.Request(
-        source, bits, target, calibrate, scale, level or "integer", weights, input_shape,
-        time_steps, encode, dialect, dt, strict,
-    )  # fmt: skip
+    request = replace(request, level=request.level or "integer")
+    samples = replace(samples, data=samples.data or request.calibrate)
     read = request.read()
     graph = request.lowered(read)
+    found: dict[str, float | None] = {"float_accuracy": None, "integer_accuracy": None}
+    if samples.data or graph.metadata.get("data"):
+        data = samples.of(graph)
+        found = {f"{k}_accuracy": v for k, v in accuracies(read, graph, data, samples.seed).items()}
+        graph = graph.replace(metadata={**graph.metadata, "accuracies": card(found, data)})
     api.write(graph, out, force=force)
-    accuracies = accuracies_of(read, graph, data or calibrate, limit, time_steps)
     if json:
-        emit_json("lower", {"out": str(out), "level": graph.level, **rows(graph), **accuracies})
+        emit_json("lower", {"out": str(out), "level": graph.level, **layers(graph), **found})
         return
-    print(graph)
-    for name, share in graph.metadata.get("spikes_that_differ", {}).items():
-        say(f"  {name}: {100 * share:.3f} % of spikes differ from the float graph")
-    for name, value in accuracies.items():
+    show(graph)
+    for name, value in found.items():
         print(f"{name.replace('_', ' ')}: {percent(value)}")
     print(f"wrote {out}")
 
 
-def rows(graph: Graph) -> dict[str, Any]:
+def layers(graph: Graph) -> dict[str, Any]:
     """Return the layer table for JSON, with the share of spikes that differ from float."""
-    from ..export.ir import rows as layer_rows
+    from ..export.ir import rows
 
     differ = graph.metadata.get("spikes_that_differ", {})
-    return {
-        "layers": [
-            {**row, "spikes_that_differ": differ.get(row["name"])} for row in layer_rows(graph)
-        ]
-    }
+    table = [{**row, "spikes_that_differ": differ.get(row["name"])} for row in rows(graph)]
+    return {"layers": table}
 
 
-def accuracies_of(
-    read: Graph, graph: Graph, spec: str | None, limit: int | None, time_steps: int | None
-) -> dict[str, float | None]:
-    """Return the accuracy of the float graph and of the integers on the test split."""
+def show(graph: Graph) -> None:
+    """Print the layer table, and the share of spikes that differ from the float graph."""
+    print(graph)
+    differ = graph.metadata.get("spikes_that_differ", {})
+    rows = [{"neuron": name, "spikes unlike float": percent(v)} for name, v in differ.items()]
+    if rows:
+        print()
+        print_table(rows, ("neuron", "spikes unlike float"))
+
+
+def accuracies(read: Graph, graph: Graph, data: Dataset, seed: int = 0) -> dict[str, float | None]:
+    """Return the accuracy on `data` of the float graph and of the integers, None without."""
     from .. import api
     from ..sim.run import run
 
-    spec = spec or graph.metadata.get("data")
-    found: dict[str, float | None] = {"float_accuracy": None, "integer_accuracy": None}
-    if spec is None:
-        return found
-    test = a.load_data(str(spec), "test", limit)
-    steps = api.time_steps_of(graph, time_steps)
-    if read.level != "integer":
-        found["float_accuracy"] = run(read, test.x, steps, executor_name="reference").accuracy(
-            test.y
-        )
-    if graph.level == "integer":
-        integer = run(graph, test.x, steps, executor_name="reference")
-        found["integer_accuracy"] = integer.accuracy(test.y)
-    return found
+    def measured(one: Graph) -> float | None:
+        steps = api.steps_for(one, data.x, api.time_steps_of(graph))
+        return run(one, data.x, steps, seed=seed).accuracy(data.y)
+
+    return {
+        "float": measured(read) if read.level != "integer" else None,
+        "integer": measured(graph) if graph.level == "integer" else None,
+    }
+
+
+def card(found: dict[str, float | None], data: Dataset) -> dict[str, Any]:
+    """Return accuracies as an archive keeps them, with what they were measured on."""
+    return {**found, "data": data.name, "split": data.split, "samples": len(data)}

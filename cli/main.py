@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 
 import typer
@@ -27,59 +28,57 @@ from . import (
     verify,
 )
 
+# Plain help: rich's boxes would take longer to import than everything else.
 app = typer.Typer(
     name="spikewright",
     help="Bring a trained spiking network to neuromorphic hardware, and prove it arrived.",
+    epilog="--version prints the version.",
     no_args_is_help=True,
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for command in (
-    demo,
-    models,
-    lower,
-    inspect,
-    export,
-    run,
-    verify,
-    check,
-    estimate,
-    report,
-    targets,
-    doctor,
-):
-    app.command(name=command.__name__.rsplit(".", 1)[-1])(command.command)
+COMMANDS = {
+    demo: "The whole line on packaged data.",
+    models: "Architectures and shipped checkpoints.",
+    lower: "Trace, fold, quantise; write a .spk.",
+    inspect: "The layer table of a network.",
+    export: "Write NIR, ONNX or Lava HDF5.",
+    run: "Run on data; count spikes and SOPs.",
+    verify: "Prove executors equal, bit for bit.",
+    check: "Does it fit a chip?",
+    estimate: "Energy and latency on a chip.",
+    report: "Write one page of all of it.",
+    targets: "Chips: limits, constants, sources.",
+    doctor: "What this installation can do.",
+}
+for module, summary in COMMANDS.items():
+    app.command(module.__name__.rpartition(".")[2], short_help=summary)(module.command)
 app.add_typer(train.app, name="train")
-
-
-def _version(show: bool) -> None:
-    if show:
-        print(__version__)
-        raise typer.Exit
-
-
-@app.callback()
-def options(
-    version: bool = typer.Option(
-        False, "--version", callback=_version, is_eager=True, help="Print the version and leave."
-    ),
-) -> None:
-    """Bring a trained spiking network to neuromorphic hardware, and prove it arrived."""
 
 
 def main() -> None:
     """Run the command line; a refusal is one line on stderr and exit code 2."""
+    # An option of the group would be parsed before every command, and its parser is slow to import.
+    if sys.argv[1:] == ["--version"]:
+        print(__version__)
+        return
+    if hasattr(signal, "SIGPIPE"):
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `spikewright ... | head` ends quietly
+    # OpenMP threads that wait for each other give up the core instead of spinning: on a machine
+    # whose two cores were busy the demo took 65 s so, and over 250 s otherwise.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         app()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise SystemExit(0) from None
-    except KeyboardInterrupt:
-        _refuse("interrupted")
     except OSError as error:
         _refuse(f"{error.filename or 'file'}: {error.strerror or error}")
     except MemoryError:
-        _refuse("out of memory; use --batch or --limit")
+        _refuse("memory: out of it; use a smaller --batch or --limit")
+    except ModuleNotFoundError as error:
+        install = doctor.OPTIONAL.get((error.name or "").partition(".")[0])
+        if install is None:
+            raise
+        _refuse(f"{error.name}: needed here, not installed; run: {install}")
     except Exception as error:
         from ..export.ir.errors import SpikewrightError  # here, so that --help stays fast
 
@@ -89,5 +88,6 @@ def main() -> None:
 
 
 def _refuse(message: str) -> None:
-    print(f"error: {message}", file=sys.stderr)
+    line = " ".join(message.split())
+    print(f"error: {line}", file=sys.stderr)
     raise SystemExit(2)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
 
 from . import arguments as a
-from .output import emit_json, percent, print_table
+from .output import emit_json, percent, print_table, say
 
 Name = Annotated[str | None, typer.Argument(help="One of them, in detail.", show_default=False)]
 
@@ -38,7 +39,11 @@ def _checkpoints() -> list[dict[str, Any]]:
 
 
 def _architectures() -> list[dict[str, Any]]:
-    from ..trainer.models import MODELS
+    try:
+        from ..trainer.models import MODELS
+    except ModuleNotFoundError as error:
+        say(f"note: architectures are not listed, {error.name} is not installed (see `doctor`)")
+        return []
 
     return [{"name": n, "kind": "architecture", "about": _options(o)} for n, o in MODELS.items()]
 
@@ -50,12 +55,14 @@ def _options(options: Any) -> str:
 def one(name: str, json: bool) -> None:
     """Tell about one model, counted on its traced graph."""
     from ..export.ir import dense_macs, parameters
-    from ..sources import read_source, trace_module
+    from ..sources import need_torch, read_source, trace_module
     from ..trainer import checkpoint
 
+    card: dict[str, Any] | None = None
     if name in checkpoint.shipped():
-        graph = read_source(name)
+        graph, card = read_source(name), asdict(checkpoint.read_card(name))
     else:
+        need_torch("build a model")
         from ..trainer.models import create
 
         module = create(name)
@@ -65,9 +72,20 @@ def one(name: str, json: bool) -> None:
         "parameters": sum(parameters(node) for node in graph.nodes.values()),
         "dense_macs_per_step": sum(dense_macs(graph, node) for node in graph.nodes),
         "input_shape": list(graph.input.shape),
+        "card": card,
     }
     if json:
         emit_json("models", fields)
         return
     print(graph)
     print(f"{name}: input {'x'.join(map(str, graph.input.shape))}")
+    if card is not None:
+        _show_card(card)
+
+
+def _show_card(card: dict[str, Any]) -> None:
+    """Print where a checkpoint comes from and how well it does."""
+    for key in ("model", "data", "data_licence", "licence", "command", "seed"):
+        print(f"{key.replace('_', ' ')}: {card[key]}")
+    for key, share in card["accuracies"].items():
+        print(f"accuracy, {key.replace('_', ' ')}: {percent(share)}")

@@ -29,8 +29,10 @@ def _plain(value: Any) -> Any:
     return str(value) if listed is None else _plain(listed())
 
 
-def print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], title: str = "") -> None:
-    """Print rows as aligned columns: text to the left, numbers to the right."""
+def print_table(
+    rows: Sequence[Mapping[str, Any]], columns: Sequence[str], title: str = "", pad: str = ""
+) -> None:
+    """Print rows as aligned columns, text to the left, numbers to the right, each after `pad`."""
     cells = [[_cell(row.get(column)) for column in columns] for row in rows]
     numeric = [
         all(isinstance(row.get(c), (int, float, type(None))) for row in rows) for c in columns
@@ -44,7 +46,7 @@ def print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], title
             cell.rjust(width) if right else cell.ljust(width)
             for cell, width, right in zip(line, widths, numeric, strict=True)
         ]
-        print("  ".join(parts).rstrip())
+        print(pad + "  ".join(parts).rstrip())
 
 
 def _cell(value: Any) -> str:
@@ -53,7 +55,7 @@ def _cell(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return f"{value:.4g}"
+        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
     if isinstance(value, int):
         return f"{value:,}"
     return str(value)

@@ -2,50 +2,53 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from . import arguments as a
-from .lower import accuracies_of
+from .lower import accuracies
 from .output import emit_json
+
+if TYPE_CHECKING:
+    from ..export.ir import Graph
+    from ..trainer.data import Dataset
 
 Targets = Annotated[str, typer.Option("--targets", help="Comma-separated chips.")]
 
 
+@a.with_groups
 def command(
-    source: a.Source,
+    request: a.Request,
     out: a.Out,
-    data: a.MaybeData = None,
+    samples: a.Samples,
     targets: Targets = "loihi1,generic-45nm",
-    split: a.Split = "test",
-    limit: a.Limit = None,
-    time_steps: a.TimeSteps = None,
-    bits: a.Bits = None,
-    calibrate: a.Calibrate = None,
-    weights: a.Weights = None,
-    input_shape: a.InputShape = None,
     force: a.Force = False,
     json: a.Json = False,
 ) -> None:
-    """Write one self-contained HTML page (and .json): proof, counts, fit, energy, sources."""
-    from .. import api
+    """Write one self-contained HTML page (and .json): proof, counts, fit, energy, sources.
 
-    request = a.Request(
-        source, bits, None, calibrate, "max", None, weights, input_shape, time_steps
-    )
+    Each target is checked and costed on the network lowered to its own number format, unless the
+    source is integer already.
+    """
+    from .. import api
+    from ..export.formats.atomic import refuse_overwrite
+
+    for path in (out, out.with_suffix(".json")):
+        refuse_overwrite(path, force=force)
     read = request.read()
     graph = request.lowered(read)
-    samples = a.data_of(graph, data, split, limit)
-    accuracies = accuracies_of(read, graph, data, limit, time_steps)
+    data = samples.of(graph)
     page = api.report(
         graph,
-        samples.x,
+        data.x,
         out,
-        labels=samples.y,
-        targets=[name.strip() for name in targets.split(",") if name.strip()],
-        time_steps=time_steps,
-        accuracies={"float": accuracies["float_accuracy"]},
+        labels=data.y,
+        targets=names(targets),
+        time_steps=request.time_steps,
+        seed=samples.seed,
+        batch=samples.batch,
+        accuracies={"float": float_accuracy(read, graph, data, samples.seed)},
         source=read if read.level != "integer" else None,
         force=force,
     )
@@ -53,3 +56,17 @@ def command(
         emit_json("report", {"path": str(page), "json": str(page.with_suffix(".json"))})
         return
     print(f"wrote {page} and {page.with_suffix('.json').name}")
+
+
+def names(text: str) -> list[str]:
+    """Return the names of a comma-separated list."""
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def float_accuracy(read: Graph, graph: Graph, data: Dataset, seed: int) -> float | None:
+    """Return the float network's accuracy, measured, or as the lowering noted it for this data."""
+    if read.level != "integer":
+        return accuracies(read, graph, data, seed)["float"]
+    noted = graph.metadata.get("accuracies", {})
+    same = (noted.get("data"), noted.get("split"), noted.get("samples"))
+    return noted.get("float_accuracy") if same == (data.name, data.split, len(data)) else None

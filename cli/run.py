@@ -10,7 +10,10 @@ import typer
 from . import arguments as a
 from .output import emit_json, percent, print_table, progress
 
-ExecutorName = Annotated[str, typer.Option("--executor", help="native, reference or onnxruntime.")]
+ExecutorName = Annotated[
+    str | None,
+    typer.Option("--executor", help="native (default where it can run), reference or onnxruntime."),
+]
 TraceFile = Annotated[
     Path | None, typer.Option("--trace", help="Write spikes and states to this .npz.")
 ]
@@ -27,49 +30,39 @@ COLUMNS = (
 )
 
 
+@a.with_groups
 def command(
-    source: a.Source,
-    data: a.MaybeData = None,
-    executor: ExecutorName = "native",
-    split: a.Split = "test",
-    limit: a.Limit = None,
-    batch: a.Batch = 64,
-    seed: a.Seed = 0,
-    time_steps: a.TimeSteps = None,
-    encode: a.Encode = None,
+    request: a.Request,
+    samples: a.Samples,
+    executor: ExecutorName = None,
     threads: a.Threads = 1,
     trace: TraceFile = None,
-    bits: a.Bits = None,
-    target: a.TargetName = None,
-    calibrate: a.Calibrate = None,
-    level: a.LevelName = None,
-    weights: a.Weights = None,
-    input_shape: a.InputShape = None,
     force: a.Force = False,
     json: a.Json = False,
 ) -> None:
     """Run a network on data: accuracy, spikes, synaptic operations and updates per layer."""
     from .. import api
     from ..export.formats.atomic import refuse_overwrite
+    from ..sim.executor import executor as named
+    from ..sim.executor import usual
     from ..sim.run import run
 
     if trace is not None:
         refuse_overwrite(trace, force=force)
-    request = a.Request(
-        source, bits, target, calibrate, "max", level, weights, input_shape, time_steps, encode
-    )
+    if executor is not None:
+        named(executor, threads)
     graph = request.graph()
-    samples = a.data_of(graph, data, split, limit)
-    steps = api.steps_for(graph, samples.x, time_steps)
-    with progress("run", len(samples)) as done:
+    data = samples.of(graph)
+    steps = api.steps_for(graph, data.x, request.time_steps)
+    with progress("run", len(data)) as done:
         found = run(
             graph,
-            samples.x,
+            data.x,
             steps,
-            executor_name=executor_of(executor, threads, graph.level),
-            encoding=encode,
-            seed=seed,
-            batch=batch,
+            executor_name=named(executor or usual(graph), threads),
+            encoding=request.encode,
+            seed=samples.seed,
+            batch=samples.batch,
             keep="states" if trace is not None else None,
             progress=done,
         )
@@ -78,19 +71,7 @@ def command(
 
         assert found.trace is not None
         write_trace(found.trace, trace, force=force)
-    show(found, samples.y, json)
-
-
-def executor_of(name: str, threads: int, level: str) -> Any:
-    """Return the executor of this name with its threads; floats run on the reference."""
-    from ..export.ir.errors import UnknownNameError
-    from ..sim.executor import NAMES, executor
-
-    if name not in NAMES:
-        raise UnknownNameError.of("executor", name, NAMES)
-    if name == "native" and level != "integer":
-        name = "reference"
-    return executor(name, threads)
+    show(found, data.y, json)
 
 
 def show(found: Any, labels: Any, json: bool) -> None:

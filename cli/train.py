@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,7 +12,7 @@ import typer
 from . import arguments as a
 from .output import emit_json, percent, say
 
-app = typer.Typer(help="Train spiking networks.", no_args_is_help=True)
+app = typer.Typer(help="Train spiking networks.", no_args_is_help=True, rich_markup_mode=None)
 
 Model = Annotated[
     str | None, typer.Option("--model", help="An architecture; default: one that fits the data.")
@@ -69,9 +70,12 @@ def pretrain(
         loop=LoopOptions(epochs=epochs, batch=batch, lr=lr, seed=seed),
     )
     result = run_pretraining(network, train, options)
-    command = f"spikewright train pretrain --data {data} --epochs {epochs} --seed {seed}"
+    again = _again(
+        "pretrain", data=data, model=model, loss=loss, pair=pair, paths=paths, epochs=epochs,
+        batch=batch, lr=lr, projector=projector, time_steps=time_steps, limit=limit, seed=seed,
+    )  # fmt: skip
     card = checkpoint.describe(
-        network, train, recipe=asdict(options), command=command, seed=seed, accuracies={}
+        network, train, recipe=asdict(options), command=again, seed=seed, accuracies={}
     )
     checkpoint.save(out, network, card, force=force)
     fields = {
@@ -88,6 +92,16 @@ def pretrain(
     )
     print(f"wrote {out}")
     say("next: spikewright train probe (the head is not trained yet)")
+
+
+def _again(task: str, **options: Any) -> str:
+    """Return the command that trains the same again; options left at None are left out."""
+    words = [
+        f"--{name.replace('_', '-')}={value}"
+        for name, value in options.items()
+        if value is not None
+    ]
+    return shlex.join(["spikewright", "train", task, *words, "-o", "OUT"])
 
 
 @app.command()

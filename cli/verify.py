@@ -7,29 +7,23 @@ from typing import Annotated
 import typer
 
 from . import arguments as a
-from .output import emit_json, progress
+from .output import emit_json, progress, say
+from .report import names
 
 Executors = Annotated[
-    str, typer.Option("--executors", help="Comma-separated; the first is what others must equal.")
+    str | None,
+    typer.Option(
+        "--executors",
+        help="Comma-separated; the first is what others must equal. Default: all that can run it.",
+    ),
 ]
 
 
+@a.with_groups
 def command(
-    source: a.Source,
-    data: a.MaybeData = None,
-    executors: Executors = "reference,native,onnxruntime",
-    split: a.Split = "test",
-    limit: a.Limit = None,
-    batch: a.Batch = 64,
-    seed: a.Seed = 0,
-    time_steps: a.TimeSteps = None,
-    encode: a.Encode = None,
-    bits: a.Bits = None,
-    target: a.TargetName = None,
-    calibrate: a.Calibrate = None,
-    level: a.LevelName = None,
-    weights: a.Weights = None,
-    input_shape: a.InputShape = None,
+    request: a.Request,
+    samples: a.Samples,
+    executors: Executors = None,
     json: a.Json = False,
 ) -> None:
     """Prove that executors compute the same spikes, membrane potentials and outputs.
@@ -37,22 +31,24 @@ def command(
     Exit code 1 names the first layer, time step and neuron that differ, with both values.
     """
     from .. import api
+    from ..sim.executor import able, executor
 
-    request = a.Request(
-        source, bits, target, calibrate, "max", level, weights, input_shape, time_steps, encode
-    )
+    chosen = None if executors is None else names(executors)
+    for name in chosen or ():
+        executor(name)
     graph = request.graph()
-    samples = a.data_of(graph, data, split, limit)
-    names = [name.strip() for name in executors.split(",") if name.strip()]
-    with progress("verify", len(samples)) as done:
+    if chosen is None and graph.level == "integer" and "native" not in able(graph):
+        say("note: the native engine is not built and not compared")
+    data = samples.of(graph)
+    with progress("verify", len(data)) as done:
         result = api.verify(
             graph,
-            samples.x,
-            names,
-            time_steps=time_steps,
-            encoding=encode,
-            seed=seed,
-            batch=batch,
+            data.x,
+            chosen,
+            time_steps=request.time_steps,
+            encoding=request.encode,
+            seed=samples.seed,
+            batch=samples.batch,
             progress=done,
         )
     if json:

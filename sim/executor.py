@@ -52,6 +52,22 @@ _THREADED = ("native", "onnxruntime")
 NAMES = tuple(_TABLE)
 
 
+def able(graph: Graph) -> tuple[str, ...]:
+    """Return the executors that can run `graph` on this installation, in the table's order.
+
+    The native engine runs integer graphs, and only where it was compiled.
+    """
+    from .native import isa_info
+
+    native = graph.level == "integer" and bool(isa_info()["compiled"])
+    return tuple(name for name in NAMES if name != "native" or native)
+
+
+def usual(graph: Graph) -> str:
+    """Return the executor of choice where none is asked for: native, else the reference."""
+    return "native" if "native" in able(graph) else "reference"
+
+
 def executor(name: str, threads: int = 1) -> Executor:
     """Return the executor of this name; only now is what it needs imported.
 

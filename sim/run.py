@@ -12,7 +12,7 @@ import numpy as np
 from ..export.ir import Array, Graph, InputError
 from .counters import Counters, count
 from .encode import encode
-from .executor import Executor, executor
+from .executor import Executor, executor, usual
 from .fan_out import FanOuts
 from .trace import Record, Trace, join
 
@@ -51,7 +51,7 @@ def run(
     x: Array,
     time_steps: int | None = None,
     *,
-    executor_name: str | Executor = "native",
+    executor_name: str | Executor | None = None,
     encoding: str | None = None,
     seed: int = 0,
     batch: int = 64,
@@ -61,6 +61,7 @@ def run(
     """Return the run of raw samples x (see `encode`) through one executor.
 
     Args:
+        executor_name: None takes `usual`, the fastest that can run the graph here.
         batch: samples in memory at once; it changes no value. keep: what the returned trace
             holds; None returns no trace, and no state is recorded.
 
@@ -70,7 +71,8 @@ def run(
     """
     if batch < 1 or len(x) < 1:
         raise InputError(f"{len(x)} samples in batches of {batch}, both must be 1 or more")
-    chosen = executor(executor_name) if isinstance(executor_name, str) else executor_name
+    named = executor_name or usual(graph)
+    chosen = executor(named) if isinstance(named, str) else named
     session, fan_outs = chosen.prepare(graph), FanOuts(graph)
     counted: Counters | None = None
     parts: list[Any] = []

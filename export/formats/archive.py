@@ -24,6 +24,10 @@ VERSION = 1
 SCHEMA = "spikewright/archive"
 LARGEST_VALUE = 1 << 26
 """The most elements a node may emit a sample and step: keeps a forged shape from filling memory."""
+HELD_DTYPES = frozenset(
+    ["BOOL", "I8", "I16", "I32", "I64", "U8", "U16", "U32", "U64", "F16", "F32", "F64"]
+)
+"""The dtypes of safetensors that plain numpy has."""
 
 
 def write_archive(graph: Graph, path: str | Path, *, force: bool = False) -> None:
@@ -128,11 +132,10 @@ def _load(path: Path) -> tuple[Mapping[str, Any], dict[str, Array]]:
 
 
 def _tensor(archive: Any, name: str) -> Array:
-    try:
-        values: Array = archive.get_tensor(name)
-    except (TypeError, AttributeError):
-        held = archive.get_slice(name).get_dtype()
-        raise FormatError(f"dtype {held}, which numpy lacks", node=name) from None
+    held = archive.get_slice(name).get_dtype()
+    if held not in HELD_DTYPES:  # asked first: another package may have taught numpy the rest
+        raise FormatError(f"dtype {held}, which numpy lacks", node=name)
+    values: Array = archive.get_tensor(name)
     return values
 
 
