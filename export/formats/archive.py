@@ -24,9 +24,7 @@ VERSION = 1
 SCHEMA = "spikewright/archive"
 LARGEST_VALUE = 1 << 26
 """The most elements a node may emit a sample and step: keeps a forged shape from filling memory."""
-HELD_DTYPES = frozenset(
-    ["BOOL", "I8", "I16", "I32", "I64", "U8", "U16", "U32", "U64", "F16", "F32", "F64"]
-)
+HELD_DTYPES = {"BOOL", "F16", "F32", "F64", *(f"{s}{n}" for s in "IU" for n in (8, 16, 32, 64))}
 """The dtypes of safetensors that plain numpy has."""
 
 
