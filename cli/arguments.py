@@ -53,7 +53,10 @@ Chip = Annotated[
 ]
 Calibrate = Annotated[
     str | None,
-    typer.Option("--calibrate", help="DATA to calibrate on; default: the training split."),
+    typer.Option(
+        "--calibrate",
+        help="DATA to calibrate on; default: as trained, else --data; its training split.",
+    ),
 ]
 Scale = Annotated[str, typer.Option("--scale", help="Of the weights: max, percentile or mse.")]
 LevelName = Annotated[
@@ -110,31 +113,36 @@ class Request:
         )
         return read_source(self.source, options)
 
-    def graph(self) -> Graph:
-        """Return the source lowered: as asked, else to integers unless it is .spk or .nir."""
-        return self.lowered(self.read())
+    def graph(self, samples: Samples | None = None) -> Graph:
+        """Return the source lowered: as asked, else to integers unless it is .spk or .nir.
 
-    def lowered(self, graph: Graph) -> Graph:
+        Where neither --calibrate nor the source says what to calibrate on, it is the training
+        split of `samples`.
+        """
+        return self.lowered(self.read(), samples)
+
+    def lowered(self, graph: Graph, samples: Samples | None = None) -> Graph:
         """Return `graph`, read from this source, as `graph()` does."""
         held = self.source.endswith((".spk", ".nir"))
         usual = graph.level if held and not self.lowers else "integer"
-        return self._at(graph, self.level or usual, self.target)
+        return self._at(graph, self.level or usual, self.target, samples)
 
-    def graph_for(self, chip: str) -> Graph:
+    def graph_for(self, chip: str, samples: Samples | None = None) -> Graph:
         """Return the source in a chip's number format; an .spk, and integers, as they are."""
         graph = self.read()
         held = self.source.endswith(".spk") and not self.lowers
         level = self.level or (graph.level if held else "integer")
-        return self._at(graph, level, None if graph.level == "integer" else chip)
+        return self._at(graph, level, None if graph.level == "integer" else chip, samples)
 
-    def _at(self, graph: Graph, level: str, target: str | None) -> Graph:
+    def _at(self, graph: Graph, level: str, target: str | None, samples: Samples | None) -> Graph:
         from .. import api
 
+        known = self.calibrate or graph.metadata.get("data")
         return api.lower(
             graph,
             bits=self.bits,
             target=target,
-            calibrate=self.calibrate,
+            calibrate=known or (samples and samples.data),
             scale=self.scale,  # type: ignore[arg-type]
             level=level,  # type: ignore[arg-type]
             time_steps=self.time_steps,

@@ -29,7 +29,7 @@ def command(
     from ..sim.run import run
 
     load_target(target).cost(cost)
-    graph = request.graph_for(target)
+    graph = request.graph_for(target, samples)
     data = samples.of(graph)
     steps = api.steps_for(graph, data.x, request.time_steps)
     with progress("count", len(data)) as done:

@@ -32,7 +32,7 @@ def command(
     request = replace(request, level=request.level or "integer")
     samples = replace(samples, data=samples.data or request.calibrate)
     read = request.read()
-    graph = request.lowered(read)
+    graph = request.lowered(read, samples)
     found: dict[str, float | None] = {"float_accuracy": None, "integer_accuracy": None}
     if samples.data or graph.metadata.get("data"):
         data = samples.of(graph)

@@ -37,7 +37,7 @@ def command(
     for path in (out, out.with_suffix(".json")):
         refuse_overwrite(path, force=force)
     read = request.read()
-    graph = request.lowered(read)
+    graph = request.lowered(read, samples)
     data = samples.of(graph)
     page = api.report(
         graph,

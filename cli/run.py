@@ -51,7 +51,7 @@ def command(
         refuse_overwrite(trace, force=force)
     if executor is not None:
         named(executor, threads)
-    graph = request.graph()
+    graph = request.graph(samples)
     data = samples.of(graph)
     steps = api.steps_for(graph, data.x, request.time_steps)
     with progress("run", len(data)) as done:

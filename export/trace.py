@@ -55,7 +55,7 @@ def trace(
     lead = _lead(sample, multi)
     with _eval_mode(module), torch.no_grad():
         traced = _symbolic(torch, module)
-        _run(torch, traced, sample)
+        _run(torch, traced, sample, multi)
     builder = _Builder(traced, lead, encoding, readout)
     for fx_node in traced.graph.nodes:
         builder.add(fx_node)
@@ -117,7 +117,27 @@ def _first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
-def _run(torch: Any, traced: Any, sample: Any) -> None:
+TIME_FOLDED = ("Conv1d", "Conv2d", "BatchNorm1d", "BatchNorm2d", "AvgPool2d", "MaxPool2d")
+"""torch layers that know no time axis and have a twin in `trainer.layers`, named Seq..."""
+
+
+def _layer(traced: Any, fx_node: Any) -> str:
+    """Return the class of the layer that a node calls, else nothing."""
+    if fx_node.op != "call_module":
+        return ""
+    return type(traced.get_submodule(fx_node.target)).__name__
+
+
+def _remedy(layer: str, multi_step: bool) -> str | None:
+    if not multi_step or layer not in TIME_FOLDED:
+        return None
+    return (
+        "the neurons make this a multi-step network, [time, batch, ...]: take "
+        f"spikewright.trainer.layers.Seq{layer}, which folds time into the batch"
+    )
+
+
+def _run(torch: Any, traced: Any, sample: Any, multi_step: bool) -> None:
     """Run the sample through, noting each value's shape in `meta`."""
 
     class Shapes(torch.fx.Interpreter):  # type: ignore[misc]
@@ -126,7 +146,9 @@ def _run(torch: Any, traced: Any, sample: Any) -> None:
                 value = super().run_node(n)
             except Exception as error:
                 raise LoweringError(
-                    f"fails on the example input: {_first_line(error)}", node=_path(n)
+                    f"fails on the example input: {_first_line(error)}",
+                    node=_path(n),
+                    remedy=_remedy(_layer(traced, n), multi_step),
                 ) from error
             n.meta["value_shape"] = tuple(value.shape) if hasattr(value, "shape") else None
             n.meta["value"] = value if n.op == "get_attr" else None

@@ -175,16 +175,22 @@ def test_train_pretrain_and_probe(capsys: pytest.CaptureFixture[str], tmp_path: 
 
 def test_own_code_is_a_source(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     code = (
+        "import torch\n"
         "from torch import nn\n"
         "from spikewright.trainer.neurons import IF\n"
         "def net():\n"
+        "    torch.manual_seed(0)\n"
         "    return nn.Sequential(nn.Flatten(2), nn.Linear(64, 10), IF(0.5))\n"
     )
     path = tmp_path / "mine.py"
     path.write_text(code)
-    words = (f"{path}:net", "--input", "1,8,8", "--data", "digits", "--calibrate", "digits")
-    found = call_json(capsys, "run", *words, "--limit", "8")
+    words = (f"{path}:net", "--input", "1,8,8", "--data", "digits", "--limit", "8")
+    found = call_json(capsys, "run", *words, "--calibrate", "digits")
     assert found["samples"] == 8 and [r["name"] for r in found["layers"]] == ["1", "2"]
+    assert call_json(capsys, "run", *words)["totals"] == found["totals"]
+    page = tmp_path / "page.html"
+    assert call_json(capsys, "report", *words, "-o", str(page))["path"] == str(page)
+    assert json.loads(page.with_suffix(".json").read_text())["verification"]["equal"]
 
 
 def test_help_is_quick_to_import() -> None:

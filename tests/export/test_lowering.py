@@ -286,6 +286,12 @@ def test_what_cannot_be_traced_is_refused_with_its_path(module: nn.Module, says:
     assert "\n" not in str(caught.value)
 
 
+def test_a_layer_without_time_among_multi_step_neurons_names_its_twin() -> None:
+    module = nn.Sequential(nn.Conv2d(1, 2, 3), LIF())
+    with pytest.raises(LoweringError, match=r"^0: .*layers.SeqConv2d, which folds time"):
+        trace(module, torch.zeros(2, 1, 1, 8, 8))
+
+
 def test_a_batch_norm_without_weights_before_it_is_refused() -> None:
     graph = trace(
         nn.Sequential(nn.Conv2d(1, 2, 3), nn.AvgPool2d(2), nn.BatchNorm2d(2)),
