@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from torch import Tensor, nn
 
-from .functional.lif import LIFParameters, Reset, lif, mixed_lif
+from .functional.lif import lif, mixed_lif
+from .functional.parameters import LIFParameters, Reset
 from .functional.spike import Compare
 from .surrogate import SurrogateLike, create
 

@@ -15,62 +15,22 @@ reconstructed. The leak is toward 0.
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ...export.ir.errors import InputError
-from ..surrogate import Rectangle, Surrogate
-from .spike import Compare, fires, spike
-
-Reset: TypeAlias = Literal["hard", "soft"]
-
-
-@dataclass(frozen=True, slots=True)
-class LIFParameters:
-    """The constants of a LIF neuron; tau = inf makes it an IF neuron.
-
-    Raises:
-        InputError: for tau below 1, `decay_input` without a leak, a threshold or reset that is
-            no finite number, or a `reset`/`compare` that is not known.
-    """
-
-    tau: float = 2.0
-    v_threshold: float = 1.0
-    v_reset: float = 0.0
-    reset: Reset = "hard"
-    compare: Compare = ">"
-    decay_input: bool = False
-    surrogate: Surrogate = field(default_factory=Rectangle)
-
-    def __post_init__(self) -> None:
-        if not self.tau >= 1:
-            raise InputError(f"tau {self.tau}, allowed 1 and up", node="neuron")
-        if self.decay_input and math.isinf(self.tau):
-            raise InputError("decay_input needs a finite tau", node="neuron")
-        if not (math.isfinite(self.v_threshold) and math.isfinite(self.v_reset)):
-            raise InputError("v_threshold and v_reset must be finite", node="neuron")
-        for name, value, allowed in (
-            ("reset", self.reset, ("hard", "soft")),
-            ("compare", self.compare, (">", ">=")),
-        ):
-            if value not in allowed:
-                raise InputError(f"{name} {value!r}, allowed {' or '.join(allowed)}", node="neuron")
-
-    @property
-    def beta(self) -> float:
-        """The share of v kept per step: 1 - 1/tau."""
-        return 1.0 - 1.0 / self.tau
+from .fused import can_fuse, fused_lif
+from .parameters import LIFParameters
+from .spike import analog, fires, spike
 
 
 def charge(x: Tensor, v: Tensor, p: LIFParameters) -> Tensor:
     """Return u[t] from the input x[t] and the state v[t-1], of one shape."""
     if p.decay_input:
         return v + (x - v) / p.tau
-    return torch.add(x, v, alpha=p.beta)
+    return x + p.beta * v  # two roundings, as in the float simulator and the fused neuron
 
 
 def discharge(u: Tensor, p: LIFParameters) -> Tensor:
@@ -91,7 +51,7 @@ def lif_step(x: Tensor, v: Tensor, p: LIFParameters) -> tuple[Tensor, Tensor]:
 def path_b_step(x: Tensor, v: Tensor, p: LIFParameters) -> tuple[Tensor, Tensor]:
     """Return the analog output o[t] of Path B and the state v[t]; shapes as `lif_step`."""
     u = charge(x, v, p)
-    return p.surrogate.antiderivative(u - p.v_threshold), discharge(u, p)
+    return analog(u - p.v_threshold, p.surrogate), discharge(u, p)
 
 
 class _MembranePotential(torch.autograd.Function):
@@ -121,19 +81,29 @@ class _MembranePotential(torch.autograd.Function):
             carried = du[t + 1]
             if p.reset == "hard":
                 carried = carried * (1 - fires(u[t] - p.v_threshold, p.compare))
-            du[t].add_(carried, alpha=p.beta)
+            du[t].add_(p.beta * carried)
         return (du / p.tau if p.decay_input else du), None
 
 
 def membrane_potential(x: Tensor, p: LIFParameters) -> Tensor:
-    """Return u [T, B, ...], before reset, for inputs x [T, B, ...] from rest (v = 0)."""
-    u: Tensor = _MembranePotential.apply(x, p)  # type: ignore[no-untyped-call]
+    """Return u [T, B, ...], before reset, for inputs x [T, B, ...] from rest (v = 0).
+
+    Reduced precision is widened to float32: a state that is added to over time needs the bits.
+    """
+    u: Tensor = _MembranePotential.apply(_widened(x), p)  # type: ignore[no-untyped-call]
     return u
+
+
+def _widened(x: Tensor) -> Tensor:
+    return x.float() if x.element_size() < 4 else x
 
 
 def lif(x: Tensor, p: LIFParameters) -> Tensor:
     """Return the spikes of Path A, [T, B, ...] like x, in x's dtype."""
-    return spike(membrane_potential(x, p) - p.v_threshold, p.surrogate, p.compare)
+    if can_fuse(x, p):
+        return fused_lif(x, p, path_a=x.shape[1])
+    y = membrane_potential(x, p) - p.v_threshold
+    return spike(y, p.surrogate, p.compare).to(x.dtype)
 
 
 def mixed_lif(x: Tensor, p: LIFParameters) -> Tensor:
@@ -146,5 +116,8 @@ def mixed_lif(x: Tensor, p: LIFParameters) -> Tensor:
     """
     if x.shape[1] % 2:
         raise InputError(f"batch {x.shape[1]} holds no two equal views", node="mixed_lif")
+    if can_fuse(x, p):
+        return fused_lif(x, p, path_a=x.shape[1] // 2)
     a, b = (membrane_potential(x, p) - p.v_threshold).chunk(2, dim=1)
-    return torch.cat([spike(a, p.surrogate, p.compare), p.surrogate.antiderivative(b)], dim=1)
+    both = torch.cat([spike(a, p.surrogate, p.compare), analog(b, p.surrogate)], dim=1)
+    return both.to(x.dtype)

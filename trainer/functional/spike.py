@@ -1,4 +1,4 @@
-"""The spike: a step function with a surrogate gradient."""
+"""The two outputs of a neuron: a spike with a surrogate gradient g, and its antiderivative G."""
 
 from __future__ import annotations
 
@@ -39,4 +39,25 @@ class _Spike(torch.autograd.Function):
 def spike(y: Tensor, surrogate: Surrogate, compare: Compare = ">") -> Tensor:
     """Return 1 where y = u - v_threshold spikes and 0 elsewhere, with gradient g(y)."""
     result: Tensor = _Spike.apply(y, surrogate, compare)  # type: ignore[no-untyped-call]
+    return result
+
+
+class _Analog(torch.autograd.Function):
+    """Forward G(y), backward g(y): the same g as the spike's, bit for bit."""
+
+    @staticmethod
+    def forward(ctx: Any, y: Tensor, surrogate: Surrogate) -> Tensor:
+        ctx.save_for_backward(y)
+        ctx.surrogate = surrogate
+        return surrogate.antiderivative(y)
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None]:
+        (y,) = ctx.saved_tensors
+        return grad_outputs[0] * ctx.surrogate.gradient(y), None
+
+
+def analog(y: Tensor, surrogate: Surrogate) -> Tensor:
+    """Return G(y), with gradient g(y)."""
+    result: Tensor = _Analog.apply(y, surrogate)  # type: ignore[no-untyped-call]
     return result

@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias, get_args
 from torch import Tensor, nn
 
 from ...export.ir.errors import InputError, UnknownNameError
-from ..functional.lif import Reset
+from ..functional.parameters import Reset
 from ..functional.spike import Compare
 from ..layers import SeqAvgPool2d, SeqBatchNorm2d, SeqConv2d, SeqMaxPool2d
 from ..neurons import MixedLIF
