@@ -54,6 +54,7 @@ def run(neuron, x, p, monkeypatch, fuse):
 @pytest.mark.parametrize("neuron", [lif, mixed_lif])
 @pytest.mark.parametrize("p", ALL, ids=str)
 def test_fused_equals_plain(neuron, p, monkeypatch):
+    rates = []
     for shape in SHAPES.values():
         for channels_last in (False, len(shape) == 5):
             x = inputs(shape, channels_last=channels_last)
@@ -61,7 +62,8 @@ def test_fused_equals_plain(neuron, p, monkeypatch):
             found = run(neuron, x, p, monkeypatch, fuse=True)
             for a, b in zip(plain, found, strict=True):
                 assert torch.equal(a, b)
-    assert 0.05 < float((plain[0] > 0).float().mean()) < 0.95
+            rates.append(float((found[0] > 0).float().mean()))
+    assert 0.05 < sum(rates) / len(rates) < 0.95
 
 
 @pytest.mark.parametrize("neuron", [lif, mixed_lif])
