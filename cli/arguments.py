@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, is_dataclass
 from inspect import Parameter, signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
@@ -169,17 +169,16 @@ class Samples:
         return load_data(str(spec), self.split, self.limit)
 
 
-GROUPS: tuple[type[Any], ...] = (Request, Samples)
 LAST = ("force", "json")
 
 
 def with_groups(command: Callable[..., None]) -> Callable[..., None]:
-    """Return `command` with each parameter of a type in GROUPS as the options it consists of.
+    """Return `command` with each parameter that is a dataclass as the options it consists of.
 
     An option that the command declares itself is left to it.
     """
     hints = get_type_hints(command, include_extras=True)
-    given = {name: hint for name, hint in hints.items() if hint in GROUPS}
+    given: dict[str, Any] = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
     own = {name: p for name, p in signature(command).parameters.items() if name not in given}
     options: dict[str, dict[str, Parameter]] = {
         name: {k: p for k, p in _options(group).items() if k not in own}
@@ -198,7 +197,7 @@ def with_groups(command: Callable[..., None]) -> Callable[..., None]:
         parameters |= group
     ordered = sorted(parameters.values(), key=lambda p: (p.name in LAST, p.name != "source"))
     keyword_only = [p.replace(kind=Parameter.KEYWORD_ONLY) for p in ordered]
-    called.__doc__ = command.__doc__
+    called.__name__, called.__doc__ = command.__name__, command.__doc__
     called.__annotations__ = {p.name: p.annotation for p in keyword_only}
     called.__signature__ = signature(command).replace(parameters=keyword_only)  # type: ignore[attr-defined]
     return called

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from . import arguments as a
 from .output import emit_json, percent, say
+
+if TYPE_CHECKING:
+    from ..trainer.loop import LoopOptions, LoopRecord
+    from ..trainer.resume import StateFile
 
 app = typer.Typer(help="Train spiking networks.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -23,85 +27,192 @@ Checkpoint = Annotated[
 Loss = Annotated[str, typer.Option("--loss", help="ctl, btl or non_cross.")]
 Pair = Annotated[str, typer.Option("--pair", help="ntxent, barlow or vicreg.")]
 Paths = Annotated[str, typer.Option("--paths", help="dual or single (the baseline).")]
-Epochs = Annotated[int, typer.Option("--epochs", min=1, help="Passes over the data.")]
-TrainBatch = Annotated[int, typer.Option("--batch", min=2, help="Samples a step.")]
-Lr = Annotated[float, typer.Option("--lr", help="Peak learning rate of AdamW.")]
 Projector = Annotated[int, typer.Option("--projector", min=1, help="Width of the projection head.")]
 Neighbours = Annotated[int, typer.Option("-k", "--neighbours", min=1, help="How many vote.")]
+Views = Annotated[str, typer.Option("--views", help="Distortion: auto, none, grey, shift, colour.")]
+Jitter = Annotated[
+    str, typer.Option("--time-augmentation", help="A picture over time: repeat or jitter.")
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Fitting:
+    """How long and how a network is fitted, and whether a broken run goes on."""
+
+    epochs: Annotated[int, typer.Option("--epochs", min=1, help="Passes over the data.")] = 15
+    batch: Annotated[int, typer.Option("--batch", min=2, help="Samples a step.")] = 128
+    lr: Annotated[float, typer.Option("--lr", help="Peak learning rate of AdamW.")] = 5e-3
+    weight_decay: Annotated[float, typer.Option("--weight-decay", help="Of AdamW.")] = 1e-4
+    precision: Annotated[
+        str, typer.Option("--precision", help="32-true, or bf16-mixed: faster where CPUs have it.")
+    ] = "32-true"
+    channels_last: Annotated[
+        bool, typer.Option("--channels-last", help="Lay pictures out so: faster on CPUs.")
+    ] = False
+    time_steps: a.TimeSteps = None
+    limit: a.Limit = None
+    seed: a.Seed = 0
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from OUT.state, kept while training.")
+    ] = False
+    save_every: Annotated[
+        int, typer.Option("--save-every", min=1, help="Steps between two savings of OUT.state.")
+    ] = 200
+
+    def loop(self) -> LoopOptions:
+        """Return the loop's options."""
+        from ..trainer.loop import LoopOptions
+
+        return LoopOptions(
+            epochs=self.epochs,
+            batch=self.batch,
+            lr=self.lr,
+            weight_decay=self.weight_decay,
+            precision=self.precision,  # type: ignore[arg-type]
+            channels_last=self.channels_last,
+            seed=self.seed,
+        )
+
+    def state(self, out: Path, *, force: bool) -> StateFile:
+        """Return where the state is kept beside `out`; refuse one that would be lost."""
+        from ..export.formats.atomic import refuse_overwrite
+        from ..export.ir.errors import FormatError
+        from ..trainer.resume import StateFile
+
+        refuse_overwrite(out, force=force)
+        path = out.with_name(f"{out.name}.state")
+        if path.exists() and not (self.resume or force):
+            raise FormatError(
+                "is left of a training that was cut off",
+                node=str(path),
+                remedy="give --resume to go on, or --force to begin anew",
+            )
+        return StateFile(path, self.save_every, self.resume)
+
+    def words(self) -> dict[str, Any]:
+        """Return the options that change the result, for the command that trains it again."""
+        kept = asdict(self)
+        del kept["resume"], kept["save_every"]
+        return kept
 
 
 @app.command()
+@a.with_groups
 def pretrain(
     data: a.Data,
     out: a.Out,
+    fitting: Fitting,
     model: Model = None,
     loss: Loss = "ctl",
     pair: Pair = "ntxent",
     paths: Paths = "dual",
-    epochs: Epochs = 15,
-    batch: TrainBatch = 128,
-    lr: Lr = 5e-3,
     projector: Projector = 128,
-    time_steps: a.TimeSteps = None,
-    limit: a.Limit = None,
-    seed: a.Seed = 0,
+    views: Views = "auto",
+    time_augmentation: Jitter = "repeat",
     force: a.Force = False,
     json: a.Json = False,
 ) -> None:
     """Pretrain a backbone without labels: two paths, a cross-temporal loss; write a checkpoint."""
-    from ..export.formats.atomic import refuse_overwrite
     from ..trainer import checkpoint
-    from ..trainer.loop import LoopOptions
     from ..trainer.models import create_for
     from ..trainer.tasks import PretrainOptions
     from ..trainer.tasks import pretrain as run_pretraining
 
-    refuse_overwrite(out, force=force)
-    train = a.load_data(data, "train", limit)
+    state = fitting.state(out, force=force)
+    train = a.load_data(data, "train", fitting.limit)
     classes = None if train.y is None else train.classes
-    steps = {} if time_steps is None else {"time_steps": time_steps}
-    network = create_for(train.sample_shape, classes, model, seed=seed, **steps)
+    steps = {} if fitting.time_steps is None else {"time_steps": fitting.time_steps}
+    network = create_for(train.sample_shape, classes, model, seed=fitting.seed, **steps)
     options = PretrainOptions(
         loss=loss,
         pair=pair,
         paths=paths,  # type: ignore[arg-type]
         projector=projector,
-        time_steps=time_steps,
-        loop=LoopOptions(epochs=epochs, batch=batch, lr=lr, seed=seed),
+        views=views,
+        time_augmentation=time_augmentation,  # type: ignore[arg-type]
+        time_steps=fitting.time_steps,
+        loop=fitting.loop(),
     )
-    result = run_pretraining(network, train, options)
+    result = run_pretraining(network, train, options, state=state)
     again = _again(
-        "pretrain", data=data, model=model, loss=loss, pair=pair, paths=paths, epochs=epochs,
-        batch=batch, lr=lr, projector=projector, time_steps=time_steps, limit=limit, seed=seed,
+        "pretrain", data=data, model=model, loss=loss, pair=pair, paths=paths,
+        projector=projector, views=views, time_augmentation=time_augmentation, **fitting.words(),
     )  # fmt: skip
     card = checkpoint.describe(
-        network, train, recipe=asdict(options), command=again, seed=seed, accuracies={}
+        network, train, recipe=asdict(options), command=again, seed=fitting.seed, accuracies={}
     )
     checkpoint.save(out, network, card, force=force)
-    fields = {
-        "loss": result.loss,
-        "epochs": epochs,
-        "images_per_s": result.record.images_per_s,
-        "checkpoint": str(out),
-    }
-    if json:
-        emit_json("train pretrain", fields)
-        return
-    print(
-        f"loss {result.loss:.4f} after {epochs} epochs, {result.record.images_per_s:,.0f} images/s"
+    state.remove()
+    _show_fit("train pretrain", result.record, out, {"loss": result.loss}, json)
+    if not json:
+        say("next: spikewright train probe (the head is not trained yet)")
+
+
+@app.command()
+@a.with_groups
+def finetune(
+    source: Checkpoint,
+    out: a.Out,
+    fitting: Fitting,
+    data: a.MaybeData = None,
+    views: Views = "none",
+    force: a.Force = False,
+    json: a.Json = False,
+) -> None:
+    """Train a checkpoint with labels, all of it, as it will run: spikes alone; write it again."""
+    from dataclasses import replace
+
+    from ..trainer import checkpoint
+    from ..trainer.evaluate import spike_rates
+    from ..trainer.tasks import train_supervised
+
+    state = fitting.state(out, force=force)
+    model, card, train, test = _loaded(source, data, fitting.limit)
+    steps = fitting.time_steps or model.time_steps
+    result = train_supervised(
+        model, train, test, fitting.loop(), views=views, time_steps=steps, state=state
     )
+    again = _again("finetune", Path(source).name, data=data, views=views, **fitting.words())
+    recipe = {"before": dict(card.recipe), "finetune": {"views": views, **asdict(fitting.loop())}}
+    tuned = replace(
+        card,
+        data=train.name,
+        data_licence=train.licence,
+        recipe=recipe,
+        command=f"{card.command} && {again}" if card.command else again,
+        seed=fitting.seed,
+        accuracies={**card.accuracies, "finetuned": result.accuracy},
+        spike_rates=spike_rates(model, test, steps),
+    )
+    checkpoint.save(out, model, tuned, force=force)
+    state.remove()
+    _show_fit("train finetune", result.record, out, {"accuracy": result.accuracy}, json)
+
+
+def _show_fit(
+    schema: str, record: LoopRecord, out: Path, result: dict[str, float], json: bool
+) -> None:
+    """Print a fit: its loss or accuracy, its length and its speed."""
+    epochs = len(record.losses)
+    if json:
+        fields = {"epochs": epochs, "images_per_s": record.images_per_s, "checkpoint": str(out)}
+        emit_json(schema, {**result, **fields})
+        return
+    said = " ".join(
+        f"{k} {percent(v) if k == 'accuracy' else f'{v:.4f}'}" for k, v in result.items()
+    )
+    print(f"{said} after {epochs} epochs, {record.images_per_s:,.0f} images/s")
     print(f"wrote {out}")
-    say("next: spikewright train probe (the head is not trained yet)")
 
 
-def _again(task: str, **options: Any) -> str:
+def _again(task: str, *sources: str, **options: Any) -> str:
     """Return the command that trains the same again; options left at None are left out."""
     words = [
-        f"--{name.replace('_', '-')}={value}"
+        f"--{name.replace('_', '-')}" + ("" if value is True else f"={value}")
         for name, value in options.items()
-        if value is not None
+        if value is not None and value is not False
     ]
-    return shlex.join(["spikewright", "train", task, *words, "-o", "OUT"])
+    return shlex.join(["spikewright", "train", task, *sources, *words, "-o", "OUT"])
 
 
 @app.command()

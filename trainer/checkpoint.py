@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..export.ir.errors import FormatError, InputError, UnknownNameError
+from ..export.formats.atomic import atomic_path
+from ..export.ir.errors import FormatError, UnknownNameError
 
 if TYPE_CHECKING:
     from .data import Dataset
@@ -129,31 +128,16 @@ def save(path: str | Path, model: Classifier, card: Card, *, force: bool = False
     The same tensors and card give the same bytes.
 
     Raises:
-        InputError: if the file exists and `force` is not set, or its folder does not exist.
+        FormatError: if the file exists and `force` is not set, or it cannot be written.
     """
     from safetensors.torch import save as to_bytes
 
     target = Path(path)
-    if target.exists() and not force:
-        raise InputError("exists", node=str(target), remedy="give --force to overwrite")
-    if not target.parent.is_dir():
-        raise InputError("no such folder", node=str(target.parent))
     text = json.dumps({"schema": _SCHEMA, **asdict(card)}, sort_keys=True)
     tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
-    _write_atomically(target, to_bytes(tensors, metadata={_KEY: text}))
+    with atomic_path(target, force=force) as temporary:
+        temporary.write_bytes(to_bytes(tensors, metadata={_KEY: text}))
     return target
-
-
-def _write_atomically(target: Path, data: bytes) -> None:
-    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        os.chmod(temporary, 0o644)  # mkstemp's 0600 is for secrets
-        os.replace(temporary, target)
-    except BaseException:
-        os.unlink(temporary)
-        raise
 
 
 def load(source: str | Path) -> tuple[Classifier, Card]:

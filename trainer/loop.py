@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -15,6 +15,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from ..export.ir.errors import InputError, MissingPackageError
 from .progress import progress_bar
+from .resume import Moving, Position, StateFile
 
 Precision: TypeAlias = Literal["32-true", "bf16-mixed"]
 BatchLoss: TypeAlias = Callable[[nn.Module, Tensor], Tensor]  # (module, sample indices) -> loss
@@ -30,6 +31,7 @@ class LoopOptions:
         warmup_steps: linear from 0, at most a tenth of all steps; then a cosine to 0.
         clip: largest gradient norm, None for no clipping.
         precision: of the forward pass, in Fabric's words.
+        channels_last: lay pictures out so; on CPUs faster, other bits.
         seed: of the sample order and of every distortion.
     """
 
@@ -40,6 +42,7 @@ class LoopOptions:
     warmup_steps: int = 40
     clip: float | None = None
     precision: Precision = "32-true"
+    channels_last: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -52,7 +55,12 @@ class LoopOptions:
 
 @dataclass(frozen=True, slots=True)
 class LoopRecord:
-    """What a fit did: the mean loss of each epoch, and its speed over all of them."""
+    """What a fit did: the mean loss of each epoch, and its speed.
+
+    Attributes:
+        losses: of every epoch, also those before a resumption. steps: likewise.
+        images_per_s, seconds: of this process alone.
+    """
 
     losses: tuple[float, ...]
     steps: int
@@ -69,6 +77,7 @@ def fit(
     *,
     label: str = "train",
     progress: bool = True,
+    state: StateFile | None = None,
 ) -> LoopRecord:
     """Train `module` in place on `samples` samples and return the record.
 
@@ -76,37 +85,49 @@ def fit(
         batch_loss: the loss of the samples at the given indices.
         generator: draws the sample order (and, in `batch_loss`, the views).
         label: names the progress bar, on stderr.
+        state: where to save the state of the training, and whether to resume from it; a resumed
+            training ends in the same bytes as an unbroken one.
 
     Raises:
         InputError: as soon as the loss is no finite number.
+        FormatError: for a state that is damaged, or of another training.
         MissingPackageError: without Lightning Fabric.
     """
     batch = min(options.batch, samples)
-    steps = options.epochs * (samples // batch)
+    per_epoch = samples // batch
     fabric = _fabric(options.precision)
-    optimizer = AdamW(_parameter_groups(module, options.weight_decay), lr=options.lr)
-    schedule = LambdaLR(optimizer, _warmup_cosine(options.warmup_steps, steps))
-    wrapped, optimizer = fabric.setup(module, optimizer)
+    if options.channels_last:
+        module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+    inner = AdamW(_parameter_groups(module, options.weight_decay), lr=options.lr)
+    factor = _warmup_cosine(options.warmup_steps, options.epochs * per_epoch)
+    schedule = LambdaLR(inner, factor)
+    moving = Moving(module, inner, schedule, generator, f"{label} {samples} {options}")
+    at = Position() if state is None else state.begin(moving)
+    wrapped, optimizer = fabric.setup(module, inner)
     wrapped.train()
-    start = time.perf_counter()
-    losses: list[float] = []
-    with progress_bar(label, steps * batch, progress) as advance:
-        for epoch in range(options.epochs):
-            seen: list[Tensor] = []
-            for indices in _batches(samples, batch, generator):
-                loss = batch_loss(wrapped, indices)
-                _check_finite(loss, label, epoch)
+    start, first = time.perf_counter(), at.steps_done(per_epoch)
+    with progress_bar(label, options.epochs * per_epoch * batch, progress) as advance:
+        advance(first * batch)
+        while at.epoch < options.epochs:
+            if at.order is None:
+                at.order = torch.randperm(samples, generator=generator)
+            for step in range(at.step, per_epoch):
+                loss = batch_loss(wrapped, at.order[step * batch : (step + 1) * batch])
+                at.seen.append(_finite(loss, label, at.epoch))
                 optimizer.zero_grad()
                 fabric.backward(loss)
                 if options.clip is not None:
                     fabric.clip_gradients(wrapped, optimizer, max_norm=options.clip)
                 optimizer.step()
                 schedule.step()
-                seen.append(loss.detach())
-                advance(len(indices))
-            losses.append(float(torch.stack(seen).mean()))
+                at.step = step + 1
+                advance(batch)
+                if state is not None:
+                    state.maybe_save(moving, at)
+            at.next_epoch()
     seconds = time.perf_counter() - start
-    return LoopRecord(tuple(losses), steps, steps * batch / seconds, seconds)
+    steps = at.steps_done(per_epoch)
+    return LoopRecord(tuple(at.losses), steps, (steps - first) * batch / seconds, seconds)
 
 
 def _fabric(precision: Precision) -> Any:
@@ -116,12 +137,6 @@ def _fabric(precision: Precision) -> Any:
         install = "pip install 'spikewright[train]'"
         raise MissingPackageError.of("lightning-fabric", "train", install) from None
     return Fabric(accelerator="cpu", devices=1, precision=precision)
-
-
-def _batches(samples: int, batch: int, generator: Generator) -> Iterator[Tensor]:
-    """Yield index tensors [batch] of one shuffled epoch; a rest smaller than a batch is dropped."""
-    order = torch.randperm(samples, generator=generator)
-    yield from order[: samples // batch * batch].split(batch)
 
 
 def _parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
@@ -143,8 +158,9 @@ def _warmup_cosine(warmup_steps: int, steps: int) -> Callable[[int], float]:
     return factor
 
 
-def _check_finite(loss: Tensor, label: str, epoch: int) -> None:
+def _finite(loss: Tensor, label: str, epoch: int) -> float:
     value = float(loss.detach())
     if not math.isfinite(value):
         remedy = "lower the learning rate"
         raise InputError(f"loss {value} in epoch {epoch + 1}", node=label, remedy=remedy)
+    return value

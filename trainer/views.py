@@ -45,6 +45,7 @@ class ViewPolicy:
 POLICIES: Mapping[str, ViewPolicy] = {
     "none": ViewPolicy(),
     "grey": ViewPolicy(degrees=15.0, translate=0.125, scale=(0.85, 1.15), noise=0.1),
+    "shift": ViewPolicy(translate=0.125, flip=0.5),
     "colour": ViewPolicy(crop=(0.2, 1.0), flip=0.5, colour=ColourJitter(), grey=0.2),
 }
 

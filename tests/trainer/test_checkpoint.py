@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from spikewright.export.ir.errors import FormatError, InputError, UnknownNameError
+from spikewright.export.ir.errors import FormatError, UnknownNameError
 from spikewright.trainer import checkpoint
 from spikewright.trainer.data import load as load_data
 from spikewright.trainer.models import create
@@ -67,7 +67,7 @@ def test_same_model_same_bytes(saved, tmp_path):
 
 def test_an_existing_file_needs_force(saved):
     model, path = saved
-    with pytest.raises(InputError, match="--force"):
+    with pytest.raises(FormatError, match="--force"):
         checkpoint.save(path, model, card_of(model))
     checkpoint.save(path, small(1), card_of(model), force=True)
     loaded = checkpoint.load(path)[0]
@@ -75,7 +75,7 @@ def test_an_existing_file_needs_force(saved):
 
 
 def test_a_missing_folder_is_refused(saved, tmp_path):
-    with pytest.raises(InputError, match="no such folder"):
+    with pytest.raises(FormatError, match="cannot write"):
         checkpoint.save(tmp_path / "no" / "net.safetensors", saved[0], card_of(saved[0]))
 
 

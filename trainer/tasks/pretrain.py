@@ -19,6 +19,7 @@ from ..losses import pair_loss, temporal_loss
 from ..losses.temporal import Pairs, Reduction
 from ..models import Classifier
 from ..neurons import dual_path
+from ..resume import StateFile
 from ..views import distort, policy
 
 Paths: TypeAlias = Literal["dual", "single"]
@@ -95,8 +96,12 @@ def pretrain(
     options: PretrainOptions | None = None,
     *,
     progress: bool = True,
+    state: StateFile | None = None,
 ) -> PretrainResult:
     """Pretrain the backbone of `model` in place on the pictures of `data`; labels are not read.
+
+    Args:
+        state: where to keep the state of the training, and whether to resume from it (`fit`).
 
     Raises:
         UnknownNameError: for an unknown loss, pair loss, view policy or time augmentation.
@@ -130,6 +135,7 @@ def pretrain(
             generator,
             label="pretrain",
             progress=progress,
+            state=state,
         )
     model.eval()
     return PretrainResult(model, record, time_steps)

@@ -1,4 +1,4 @@
-"""The same network trained with labels: what the pretrained one is measured against."""
+"""Training with labels: the control from random weights, fine-tuning from pretrained ones."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from ..encode import repeat
 from ..evaluate import accuracy, check_fits, images_of, labels_of
 from ..loop import LoopOptions, LoopRecord, fit
 from ..models import Classifier
+from ..resume import StateFile
 from ..views import distort, policy
 
 
@@ -33,11 +34,13 @@ def train_supervised(
     views: str = "none",
     time_steps: int | None = None,
     progress: bool = True,
+    state: StateFile | None = None,
 ) -> SupervisedResult:
     """Train all of `model` in place: cross entropy of the outputs' mean over time, Path A.
 
     Args:
         views: the view policy that distorts the training pictures.
+        state: where to keep the state of the training, and whether to resume from it (`fit`).
 
     Raises:
         UnknownNameError: for an unknown view policy.
@@ -56,7 +59,14 @@ def train_supervised(
         return F.cross_entropy(outputs, labels[indices])
 
     record = fit(
-        model, batch_loss, len(train), loop, generator, label="supervised", progress=progress
+        model,
+        batch_loss,
+        len(train),
+        loop,
+        generator,
+        label="supervised",
+        progress=progress,
+        state=state,
     )
     model.eval()
     return SupervisedResult(model, accuracy(model, test, steps), record)

@@ -1,0 +1,103 @@
+"""Resumption: killed at any step and resumed, a training ends in the same bytes."""
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from spikewright.export.ir.errors import FormatError
+from spikewright.trainer.data import load
+from spikewright.trainer.loop import LoopOptions
+from spikewright.trainer.models import create
+from spikewright.trainer.resume import StateFile
+from spikewright.trainer.tasks import PretrainOptions, pretrain, train_supervised
+
+ROOT = Path(__file__).parents[2]
+CODE = f"import runpy; runpy.run_path({str(ROOT / 'conftest.py')!r})\n"
+CODE += "from spikewright.cli.main import main; main()\n"
+LOOP = LoopOptions(epochs=2, batch=64)
+OPTIONS = PretrainOptions(projector=16, time_augmentation="jitter", loop=LOOP)
+
+
+class Cut(Exception):
+    """Ends a training in its middle."""
+
+
+class CutFile(StateFile):
+    """A state file whose process dies right behind one writing."""
+
+    def save(self, moving, at) -> None:
+        super().save(moving, at)
+        raise Cut
+
+
+def tiny():
+    return create("spiking_resnet_digits", widths=(8, 8), time_steps=2, stem_stride=2, pool=1)
+
+
+def weights(model) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+
+@pytest.mark.parametrize("step", [1, 3, 4, 6])
+def test_cut_off_after_any_step_it_ends_in_the_same_weights(step: int, tmp_path: Path) -> None:
+    data, path = load("digits", limit=256), tmp_path / "net.state"
+    whole = pretrain(tiny(), data, OPTIONS, progress=False)
+    with pytest.raises(Cut):
+        pretrain(tiny(), data, OPTIONS, progress=False, state=CutFile(path, every=step))
+    resumed = pretrain(tiny(), data, OPTIONS, progress=False, state=StateFile(path, resume=True))
+    assert resumed.record.losses == whole.record.losses and resumed.record.steps == 8
+    found = weights(resumed.model)
+    assert all(torch.equal(tensor, found[name]) for name, tensor in weights(whole.model).items())
+
+
+def test_a_state_of_another_training_is_refused(tmp_path: Path) -> None:
+    data, path = load("digits", limit=256), tmp_path / "net.state"
+    with pytest.raises(Cut):
+        train_supervised(tiny(), data, data, LOOP, progress=False, state=CutFile(path, every=2))
+    other = LoopOptions(epochs=3, batch=64)
+    resume = StateFile(path, resume=True)
+    with pytest.raises(FormatError, match="another training"):
+        train_supervised(tiny(), data, data, other, progress=False, state=resume)
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(FormatError, match="not a readable training state"):
+        train_supervised(tiny(), data, data, LOOP, progress=False, state=resume)
+
+
+def command(out: Path, *words: str) -> list[str]:
+    fixed = ("--data", "digits", "--limit", "512", "--epochs", "12", "--batch", "64")
+    return [
+        sys.executable, "-c", CODE, "train", "pretrain", *fixed, "--projector", "16",
+        "--save-every", "1", "-o", str(out), *words,
+    ]  # fmt: skip
+
+
+def test_a_killed_process_resumes_to_the_same_file(tmp_path: Path) -> None:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    whole, cut = tmp_path / "whole.safetensors", tmp_path / "cut.safetensors"
+    subprocess.run(command(whole), check=True, env=environment, capture_output=True)
+    state = tmp_path / "cut.safetensors.state"
+    process = subprocess.Popen(
+        command(cut), env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    while not state.exists() and process.poll() is None:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert state.exists() and not cut.exists(), "the process was to be killed in its middle"
+    refused = subprocess.run(command(cut), env=environment, capture_output=True, text=True)
+    assert refused.returncode == 2 and "--resume" in refused.stderr
+    subprocess.run(command(cut, "--resume"), check=True, env=environment, capture_output=True)
+    assert digest(cut) == digest(whole) and not state.exists()
+    assert load_file(cut)
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

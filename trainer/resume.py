@@ -1,0 +1,176 @@
+"""Exact resumption: everything that moves in a training, in one file, in one step.
+
+The file is safetensors: weights, the optimiser's moments, the random generator, the epoch's order
+of samples; and a card with the position. A training killed at any step and resumed ends in the same
+bytes as an unbroken one, on the same machine with the same number of threads.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Generator, Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from ..export.formats.atomic import atomic_path
+from ..export.ir.errors import FormatError
+
+SCHEMA = "spikewright/training-state/1"
+
+
+@dataclass(slots=True)
+class Position:
+    """Where a training stands.
+
+    Attributes:
+        epoch, step: the next step to make, step counted within the epoch.
+        order: the samples of this epoch in order, None before it is drawn.
+        seen: the losses of this epoch's steps; losses: the means of the epochs before.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    order: Tensor | None = None
+    seen: list[float] = field(default_factory=list)
+    losses: list[float] = field(default_factory=list)
+
+    def next_epoch(self) -> None:
+        """Close the epoch: its mean loss is kept, the next order is still to be drawn."""
+        self.losses.append(sum(self.seen) / len(self.seen))
+        self.epoch, self.step, self.order, self.seen = self.epoch + 1, 0, None, []
+
+    def steps_done(self, per_epoch: int) -> int:
+        """Return the steps made since the beginning."""
+        return self.epoch * per_epoch + self.step
+
+
+@dataclass(frozen=True, slots=True)
+class Moving:
+    """All that changes while training; `about` tells one training from another."""
+
+    module: nn.Module
+    optimizer: Optimizer
+    schedule: LRScheduler
+    generator: Generator
+    about: str
+
+    def identity(self) -> str:
+        """Return a digest of what is trained and how; a state fits where it is equal."""
+        shapes = [(name, list(t.shape)) for name, t in self.module.state_dict().items()]
+        return hashlib.sha256(json.dumps([self.about, shapes]).encode()).hexdigest()
+
+
+@dataclass(slots=True)
+class StateFile:
+    """The file that a training's state is kept in.
+
+    Attributes:
+        path: of the file, written anew each time (a temporary file, then a rename).
+        every: steps between two writings.
+        resume: begin where the file says, if it exists.
+    """
+
+    path: Path
+    every: int = 200
+    resume: bool = False
+    _since: int = 0
+
+    def begin(self, moving: Moving) -> Position:
+        """Return the position to begin at, with `moving` brought there.
+
+        Raises:
+            FormatError: for a damaged file, or one of another training.
+        """
+        if not self.resume or not self.path.is_file():
+            return Position()
+        tensors, card = _read(self.path)
+        if card.get("training") != moving.identity():
+            raise FormatError(
+                "is the state of another training (its options, data or network differ)",
+                node=str(self.path),
+                remedy="repeat its options, or delete it to begin anew",
+            )
+        _restore(moving, tensors, card)
+        order = tensors.get("order")
+        return Position(card["epoch"], card["step"], order, card["seen"], card["losses"])
+
+    def maybe_save(self, moving: Moving, at: Position) -> None:
+        """Save every so many steps."""
+        self._since += 1
+        if self._since >= self.every:
+            self._since = 0
+            self.save(moving, at)
+
+    def save(self, moving: Moving, at: Position) -> None:
+        """Write the whole state."""
+        from safetensors.torch import save
+
+        card = {
+            "schema": SCHEMA,
+            "training": moving.identity(),
+            "epoch": at.epoch,
+            "step": at.step,
+            "seen": at.seen,
+            "losses": at.losses,
+            "scheduled": moving.schedule.last_epoch,
+        }
+        tensors = {f"module.{k}": t.contiguous() for k, t in moving.module.state_dict().items()}
+        tensors |= {
+            f"optimizer.{index}.{name}": value.contiguous()
+            for index, entries in moving.optimizer.state_dict()["state"].items()
+            for name, value in entries.items()
+        }
+        tensors["generator"] = moving.generator.get_state()
+        if at.order is not None:
+            tensors["order"] = at.order
+        with atomic_path(self.path, force=True) as temporary:
+            temporary.write_bytes(save(tensors, {"card": json.dumps(card)}))
+
+    def remove(self) -> None:
+        """Delete the file: the training is over."""
+        self.path.unlink(missing_ok=True)
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            card = json.loads((file.metadata() or {})["card"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
+        raise FormatError(f"not a readable training state ({error})", node=str(path)) from None
+    if not isinstance(card, dict) or card.get("schema") != SCHEMA:
+        raise FormatError(f"no state of a training; its schema is not {SCHEMA}", node=str(path))
+    return tensors, card
+
+
+def _restore(moving: Moving, tensors: Mapping[str, Tensor], card: Mapping[str, Any]) -> None:
+    def under(prefix: str) -> dict[str, Tensor]:
+        return {k.removeprefix(prefix): t for k, t in tensors.items() if k.startswith(prefix)}
+
+    moving.module.load_state_dict(under("module."))
+    held = moving.optimizer.state_dict()
+    entries: dict[int, dict[str, Tensor]] = {}
+    for name, value in under("optimizer.").items():
+        index, _, key = name.partition(".")
+        entries.setdefault(int(index), {})[key] = value
+    schedule = {**moving.schedule.state_dict(), "last_epoch": card["scheduled"]}
+    moving.optimizer.load_state_dict({**held, "state": entries})
+    moving.schedule.load_state_dict(schedule)
+    for group, rate in zip(moving.optimizer.param_groups, _rates(moving.schedule), strict=True):
+        group["lr"] = rate
+    moving.generator.set_state(tensors["generator"].to(torch.uint8))
+
+
+def _rates(schedule: Any) -> list[float]:
+    """Return the learning rates of the schedule's present step."""
+    factors = (rule(schedule.last_epoch) for rule in schedule.lr_lambdas)
+    return [base * factor for base, factor in zip(schedule.base_lrs, factors, strict=True)]
