@@ -13,7 +13,10 @@ class Session(Protocol):
     """A graph made ready to run, with the state between its steps."""
 
     def run(self, x: Array, record: Record = "states") -> Trace:
-        """Run from reset over `x`, encoded values [time, batch, *shape] (see `encode`)."""
+        """Run from reset over `x`, encoded values [time, batch, *shape] (see `encode`).
+
+        The session is reset afterwards too: the next step is the first.
+        """
         ...
 
     def step(self, x: Array) -> Array:

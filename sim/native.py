@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..export.ir import Array, ExecutorError, Graph, InputError, MissingPackageError, check
+from .encode import check_values
 from .native_plan import build
 from .trace import NeuronTrace, Record, Trace
 
@@ -105,7 +106,12 @@ class NativeSession:
         self._stream = None
 
     def step(self, x: Array) -> Array:
-        """Advance by one step of encoded values [batch, *shape]; return the Output's y."""
+        """Advance by one step of encoded values [batch, *shape]; return the Output's y.
+
+        Raises:
+            InputError: for values of the wrong shape or range.
+        """
+        check_values(self.graph, x, timed=False)
         if self._stream is None or self._batch != len(x):
             self._batch = len(x)
             self._stream = self._engine.Stream(self._plan, self._batch)
@@ -114,7 +120,13 @@ class NativeSession:
         return y
 
     def run(self, x: Array, record: Record = "states") -> Trace:
-        """Run from reset over encoded values [time, batch, *shape]."""
+        """Run from reset over encoded values [time, batch, *shape].
+
+        Raises:
+            InputError: for values of the wrong shape or range.
+        """
+        check_values(self.graph, x, timed=True)
+        self.reset()
         time, batch = x.shape[:2]
         repeated = time > 1 and x.strides[0] == 0
         y = np.empty((time, batch, *self.graph.shapes[self.graph.output_name]), np.int32)
@@ -135,7 +147,4 @@ class NativeSession:
         return found
 
     def _values(self, x: Array) -> Array:
-        wanted = self.graph.input.shape
-        if x.shape[-len(wanted) :] != wanted:
-            raise InputError(f"values of shape {x.shape}, the network takes {wanted}")
         return np.ascontiguousarray(x, dtype=np.int32)

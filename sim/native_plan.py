@@ -50,7 +50,8 @@ def build(engine: Any, graph: Graph, isa: str, choice: str) -> tuple[_native.Pla
     """
     plan: _native.Plan = engine.Plan(isa, choice)
     builder = _Builder(plan, graph, bounds(graph))
-    for name in graph.order:
+    # The engine's first op is its input, also where a Delay stands before the Input in the order.
+    for name in dict.fromkeys((graph.input_name, *graph.order)):
         builder.ops[name] = builder.add(name)
     for name in graph.of_kind(Delay):
         plan.close_delay(builder.ops[name], builder.ops[graph.inputs(name)[0]])

@@ -106,6 +106,7 @@ class OnnxSession:
         kept = {"output": (), "spikes": ("spikes",), "states": ("spikes", "v", "u")}[record]
         for name, node in self.graph.neurons.items():
             names += [f"{name}/{w}" for w in kept if w != "u" or node.current_based]
+        self.reset()
         found = dict(
             zip(names, self._scan.run(names, {"input": self._values(x, timed=True)}), strict=True)
         )

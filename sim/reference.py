@@ -75,6 +75,7 @@ class ReferenceSession:
             outputs.append(self._kind(values[self.graph.output_name]))
             if record != "output":
                 self._take(values, taken, record)
+        self.reset()
         neurons = {n: self._recorded(steps) for n, steps in taken.items() if steps}
         return Trace(self.graph, "reference", x, np.stack(outputs), neurons)
 
