@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
@@ -15,9 +15,15 @@ from .torch_layers import Refused, array, reshaped
 
 @dataclass(frozen=True, slots=True)
 class Lead:
-    """The axes before a value's own shape: (time, batch), (time * batch,) or (batch,)."""
+    """The axes before a value's own shape: (time, batch), (time * batch,) or (batch,).
+
+    unfolded: what they are when unfolded. averaged: whether a mean over time came before, behind
+    which only what commutes with it can be computed step by step.
+    """
 
     sizes: tuple[int, ...]
+    unfolded: tuple[int, ...]
+    averaged: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +95,8 @@ def _add(call: _Call) -> Called:
         raise Refused("add with alpha", "scale the weights of that branch")
     if not (call.is_tensor(a) and call.is_tensor(b)):
         raise Refused("adds a constant to a value", "use the bias of a layer")
+    if call.leads[a].averaged != call.leads[b].averaged:
+        raise Refused("adds a mean over time to values of each step", "take the mean last")
     return Called([Add()], (a, b), call.leads[a])
 
 
@@ -104,11 +112,17 @@ def _divide(call: _Call) -> Called:
     a, b = call.fx_node.args[0], call.argument(1, "other")
     if not call.is_tensor(a) or call.is_tensor(b):
         raise Refused("divides by a value", "divide by a constant")
+    if call.argument(2, "rounding_mode") is not None:
+        raise Refused("a division that rounds", "divide without rounding_mode")
     return _scaled(call, a, 1 / _constant(b))
 
 
 def _scaled(call: _Call, tensor: Any, factor: Any) -> Called:
-    return Called([Scale(np.asarray(factor, np.float64))], (tensor,), call.leads[tensor])
+    values, lead = np.asarray(factor, np.float64), call.leads[tensor]
+    own = len(tensor.meta["value_shape"]) - len(lead.sizes)
+    while values.ndim > own and len(values) == 1:
+        values = values[0]  # an axis of 1 that broadcasts over time or batch
+    return Called([Scale(values)], (tensor,), lead)
 
 
 def _constant(value: Any) -> Any:
@@ -122,6 +136,8 @@ def _matmul(call: _Call) -> Called:
     a, b = call.fx_node.args[0], call.argument(1, "other")
     if not (call.is_tensor(a) and call.is_tensor(b)):
         raise Refused("multiplies by a constant matrix", "use a Linear layer")
+    if call.leads[a].averaged or call.leads[b].averaged:
+        raise averaged_first("a product")
     return Called([MatMul()], (a, b), call.leads[a])
 
 
@@ -131,11 +147,17 @@ def _reshape(call: _Call) -> Called:
     return Called(reshaped(call.shape, call.after[len(lead.sizes) :]), (call.source,), lead)
 
 
+def averaged_first(what: str) -> Refused:
+    """Return the refusal of what does not commute with a mean over time that comes before it."""
+    return Refused(f"{what} behind a mean over time", "take the mean over time last")
+
+
 def _lead_after(call: _Call) -> Lead:
-    total, own = prod(call.lead.sizes), prod(call.shape)
-    for sizes in (call.after[: len(call.lead.sizes)], call.after[:1], call.after[:2]):
-        if prod(sizes) == total and prod(call.after[len(sizes) :]) == own:
-            return Lead(tuple(sizes))
+    unfolded, own = call.lead.unfolded, prod(call.shape)
+    for sizes in (call.lead.sizes, unfolded, (prod(unfolded),)):
+        rest = call.after[len(sizes) :]
+        if call.after[: len(sizes)] == sizes and prod(rest) == own:
+            return replace(call.lead, sizes=sizes)
     raise Refused(
         f"reshapes {call.full} to {call.after}, mixing batch or time with the rest",
         "keep the batch axis apart",
@@ -145,7 +167,10 @@ def _lead_after(call: _Call) -> Lead:
 def _permute(call: _Call) -> Called:
     given = call.fx_node.args[1:] or call.fx_node.kwargs["dims"]
     axes = given[0] if len(given) == 1 and not isinstance(given[0], int) else given
-    return _transposed(call, [call.own_axis(axis) for axis in axes][len(call.lead.sizes) :])
+    own, lead = [call.own_axis(axis) for axis in axes], len(call.lead.sizes)
+    if own[:lead] != list(range(-lead, 0)):
+        raise Refused("permutes the batch or time axis", "keep them in front")
+    return _transposed(call, own[lead:])
 
 
 def _transpose(call: _Call) -> Called:
@@ -172,7 +197,10 @@ def _mean(call: _Call) -> Called:
     dims = [given] if isinstance(given, int) else list(given)
     axes = sorted(call.own_axis(axis) for axis in dims)
     if axes == [-len(call.lead.sizes)] and len(call.lead.sizes) == 2:
-        return Called([], (call.source,), Lead(call.lead.sizes[1:]))
+        if call.argument(2, "keepdim", False):
+            raise Refused("a mean over time that keeps its axis", "leave keepdim out")
+        batch = call.lead.sizes[1:]
+        return Called([], (call.source,), Lead(batch, batch, averaged=True))
     if axes[0] < 0:
         raise Refused("a mean over the batch axis", "average over the network's own axes")
     rest = [axis for axis in range(len(call.shape)) if axis not in axes]
@@ -195,12 +223,30 @@ def _keep(call: _Call) -> Called:
     return Called([], (call.source,), call.lead)
 
 
+def _dropout(call: _Call) -> Called:
+    if call.argument(2, "training", True):
+        raise Refused("dropout that stays on in eval mode", "pass training=self.training")
+    return _keep(call)
+
+
+def _in_place(rule: Callable[[_Call], Called]) -> Callable[[_Call], Called]:
+    """Return the rule of an operation that overwrites its first operand: nothing may read it on."""
+
+    def convert(call: _Call) -> Called:
+        order = {node: k for k, node in enumerate(call.fx_node.graph.nodes)}
+        if any(order[user] > order[call.fx_node] for user in getattr(call.source, "users", ())):
+            raise Refused("overwrites a value that is read again", "compute it out of place")
+        return rule(call)
+
+    return convert
+
+
 FUNCTIONS: dict[str, Callable[[_Call], Called]] = {
     "add": _add,
-    "iadd": _add,
-    "add_": _add,
+    "iadd": _in_place(_add),
+    "add_": _in_place(_add),
     "mul": _multiply,
-    "imul": _multiply,
+    "imul": _in_place(_multiply),
     "truediv": _divide,
     "div": _divide,
     "matmul": _matmul,
@@ -216,5 +262,5 @@ FUNCTIONS: dict[str, Callable[[_Call], Called]] = {
     "mean": _mean,
     "linear": _linear,
     "contiguous": _keep,
-    "dropout": _keep,
+    "dropout": _dropout,
 }

@@ -19,13 +19,14 @@ from .ir import (
     InputError,
     LoweringError,
     MissingPackageError,
+    Neuron,
     Node,
     Output,
     Shape,
     check,
 )
-from .ir.nodes import Encoding, Readout
-from .torch_functions import Lead, convert_call
+from .ir.nodes import Encoding, MaxPool, Readout
+from .torch_functions import Lead, averaged_first, convert_call
 from .torch_layers import LAYERS, LayerRule, Refused, rule_of
 
 
@@ -81,7 +82,8 @@ def _lead(sample: Any, multi_step: bool) -> Lead:
     if sample.ndim <= axes:
         wanted = "[time, batch, ...]" if multi_step else "[batch, ...]"
         raise InputError(f"the example input is {tuple(sample.shape)}, this module takes {wanted}")
-    return Lead(tuple(int(n) for n in sample.shape[:axes]))
+    sizes = tuple(int(n) for n in sample.shape[:axes])
+    return Lead(sizes, sizes)
 
 
 @contextmanager
@@ -212,13 +214,18 @@ class _Builder:
         """A constant: `convert_call` reads its value where it is used."""
 
     def _call_module(self, fx_node: Any) -> None:
-        module, source = self.modules[fx_node.target], fx_node.args[0]
+        module = self.modules[fx_node.target]
+        if len(fx_node.args) != 1:
+            raise Refused(f"called with {len(fx_node.args)} plain arguments", "pass one tensor")
+        source = fx_node.args[0]
         self.leads[fx_node] = self.leads[source]
         before, after = self.shape(source), self.shape(fx_node)
         if hasattr(module, "to_node"):
             nodes = [module.to_node(after)]
         else:
             nodes = _rule(module)(module, before, after)
+        if self.leads[source].averaged and any(isinstance(n, (Neuron, MaxPool)) for n in nodes):
+            raise averaged_first(f"a {type(module).__name__}")
         self._chain(fx_node, nodes, (source,))
 
     def _call_function(self, fx_node: Any) -> None:
@@ -263,7 +270,12 @@ class _Builder:
 
     def graph(self) -> Graph:
         """Return what was collected, without the nodes that lead nowhere."""
-        return Graph(self.nodes, self.edges, "float")
+        kept, ways = {"output"}, list(reversed(self.edges))
+        for edge in ways:  # every edge was put in after those of its source
+            if edge.target in kept:
+                kept.add(edge.source)
+        nodes = {name: node for name, node in self.nodes.items() if name in kept | {"input"}}
+        return Graph(nodes, [edge for edge in self.edges if edge.target in kept], "float")
 
 
 def _rule(module: Any) -> LayerRule:
