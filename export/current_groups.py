@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fractions import Fraction
+from math import lcm
 
 import networkx as nx
 import numpy as np
@@ -32,6 +34,9 @@ from .ir.nodes import Linear, MaxPool, SumPool
 
 LEAST_MULTIPLE = 16
 """Below this the unit is first divided by a power of two, so that widening costs at most 6 %."""
+
+LARGEST_RATIO = 1 << 12
+"""Denominators beyond it are taken for the noise of a scale that is no ratio of pool windows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +62,8 @@ def current_groups(graph: Graph) -> list[CurrentGroup]:
     flow: nx.Graph[str] = nx.Graph()
     weights = graph.of_kind(*WEIGHTS)
     flow.add_nodes_from(weights)
-    passing = {n for n, kind in kinds.items() if kind == "current" and n not in weights}
+    # An Add of a current and an analog frame emits what `value_kinds` calls analog.
+    passing = {n for n, kind in kinds.items() if kind != "spike" and n not in weights}
     members = {n for n in passing if _carries_weights(graph, n, set(weights))}
     for edge in graph.edges:
         from_current = edge.source in weights or edge.source in members
@@ -137,7 +143,9 @@ def _per_channel(graph: Graph, part: list[str], weights: tuple[str, ...], adds: 
         isinstance(graph.nodes[name], Linear) for name in weights
     )
     moves = any(n.kind in ("Flatten", "Reshape", "Transpose") for n in rest)
-    return not (feeds_readout or feeds_weights or pools_features or (adds and moves))
+    # A Linear's channels are its last axis, a convolution's the first.
+    crossed = len({isinstance(graph.nodes[name], Linear) for name in weights}) > 1
+    return not (feeds_readout or feeds_weights or pools_features or crossed or (adds and moves))
 
 
 def common_unit(
@@ -156,13 +164,25 @@ def common_unit(
     unit = np.where(unit > 0, unit, 1.0)
     if not integers:
         return unit, shifts, []
-    smallest = min(integers) / float(unit.max())
+    base = common_measure(integers)
+    smallest = base / float(unit.max())
     extra = max(0, int(np.ceil(np.log2(LEAST_MULTIPLE / smallest))))
     unit, shifts = unit / 2.0**extra, [k + extra for k in shifts]
-    base = min(integers)
     multiple = np.floor(base / unit)
     unit = base / multiple
-    return unit, shifts, [np.rint(multiple * (scale / base)) for scale in integers]
+    return unit, shifts, [multiple * (scale / base) for scale in integers]
+
+
+def common_measure(scales: list[float]) -> float:
+    """Return the largest number of which all scales are whole multiples.
+
+    Scales are ratios of pool windows (1/4, 1/9, ...); where one is no such ratio, the smallest
+    scale comes back, and it is for the caller to refuse what is no multiple of it.
+    """
+    least = min(scales)
+    ratios = [Fraction(scale / least).limit_denominator(LARGEST_RATIO) for scale in scales]
+    exact = np.isclose([float(r) * least for r in ratios], scales, rtol=1e-12, atol=0).all()
+    return least / lcm(*(r.denominator for r in ratios)) if exact else least
 
 
 def channel_array(shape: Shape, per_channel: Array, linear: bool) -> Array:

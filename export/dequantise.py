@@ -16,34 +16,43 @@ import numpy as np
 from .ir import (
     WEIGHTS,
     Array,
+    Edge,
+    Flatten,
     Graph,
     Input,
     LoweringError,
     Neuron,
     Node,
     Output,
+    Reshape,
     Scale,
+    SumPool,
+    Transpose,
     Weight,
     check,
-    value_kinds,
 )
 from .ir.arith import DECAY_ONE
+from .ir.nodes import MaxPool
 
 
 def dequantise(graph: Graph) -> Graph:
     """Return the folded float graph of an integer graph; a direct input takes real frames again.
+
+    The input's scale moves into the weights that read it; where other nodes read it too (a neuron,
+    an addition), a Scale behind the Input makes its codes, unrounded.
 
     Raises:
         LoweringError: for a graph of another level.
     """
     if graph.level != "integer":
         raise LoweringError(f"a {graph.level} graph is float already")
-    kinds = value_kinds(graph)
+    inside = _codes_alone(graph)
+    readers = {t for name in inside for t in graph.consumers(name)} - inside
+    folds = all(isinstance(graph.nodes[name], WEIGHTS) for name in readers)
     nodes: dict[str, Node] = {}
     for name, node in graph.nodes.items():
         if isinstance(node, WEIGHTS):
-            analog = kinds[graph.inputs(name)[0]] == "analog"
-            nodes[name] = _weight(node, graph.input.scale if analog else None)
+            nodes[name] = _weight(node, graph.input.scale if folds and name in readers else None)
         elif isinstance(node, Neuron):
             nodes[name] = _neuron(node)
         elif isinstance(node, Output):
@@ -54,7 +63,24 @@ def dequantise(graph: Graph) -> Graph:
             nodes[name] = Scale(node.factor.astype(np.float64))
         else:
             nodes[name] = node
-    return check(Graph(nodes, graph.edges, "folded", None, graph.metadata))
+    edges = graph.edges
+    if graph.input.scale is not None and not folds:
+        codes = f"{graph.input_name}.codes"
+        nodes[codes] = Scale(np.array(1 / graph.input.scale))
+        source = graph.input_name
+        edges = tuple(e._replace(source=codes) if e.source == source else e for e in edges)
+        edges = (*edges, Edge(source, codes))
+    return check(Graph(nodes, edges, "folded", None, graph.metadata))
+
+
+def _codes_alone(graph: Graph) -> set[str]:
+    """Return the Input and the nodes that only rearrange or pool what comes from it alone."""
+    inside = {graph.input_name}
+    for name, node in graph.nodes.items():
+        moves = isinstance(node, (Flatten, Reshape, Transpose, SumPool, MaxPool))
+        if moves and graph.inputs(name)[0] in inside:
+            inside.add(name)
+    return inside
 
 
 def _weight(node: Weight, input_scale: float | None) -> Weight:

@@ -29,7 +29,7 @@ from .ir import (
     Weight,
     check,
 )
-from .ir.nodes import MaxPool, Pool, Transpose
+from .ir.nodes import POOLS, MaxPool, Pool, Transpose
 
 
 def fold(graph: Graph) -> Graph:
@@ -75,13 +75,15 @@ def _host(graph: Graph, name: str, axis: int, gain: Array) -> str:
         node = graph.nodes[here]
         if len(graph.consumers(here)) != 1:
             raise _refused(name, f"{here} feeds other nodes too")
-        if isinstance(node, Input) and (gain > 0).all():
+        if isinstance(node, Input) and node.encoding == "direct" and (gain > 0).all():
             return here
         if isinstance(node, WEIGHTS):
             _check_axis(graph, name, here, node, axis)
             return here
         if isinstance(node, Transpose):
             axis = node.axes[axis]
+        elif isinstance(node, POOLS) and axis >= len(graph.shapes[here]) - len(node.kernel):
+            raise _refused(name, f"its axis {axis} is pooled by {here}")
         elif isinstance(node, MaxPool):
             if (gain < 0).any():
                 raise _refused(name, f"{int((gain < 0).sum())} negative scales after a MaxPool")

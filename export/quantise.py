@@ -11,7 +11,13 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from .carry import Carry, plain, through
-from .current_groups import CurrentGroup, channel_array, common_unit, current_groups
+from .current_groups import (
+    CurrentGroup,
+    channel_array,
+    common_measure,
+    common_unit,
+    current_groups,
+)
 from .ir import (
     WEIGHTS,
     Add,
@@ -116,6 +122,14 @@ class _Work:
         return through(name, node, self.graph.shapes[sources[0]], received[0])
 
     def _input(self, name: str, node: Input) -> Carry:
+        if node.encoding in ("spikes", "frames") and (
+            node.mean is not None or node.std is not None
+        ):
+            raise LoweringError(
+                f"{node.encoding} input that is normalised is no longer whole",
+                node=name,
+                remedy="give the data as it is, or encode it directly",
+            )
         if node.encoding != "direct":
             high = node.high or max(1, int(np.ceil(self.calibration.input_high)))
             self.nodes[name] = replace(node, low=node.low or 0, high=high, scale=None)
@@ -206,7 +220,7 @@ class _Work:
         if isinstance(node, MatMul):
             return plain(float(np.prod([float(c.scale.flat[0]) for c in carries])))
         if isinstance(node, Add):
-            return plain(min(float(c.scale.flat[0]) for c in carries))
+            return plain(common_measure([float(c.scale.flat[0]) for c in carries]))
         return through(name, node, self.graph.shapes[sources[0]], carries[0])
 
     def _scale(self, name: str, node: Scale, received: Carry) -> Carry:
@@ -252,7 +266,9 @@ class _Work:
             )
         if (np.abs(multiple - np.rint(multiple)) > 1e-6).any():
             raise LoweringError(
-                "adds integers whose scales are no multiples of each other", node=edge.target
+                "adds integers whose scales are no multiples of each other",
+                node=edge.target,
+                remedy="put a neuron on one branch",
             )
         name = f"{edge.target}.scale{edge.port}"
         factor = self._shaped(edge.target, np.rint(multiple).astype(np.int32))
@@ -268,11 +284,11 @@ class _Work:
         for carry in received:
             self._need_plain(name, carry)
         scales = [float(carry.scale.flat[0]) for carry in received]
-        least = min(scales)
+        unit = common_measure(scales)
         for edge, scale in zip(edges, scales, strict=True):
-            if not np.isclose(scale, least, rtol=1e-9, atol=0):
-                self._insert(edge, np.array([scale / least]))
-        return Carry(np.float64(least).reshape(()), offset)
+            if not np.isclose(scale, unit, rtol=1e-9, atol=0):
+                self._insert(edge, np.array([scale / unit]))
+        return Carry(np.float64(unit).reshape(()), offset)
 
     def _matmul(self, name: str, node: MatMul, a: Carry, b: Carry) -> Carry:
         for carry in (a, b):

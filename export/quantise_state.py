@@ -73,11 +73,15 @@ def _check_profile(name: str, node: Neuron, profile: Profile) -> None:
 
 
 def _needs_no_fraction(node: Neuron, carry: Carry) -> bool:
-    """Integrate-and-fire with hard reset to 0 and no bias: every v is a whole weight step."""
+    """Integrate-and-fire with hard reset to 0 and no bias: every v is a whole weight step.
+
+    Several spikes a step need the fraction: they count thresholds in v, not only whether it is one.
+    """
     extras = (node.bias, node.bias_in, node.v_min, node.leak_subtract, node.v_init, node.v_reset)
     plain = all(value is None or not value.any() for value in extras) and not carry.has_offset
     keeps = node.beta is not None and bool((node.beta == 1).all())
-    return plain and keeps and node.alpha is None and node.reset == "hard"
+    single = node.reset == "hard" and node.max_spikes_per_step == 1
+    return plain and keeps and node.alpha is None and single
 
 
 def _biases(node: Neuron, carry: Carry) -> tuple[Array | None, Array | None]:

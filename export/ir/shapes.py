@@ -107,6 +107,7 @@ def _batch_norm(node: BatchNorm, x: Shape) -> Shape:
 
 
 def _reshape(node: Reshape, x: Shape) -> Shape:
+    _need(min(node.shape, default=1) >= 1, f"shape {node.shape} is empty")
     _need(prod(node.shape) == prod(x), f"{x} holds {prod(x)} values, {node.shape} does not")
     return node.shape
 

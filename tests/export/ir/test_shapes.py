@@ -94,6 +94,7 @@ BAD: list[tuple[Node, list[Shape], str]] = [
     (SumPool((2, 2), (1, 1), (0,)), [(4, 4)], r"padding \(0,\) has not the 2 entries"),
     (MaxPool((3,), (1,), (2,)), [(4,)], "more than half the kernel"),
     (BatchNorm(ONES4, ONES4, ONES4, ONES4, axis=2), [(4, 4)], "axis 2 of input"),
+    (Reshape((-3, -4)), [(3, 4)], r"shape \(-3, -4\) is empty"),
     (Reshape((7,)), [(3, 4)], r"\(3, 4\) holds 12 values, \(7,\) does not"),
     (Transpose((0, 0)), [(3, 4)], "do not permute"),
     (Add(), [(3, 4), (4, 3)], "inputs of different shapes"),
