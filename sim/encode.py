@@ -32,9 +32,10 @@ def encode(
 ) -> Array:
     """Return the encoded values [time, batch, *shape] of samples x.
 
-    Integers are taken as they are: at the integer level they are codes in the Input's low..high
-    (a float graph that normalises its input normalises them too). Floats go through the Input's
-    mean and std, the encoding and, at the integer level with `direct`, `quantise_input`.
+    Samples go through the Input's mean and std, the encoding and, at the integer level with
+    `direct`, `quantise_input`, whatever their dtype: a `uint8` image is raw data as its floats are.
+    For the other encodings integers are counts of spikes already, taken as they are (a float graph
+    that normalises its input normalises them too). Codes need no encoding: give them to a session.
 
     Args:
         x: static samples [sample, *shape], or with time [sample, time, *shape].
@@ -65,7 +66,8 @@ def encode(
         raise InputError(f"seed {seed}, allowed 0 and above", node=name)
     request = _Request(time_steps, timed, seed, first_sample)
     normalised = node.mean is not None or node.std is not None
-    if x.dtype.kind in "iub" and (graph.level == "integer" or not normalised):
+    # Whole numbers are counts already; in a directly coded net they are raw data, as floats are.
+    if x.dtype.kind in "iub" and kind != "direct" and (graph.level == "integer" or not normalised):
         values = _over_time(x, request)
     else:
         values = ENCODINGS[kind](_normalised(node, x), request)
@@ -159,10 +161,10 @@ def _coded(graph: Graph, node: Input, values: Array) -> Array:
     """Return values as the graph's level takes them."""
     if graph.level != "integer":
         return values
-    if values.dtype.kind in "iub":
-        return _within(graph.input_name, node, values)
     if node.encoding == "direct":
         return _once(values, lambda frames: quantise_input(frames, node))
+    if values.dtype.kind in "iub":
+        return _within(graph.input_name, node, values)
     if (values != np.rint(values)).any():
         raise InputError(
             f"{node.encoding} data must be whole numbers",
@@ -200,7 +202,7 @@ def _check_range(name: str, node: Input, values: Array) -> None:
             f"integer input {least}..{most} leaves the range {node.low}..{node.high} the network "
             "was lowered for",
             node=name,
-            remedy="give raw data as floats; integers are taken as codes"
+            remedy="encode the samples first"
             if node.encoding == "direct"
             else "clip the data, or calibrate the lowering on it",
         )

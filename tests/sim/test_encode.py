@@ -53,14 +53,23 @@ def test_normalisation_comes_first() -> None:
     np.testing.assert_allclose(at_float[0, 0], (X - mean) / std, rtol=1e-6)
 
 
-def test_integers_are_codes_already() -> None:
-    codes = np.arange(-3, 3).reshape(1, 2, 3)
-    node_with_mean = graph(mean=np.array(5.0))
-    for dtype in (np.int8, np.int64, np.int32):
-        found = encode(node_with_mean, codes.astype(dtype), 2)
-        assert found.dtype == np.int64 and np.array_equal(found[1], codes)
-    as_raw = encode(graph(level="float", mean=np.array(5.0)), codes, 1)
-    assert np.array_equal(as_raw[0], codes - 5.0)
+def test_the_dtype_of_direct_samples_says_nothing() -> None:
+    x = np.arange(0, 60, 10).reshape(1, 2, 3)
+    for fields in ({}, {"mean": np.array(5.0)}):
+        wanted = encode(graph(**fields), x.astype(np.float32), 2)
+        assert wanted[0, 0, 1, 2] == 2 * (50 - (5 if fields else 0))
+        for dtype in (np.uint8, np.int8, np.int64, bool):
+            raw = x.astype(dtype)
+            wanted = encode(graph(**fields), raw.astype(np.float32), 2)
+            found = encode(graph(**fields), raw, 2)
+            assert found.dtype == np.int64 and np.array_equal(found, wanted)
+    as_raw = encode(graph(level="float", mean=np.array(5.0)), x, 1)
+    assert np.array_equal(as_raw[0], x - 5.0)
+    with pytest.raises(InputError, match=r"128..128 leaves .* -127..127.*; encode the samples"):
+        check_values(graph(), np.full((1, 1, 2, 3), 128), timed=True)
+
+
+def test_integers_of_the_other_encodings_are_counts() -> None:
     assert encode(graph("spikes"), np.ones((1, 2, 2, 3), bool)).dtype == np.int64
 
 
@@ -116,7 +125,6 @@ BAD: list[tuple[Graph, Any, dict[str, Any], str]] = [
     (graph(), timed(0.0, 1.0), {"time_steps": 3}, "3 time steps asked, the data has 2; give -T 2"),
     (graph(), np.zeros((1, 0, 2, 3)), {}, "0 time steps, at least 1"),
     (graph(), X[None], {"time_steps": 1, "seed": -1}, "seed -1, allowed 0 and above"),
-    (graph(), np.full((1, 2, 3), 128), {"time_steps": 1}, r"128..128 leaves .* -127.*floats"),
     (graph("spikes"), timed(0, 2), {}, r"integer input 0..2 leaves the range 0..1 .*; clip"),
     (graph("spikes"), timed(0.0, -1.0), {}, r"integer input -1..0 leaves the range 0..1"),
     (graph("spikes"), timed(0.5, 1.0), {}, "spikes data must be whole numbers; use --encode"),
