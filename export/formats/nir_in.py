@@ -166,7 +166,10 @@ class _Reader:
         if kind == "Delay":
             self._own_delay(name, fields, sources)
             return
-        parts = CONVERTERS[kind](name, fields, self.dt)
+        try:
+            parts = CONVERTERS[kind](name, fields, self.dt)
+        except (ArithmeticError, AttributeError, IndexError, TypeError, ValueError) as error:
+            raise FormatError(f"its fields cannot be used ({error})", node=name) from None
         for k, part in enumerate(parts):
             label = name if k == len(parts) - 1 else f"{name}.{part.kind.lower()}"
             self._put(label, part, sources)
@@ -182,9 +185,16 @@ class _Reader:
         return label
 
     def _own_delay(self, name: str, fields: Mapping[str, Any], sources: list[str]) -> None:
-        steps = np.rint(array_of(name, fields, "delay") / self.dt)
-        if (steps != steps.flat[0]).any() or steps.flat[0] < 1:
+        exact = array_of(name, fields, "delay") / self.dt
+        steps = np.rint(exact)
+        if exact.size == 0 or (steps != steps.flat[0]).any() or steps.flat[0] < 1:
             raise FormatError("delays that differ, or below one step", node=name)
+        if (np.abs(exact - steps) > 1e-3).any():
+            raise FormatError(
+                f"a delay of {exact.flat[0]:.3f} steps of {self.dt} s",
+                node=name,
+                remedy="give a --dt of which it is a multiple",
+            )
         shape = tuple(int(n) for n in steps.shape)
         self.nodes[name], self.shapes[name] = Delay(shape, int(steps.flat[0])), shape
         self.edges += [Edge(source, name, port) for port, source in enumerate(sources)]

@@ -65,9 +65,23 @@ def _affine(name: str, fields: Mapping[str, Any], dt: float) -> list[Node]:
     return [Linear(weight, bias)]
 
 
-def _pair(fields: Mapping[str, Any], key: str, rank: int, default: int) -> Shape:
+def _pair(fields: Mapping[str, Any], key: str, rank: int, default: int | Shape) -> Shape:
     value = np.asarray(fields.get(key, default)).reshape(-1)
+    if value.dtype.kind not in "fiu" or (value != np.rint(value)).any():
+        raise ValueError(f"{key} {value.tolist()} are no whole numbers")
     return tuple(int(n) for n in (value if value.size == rank else np.repeat(value[:1], rank)))
+
+
+def _padding(fields: Mapping[str, Any], kernel: Shape, dilation: Shape) -> Shape:
+    padding = fields.get("padding", 0)
+    if not isinstance(padding, str):
+        return _pair(fields, "padding", len(kernel), 0)
+    spread = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
+    if padding == "valid":
+        return (0,) * len(kernel)
+    if padding != "same" or any(s % 2 for s in spread):
+        raise ValueError(f"padding {padding!r} of a kernel {kernel} is not the same on both ends")
+    return tuple(s // 2 for s in spread)
 
 
 def _conv(name: str, fields: Mapping[str, Any], dt: float) -> list[Node]:
@@ -81,13 +95,7 @@ def _conv(name: str, fields: Mapping[str, Any], dt: float) -> list[Node]:
         "dilation": dilation,
         "groups": int(np.asarray(fields.get("groups", 1)).reshape(-1)[0]),
     }
-    padding = fields.get("padding", 0)
-    if isinstance(padding, str):
-        spread = zip(dilation, weight.shape[2:], strict=True)
-        same = tuple(d * (k - 1) // 2 for d, k in spread)
-        options["padding"] = same if padding == "same" else (0,) * rank
-    else:
-        options["padding"] = _pair(fields, "padding", rank, 0)
+    options["padding"] = _padding(fields, weight.shape[2:], dilation)
     bias = array_of(name, fields, "bias").astype(np.float32) if "bias" in fields else None
     return [(Conv1d if rank == 1 else Conv2d)(weight, bias, **options)]
 
@@ -95,10 +103,18 @@ def _conv(name: str, fields: Mapping[str, Any], dt: float) -> list[Node]:
 def _pool(kind: type[Any]) -> Callable[..., list[Node]]:
     def convert(name: str, fields: Mapping[str, Any], dt: float) -> list[Node]:
         kernel = _pair(fields, "kernel_size", 2, 1)
-        stride = _pair(fields, "stride", 2, kernel[0])
+        stride = _pair(fields, "stride", 2, kernel)
         return [kind(kernel, stride, _pair(fields, "padding", 2, 0))]
 
     return convert
+
+
+def _flatten(name: str, fields: Mapping[str, Any], dt: float) -> list[Node]:
+    """All axes as one: start_dim 0, or 1 where the writer counts the batch axis."""
+    (start,), (end,) = _pair(fields, "start_dim", 1, 0), _pair(fields, "end_dim", 1, -1)
+    if start not in (0, 1) or end != -1:
+        raise ValueError(f"flattens axes {start}..{end} only, needs all of them")
+    return [Flatten()]
 
 
 def _scale(name: str, fields: Mapping[str, Any], dt: float) -> list[Node]:
@@ -174,7 +190,7 @@ CONVERTERS: dict[str, Callable[[str, Mapping[str, Any], float], list[Node]]] = {
     "Conv2d": _conv,
     "SumPool2d": _pool(SumPool),
     "AvgPool2d": _pool(AvgPool),
-    "Flatten": lambda name, fields, dt: [Flatten()],
+    "Flatten": _flatten,
     "Delay": lambda name, fields, dt: [],
     "IF": _if,
     "LIF": _lif,

@@ -194,6 +194,14 @@ def chain_file(path: Path, **nodes: Any) -> Path:
     return path
 
 
+def convolution(padding: Any, stride: Any = 1) -> Any:
+    """A NIR Conv1d over the input of 4, its shapes unchecked."""
+    weight, bias = np.ones((1, 1, 2), np.float32), np.zeros(1, np.float32)
+    node = nir.Conv1d(4, weight, 1, 0, 1, 1, bias)
+    node.padding, node.stride = padding, stride
+    return node
+
+
 def edited(change: Callable[[Any], None]) -> Callable[[Path], None]:
     def write(path: Path) -> None:
         chain_file(path, w=nir.Linear(np.eye(4, dtype=np.float32)), n=lif((4,)))
@@ -259,6 +267,30 @@ BAD: dict[str, tuple[Callable[[Path], Any], str]] = {
     "neuron shape": (
         edited(lambda f: _replace(f, "node/nodes/n/v_threshold", np.ones(3))),
         "n: ",
+    ),
+    "tau of another shape": (
+        edited(lambda f: _replace(f, "node/nodes/n/tau", np.ones(3))),
+        "n: its fields cannot be used",
+    ),
+    "part of a delay": (
+        lambda p: chain_file(p, d=nir.Delay(delay=np.full(4, 2.5e-4)), n=lif((4,))),
+        "d: a delay of 2.500 steps",
+    ),
+    "part of a flatten": (
+        lambda p: chain_file(p, f=nir.Flatten({"input": np.array([4])}, 0, 1), n=lif((4,))),
+        "f: its fields cannot be used (flattens axes 0..1 only",
+    ),
+    "even kernel": (
+        lambda p: chain_file(p, c=convolution("same")),
+        "c: its fields cannot be used (padding 'same' of a kernel (2,)",
+    ),
+    "another padding": (
+        lambda p: chain_file(p, c=convolution("reflect")),
+        "c: its fields cannot be used (padding 'reflect'",
+    ),
+    "half a stride": (
+        lambda p: chain_file(p, c=convolution(0, stride=1.5)),
+        "c: its fields cannot be used (stride [1.5]",
     ),
     "dt": (edited(lambda f: f["node"].create_group("metadata").update({"dt": -1.0})), "dt"),
     "our card cut": (
