@@ -40,6 +40,7 @@ from .ir import (
 )
 from .ir.nodes import Linear
 from .ir.profile import Granularity, ScaleRule
+from .least_unit import least_unit
 from .quantise_state import quantise_neuron, quantise_output, readout_shift
 from .weight_scale import quantise_weight, weight_scale
 
@@ -179,6 +180,7 @@ class _Work:
         """Choose the unit of all weight nodes of a group at once."""
         preferred = []
         per_channel = group.per_channel and self.profile.granularity == "channel"
+        least = least_unit(self.graph, group, self.profile)
         for name in group.weights:
             node, received = self.graph.nodes[name], self._ahead(self.graph.inputs(name)[0], name)
             assert isinstance(node, WEIGHTS)
@@ -186,7 +188,8 @@ class _Work:
             granularity: Granularity = "channel" if per_channel else "layer"
             own = weight_scale(node.weight, self.profile.weight_bits, granularity, self.rule)
             own = own if per_channel else own[:1]
-            preferred.append(own * float(received.scale.flat[0]) / group.factors[name])
+            unit = own * float(received.scale.flat[0]) / group.factors[name]
+            preferred.append(np.where(unit > 0, np.maximum(unit, least), 0.0))
         integers = [self._integer_scale(group, edge) for edge in group.entries]
         unit, shifts, multiples = common_unit(preferred, integers)
         for name, shift in zip(group.weights, shifts, strict=True):

@@ -167,3 +167,30 @@ def test_a_direct_input_read_by_weights_alone_needs_no_scale() -> None:
     assert list(back.nodes) == list(graph.nodes)
     held = replace(integer.input, scale=None, low=None, high=None)
     assert back.input.field_values() == held.field_values()
+
+
+@pytest.mark.parametrize("gain", [0.0, 1e-12, 1e-30])
+def test_a_channel_that_died_in_training_lowers(gain: float) -> None:
+    """Weight decay drives the gains of unused BatchNorm channels to nothing; their bias stays."""
+    dead = np.array([gain, 1.0, -gain, 1.0])
+    bias = np.array([0.3, 0.1, 2.0, -0.2])
+    nodes = {
+        "in": Input((6,), "spikes"),
+        "l": Linear(normal(4, 6)),
+        "bn": BatchNorm(np.zeros(4), np.ones(4), dead, bias),
+        "n": Neuron((4,), ONE, beta=np.array(0.5)),
+        "out": Output("spike_count"),
+    }
+    graph = Graph.chain(nodes, "float")
+    x = (np.random.default_rng(4).random((50, 6)) < 0.5).astype(np.int64)
+    for profile in ("generic", "loihi2"):
+        limit = 0.02 if profile == "generic" else 0.06
+        assert differ(graph, lower(graph, PROFILES[profile], Calibration(1.0)), x) < limit
+
+
+def test_a_layer_without_strength_stays_silent() -> None:
+    nodes = {"in": Input((6,), "spikes"), "l": Linear(normal(4, 6) * 1e-9)}
+    tail = {"n": Neuron((4,), ONE, beta=ONE), "out": Output("spike_count")}
+    integer = lower(Graph.chain({**nodes, **tail}, "float"), GENERIC, Calibration(1.0))
+    x = np.ones((3, 6), np.int64)
+    assert not Reference().prepare(integer).run(encode(integer, x, 20)).output.any()
