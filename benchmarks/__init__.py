@@ -1,0 +1,1 @@
+"""Speed of the native engine beside its peers; `make bench` runs it all."""

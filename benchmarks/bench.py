@@ -1,0 +1,159 @@
+"""Times the native engine and its peers in one process, interleaved; writes JSON and a table.
+
+    python -m benchmarks.bench [--workloads w1_b1,…] [--peers …] [--isa avx2] [--runs 15]
+
+Outputs are compared before anything is timed. One thread each. Medians; a ratio is the fastest
+peer's median over ours.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from spikewright.export.ir import Array
+from spikewright.sim.native import Native, NativeSession, chosen_isa
+
+from .peers import PEERS, Call, Missing
+from .workloads import Workload, even, resnet18, spikformer, trained, w1, w2
+
+RESULTS = Path(__file__).parent / "results" / "bench.json"
+WORKLOADS: dict[str, Callable[[], Workload]] = {
+    "w1_b1": lambda: w1(1),
+    "w1_b64": lambda: w1(64),
+    "w2_t4_b1": lambda: w2(4, 1),
+    "w2_t4_b16": lambda: w2(4, 16),
+    "w2_t32_b1": lambda: w2(32, 1),
+    "resnet18_10": lambda: resnet18(even(0.1), "resnet18_10"),
+    "resnet18_trained": lambda: resnet18(trained, "resnet18_trained"),
+    "spikformer_10": lambda: spikformer(even(0.1), "spikformer_10"),
+    "spikformer_trained": lambda: spikformer(trained, "spikformer_trained"),
+}
+SLOW_S = 1.0
+"""A peer slower than this a run is timed fewer times (never fewer than 5)."""
+
+
+def ours(workload: Workload, session: NativeSession) -> Call:
+    """The call that users make; it returns the readout after the last step."""
+    x = workload.x
+
+    def call() -> Array:
+        found: Array = session.run(x, "output").output[-1]
+        return found
+
+    return call
+
+
+def time_all(calls: dict[str, Call], runs: int) -> dict[str, float]:
+    """Return the median milliseconds of each call, all calls taking turns."""
+    first = {}
+    for name, call in calls.items():
+        call()
+        began = perf_counter()
+        call()
+        first[name] = perf_counter() - began
+    taken: dict[str, list[float]] = {name: [] for name in calls}
+    for run in range(runs):
+        for name, call in calls.items():
+            if first[name] > SLOW_S and run >= max(5, runs // 3):
+                continue
+            began = perf_counter()
+            call()
+            taken[name].append(perf_counter() - began)
+    return {name: 1000 * median(seconds) for name, seconds in taken.items()}
+
+
+def bench(name: str, peers: list[str], runs: int, isa: str) -> dict[str, Any]:
+    """Return one workload's entry of the JSON."""
+    workload = WORKLOADS[name]()
+    session = Native(isa=isa).prepare(workload.graph)
+    calls, missing = {"ours": ours(workload, session)}, {}
+    for peer in peers:
+        try:
+            calls[peer] = PEERS[peer](workload)
+            calls[peer]()
+        except (Missing, ImportError) as error:
+            calls.pop(peer, None)
+            missing[peer] = str(error)
+    outputs = {who: np.asarray(call()).reshape(-1) for who, call in calls.items()}
+    equal = all(np.array_equal(outputs["ours"], found) for found in outputs.values())
+    equal = equal and int(outputs["ours"].sum()) == workload.total
+    times = time_all(calls, runs)
+    mine = times.pop("ours")
+    fastest = min(times, key=times.__getitem__) if times else None
+    sops = sum(workload.sops.values())
+    return {
+        "ours_ms": mine,
+        "peers": times,
+        "fastest_peer": fastest,
+        "ratio": times[fastest] / mine if fastest else None,
+        "equal_outputs": equal,
+        "sops": sops,
+        "gsop_per_s": sops / mine / 1e6,
+        "missing": missing,
+    }
+
+
+def machine() -> str:
+    """Return the processor's name and its core count."""
+    model = platform.processor() or platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        model = next(line.split(":", 1)[1].strip() for line in lines if "model name" in line)
+    except (OSError, StopIteration):
+        pass
+    return f"{model}, {os.cpu_count()} CPUs"
+
+
+def table(results: dict[str, Any]) -> str:
+    """Return the results as a Markdown table."""
+    peers = list(dict.fromkeys(p for w in results["workloads"].values() for p in w["peers"]))
+    lines = [
+        f"| workload | ours ms | {' | '.join(f'{p} ms' for p in peers)} | fastest / ours | equal |",
+        "|---" * (len(peers) + 4) + "|",
+    ]
+    for name, entry in results["workloads"].items():
+        cells = [f"{entry['peers'][p]:.3g}" if p in entry["peers"] else "–" for p in peers]
+        ratio = f"{entry['ratio']:.1f}×" if entry["ratio"] else "–"
+        equal = "yes" if entry["equal_outputs"] else "NO"
+        row = [name, f"{entry['ours_ms']:.3g}", *cells, ratio, equal]
+        lines.append(f"| {' | '.join(row)} |")
+    return "\n".join(lines)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run; return 1 if any tool's output differs."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--workloads", default=",".join(WORKLOADS))
+    parser.add_argument("--peers", default=",".join(PEERS))
+    parser.add_argument("--runs", type=int, default=15)
+    parser.add_argument("--isa", default=None)
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    options = parser.parse_args(arguments)
+    isa = options.isa or chosen_isa()
+    results: dict[str, Any] = {"machine": machine(), "isa": isa, "workloads": {}}
+    peers = [p for p in options.peers.split(",") if p]
+    for name in options.workloads.split(","):
+        results["workloads"][name] = bench(name, peers, options.runs, isa)
+        entry = results["workloads"][name]
+        print(f"{name}: {entry['ours_ms']:.3f} ms, {entry['peers']}", file=sys.stderr, flush=True)
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    partial = options.out.with_suffix(".partial")
+    partial.write_text(json.dumps(results, indent=1) + "\n")
+    partial.replace(options.out)
+    print(table(results))
+    return 0 if all(entry["equal_outputs"] for entry in results["workloads"].values()) else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
