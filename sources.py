@@ -129,14 +129,9 @@ def trace_module(
 def _own_code(spec: str, options: SourceOptions) -> Graph:
     """Run the user's own file, because the user asked to."""
     path, _, name = spec.rpartition(":")
-    found = _called(_factory(Path(path), name), Path(path), spec)
+    found = own_object(spec, options.weights)
     if isinstance(found, Graph):
         return found
-    if not hasattr(found, "named_modules"):
-        kind = type(found).__name__
-        raise InputError(f"returned a {kind}, not a torch.nn.Module or a Graph", node=spec)
-    if options.weights is not None:
-        _load_weights(found, options.weights)
     shape = options.input_shape or getattr(found, "input_shape", None)
     if shape is None:
         raise InputError(
@@ -145,6 +140,27 @@ def _own_code(spec: str, options: SourceOptions) -> Graph:
     steps = options.time_steps or int(getattr(found, "time_steps", DEFAULT_TIME_STEPS))
     metadata = {"source": f"{Path(path).name}:{name}", "time_steps": steps}
     return trace_module(found, tuple(shape), steps, options.encoding, metadata)
+
+
+def own_object(spec: str, weights: str | None = None) -> Any:
+    """Return what the factory of ``file.py:factory`` makes: a torch module or a Graph.
+
+    Args:
+        weights: safetensors for the module.
+
+    Raises:
+        InputError: for code that raises, or returns anything else.
+        FormatError: for a file that is missing, or weights that do not fit.
+    """
+    path, _, name = spec.rpartition(":")
+    found = _called(_factory(Path(path), name), Path(path), spec)
+    if not isinstance(found, Graph):
+        if not hasattr(found, "named_modules"):
+            kind = type(found).__name__
+            raise InputError(f"returned a {kind}, not a torch.nn.Module or a Graph", node=spec)
+        if weights is not None:
+            _load_weights(found, weights)
+    return found
 
 
 def _called(work: Callable[[], Any], path: Path, where: str) -> Any:

@@ -104,7 +104,7 @@ class Request:
 
         options = SourceOptions(
             weights=str(self.weights) if self.weights else None,
-            input_shape=_shape(self.input_shape),
+            input_shape=shape_of(self.input_shape),
             time_steps=self.time_steps,
             encoding=self.encode or "direct",  # type: ignore[arg-type]
             dialect=self.dialect,
@@ -209,7 +209,8 @@ def _options(group: type[Any]) -> dict[str, Parameter]:
     return {f.name: defaults[f.name].replace(annotation=hints[f.name]) for f in fields(group)}
 
 
-def _shape(text: str | None) -> tuple[int, ...] | None:
+def shape_of(text: str | None) -> tuple[int, ...] | None:
+    """Return ``3,32,32`` as a tuple."""
     if text is None:
         return None
     try:

@@ -178,11 +178,12 @@ def sibling() -> Graph:
     from .. import api
     from ..trainer.loop import LoopOptions
     from ..trainer.models import create
-    from ..trainer.tasks import train_supervised
+    from ..trainer.tasks import SupervisedOptions, train_supervised
 
     data, test = a.load_data(NAME, "train", None), a.load_data(NAME, "test", None)
-    model, loop = create(SIBLING), LoopOptions(epochs=SIBLING_EPOCHS, batch=128)
-    result = train_supervised(model, data, test, loop, progress=sys.stderr.isatty())
+    model = create(SIBLING)
+    options = SupervisedOptions(loop=LoopOptions(epochs=SIBLING_EPOCHS, batch=128))
+    result = train_supervised(model, data, test, options, progress=sys.stderr.isatty())
     graph = api.lower(model, target="loihi2", calibrate=data.x)
     share = float((api.run(graph, test.x, record="output").predictions() == test.y).mean())
     print(

@@ -134,7 +134,7 @@ def save(path: str | Path, model: Classifier, card: Card, *, force: bool = False
 
     target = Path(path)
     text = json.dumps({"schema": _SCHEMA, **asdict(card)}, sort_keys=True)
-    tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    tensors = {name: tensor.contiguous() for name, tensor in model.saved.state_dict().items()}
     with atomic_path(target, force=force) as temporary:
         temporary.write_bytes(to_bytes(tensors, metadata={_KEY: text}))
     return target
@@ -154,6 +154,12 @@ def load(source: str | Path) -> tuple[Classifier, Card]:
 
     path = resolve(source)
     card = read_card(path)
+    if ".py:" in card.model:
+        raise FormatError(
+            f"weights of your own code {card.model}, which a checkpoint does not run",
+            node=str(path),
+            remedy=f"give {card.model} --weights {path}",
+        )
     model = create(card.model, **card.options)
     load_tensors(model, load_file(path), str(path))
     return model.eval(), card
@@ -165,7 +171,7 @@ def load_tensors(model: Classifier, tensors: Mapping[str, Any], where: str) -> N
     Raises:
         FormatError: for a tensor that is missing, too many, of another shape, or not finite.
     """
-    wanted = model.state_dict()
+    wanted = model.saved.state_dict()
     for name, tensor in wanted.items():
         if name not in tensors:
             raise FormatError(f"no tensor {name!r}, which {model.name} has", node=where)
@@ -177,4 +183,4 @@ def load_tensors(model: Classifier, tensors: Mapping[str, Any], where: str) -> N
     extra = sorted(set(tensors) - set(wanted))
     if extra:
         raise FormatError(f"tensor {extra[0]!r}, which {model.name} has not", node=where)
-    model.load_state_dict(dict(tensors))
+    model.saved.load_state_dict(dict(tensors))

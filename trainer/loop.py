@@ -1,4 +1,4 @@
-"""The training loop: AdamW, warm-up and cosine, over Lightning Fabric; used by every task."""
+"""The training loop: warm-up and cosine, over Lightning Fabric; used by every task."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 import torch
 from torch import Generator, Tensor, nn
-from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
 
-from ..export.ir.errors import InputError, MissingPackageError
+from ..export.ir.errors import InputError, MissingPackageError, UnknownNameError
+from .average import Average
+from .optimizers import OPTIMIZERS, create_optimizer
 from .progress import progress_bar
 from .resume import Moving, Position, StateFile
 
@@ -26,10 +27,16 @@ class LoopOptions:
     """How a module is fitted.
 
     Attributes:
-        epochs, batch: passes over the data, and samples a step (fewer where the data is smaller).
-        lr, weight_decay: of AdamW; weights of one axis (BatchNorm, biases) do not decay.
+        epochs, batch: passes over the data, and samples a forward pass (fewer where the data is
+            smaller).
+        accumulate: forward passes whose mean gradient makes one step. A contrastive loss still
+            sees its partners in one pass only.
+        optimizer: `adamw`, `sgd` (Nesterov momentum 0.9) or `lars`.
+        lr, weight_decay: of the optimiser; weights of one axis (BatchNorm, biases) do not decay.
         warmup_steps: linear from 0, at most a tenth of all steps; then a cosine to 0.
         clip: largest gradient norm, None for no clipping.
+        ema: share kept a step by a moving average of the weights, which the module ends with;
+            None for none.
         precision: of the forward pass, in Fabric's words.
         channels_last: lay pictures out so; on CPUs faster, other bits.
         seed: of the sample order and of every distortion.
@@ -37,20 +44,33 @@ class LoopOptions:
 
     epochs: int = 10
     batch: int = 256
+    accumulate: int = 1
+    optimizer: str = "adamw"
     lr: float = 5e-3
     weight_decay: float = 1e-4
     warmup_steps: int = 40
     clip: float | None = None
+    ema: float | None = None
     precision: Precision = "32-true"
     channels_last: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, value in (("epochs", self.epochs), ("batch", self.batch)):
-            if value < 1:
-                raise InputError(f"{name} {value}, allowed 1 and up", node="train")
-        if not self.lr > 0:
-            raise InputError(f"lr {self.lr}, allowed above 0", node="train")
+        for name in ("epochs", "batch", "accumulate"):
+            if getattr(self, name) < 1:
+                found = f"{name} {getattr(self, name)}, allowed 1 and up"
+                raise InputError(found, node="train")
+        for name, value in (("lr", self.lr), ("clip", self.clip)):
+            if value is not None and not value > 0:
+                raise InputError(f"{name} {value}, allowed above 0", node="train")
+        if not self.weight_decay >= 0:
+            raise InputError(f"weight_decay {self.weight_decay}, allowed 0 and up", node="train")
+        if self.ema is not None and not 0 < self.ema < 1:
+            raise InputError(f"ema {self.ema}, allowed between 0 and 1", node="train")
+        if self.optimizer not in OPTIMIZERS:
+            raise UnknownNameError.of("optimizer", self.optimizer, OPTIMIZERS)
+        if self.precision not in get_args(Precision):
+            raise UnknownNameError.of("precision", self.precision, get_args(Precision))
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +96,7 @@ def fit(
     generator: Generator,
     *,
     label: str = "train",
+    about: str = "",
     progress: bool = True,
     state: StateFile | None = None,
 ) -> LoopRecord:
@@ -85,6 +106,7 @@ def fit(
         batch_loss: the loss of the samples at the given indices.
         generator: draws the sample order (and, in `batch_loss`, the views).
         label: names the progress bar, on stderr.
+        about: what else tells this training from another, for `state`.
         state: where to save the state of the training, and whether to resume from it; a resumed
             training ends in the same bytes as an unbroken one.
 
@@ -94,40 +116,65 @@ def fit(
         MissingPackageError: without Lightning Fabric.
     """
     batch = min(options.batch, samples)
-    per_epoch = samples // batch
+    passes = min(options.accumulate, samples // batch)
+    whole = batch * passes
+    per_epoch = samples // whole
     fabric = _fabric(options.precision)
     if options.channels_last:
         module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
-    inner = AdamW(_parameter_groups(module, options.weight_decay), lr=options.lr)
+    inner = create_optimizer(options.optimizer, module, options.lr, options.weight_decay)
     factor = _warmup_cosine(options.warmup_steps, options.epochs * per_epoch)
     schedule = LambdaLR(inner, factor)
-    moving = Moving(module, inner, schedule, generator, f"{label} {samples} {options}")
+    average = None if options.ema is None else Average(module, options.ema)
+    moving = Moving(
+        module, inner, schedule, generator, f"{label} {samples} {options} {about}", average
+    )
     at = Position() if state is None else state.begin(moving)
     wrapped, optimizer = fabric.setup(module, inner)
     wrapped.train()
     start, first = time.perf_counter(), at.steps_done(per_epoch)
-    with progress_bar(label, options.epochs * per_epoch * batch, progress) as advance:
-        advance(first * batch)
+    with progress_bar(label, options.epochs * per_epoch * whole, progress) as advance:
+        advance(first * whole)
         while at.epoch < options.epochs:
             if at.order is None:
                 at.order = torch.randperm(samples, generator=generator)
             for step in range(at.step, per_epoch):
-                loss = batch_loss(wrapped, at.order[step * batch : (step + 1) * batch])
-                at.seen.append(_finite(loss, label, at.epoch))
+                chosen = at.order[step * whole : (step + 1) * whole]
                 optimizer.zero_grad()
-                fabric.backward(loss)
+                at.seen.append(_backward(fabric, wrapped, batch_loss, chosen.split(batch), at))
                 if options.clip is not None:
                     fabric.clip_gradients(wrapped, optimizer, max_norm=options.clip)
                 optimizer.step()
                 schedule.step()
+                if average is not None:
+                    average.update()
                 at.step = step + 1
-                advance(batch)
+                advance(whole)
                 if state is not None:
                     state.maybe_save(moving, at)
             at.next_epoch()
+    if average is not None:
+        average.copy_to_module()
     seconds = time.perf_counter() - start
     steps = at.steps_done(per_epoch)
-    return LoopRecord(tuple(at.losses), steps, (steps - first) * batch / seconds, seconds)
+    return LoopRecord(tuple(at.losses), steps, (steps - first) * whole / seconds, seconds)
+
+
+def _backward(
+    fabric: Any,
+    module: nn.Module,
+    batch_loss: BatchLoss,
+    passes: tuple[Tensor, ...],
+    at: Position,
+) -> float:
+    """Gather the mean gradient over the passes of one step; return their mean loss."""
+    total = 0.0
+    for k, indices in enumerate(passes):
+        with fabric.no_backward_sync(module, enabled=k + 1 < len(passes)):
+            loss = batch_loss(module, indices)
+            total += _finite(loss, at)
+            fabric.backward(loss / len(passes))
+    return total / len(passes)
 
 
 def _fabric(precision: Precision) -> Any:
@@ -137,14 +184,6 @@ def _fabric(precision: Precision) -> Any:
         install = "pip install 'spikewright[train]'"
         raise MissingPackageError.of("lightning-fabric", "train", install) from None
     return Fabric(accelerator="cpu", devices=1, precision=precision)
-
-
-def _parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    parameters = [p for p in module.parameters() if p.requires_grad]
-    return [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]
 
 
 def _warmup_cosine(warmup_steps: int, steps: int) -> Callable[[int], float]:
@@ -158,9 +197,12 @@ def _warmup_cosine(warmup_steps: int, steps: int) -> Callable[[int], float]:
     return factor
 
 
-def _finite(loss: Tensor, label: str, epoch: int) -> float:
+def _finite(loss: Tensor, at: Position) -> float:
     value = float(loss.detach())
     if not math.isfinite(value):
-        remedy = "lower the learning rate"
-        raise InputError(f"loss {value} in epoch {epoch + 1}", node=label, remedy=remedy)
+        raise InputError(
+            f"the loss is {value} in epoch {at.epoch + 1}, step {at.step + 1}: training diverged",
+            node="train",
+            remedy="lower --lr, or clip gradients with --clip 1",
+        )
     return value

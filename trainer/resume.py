@@ -21,6 +21,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from ..export.formats.atomic import atomic_path
 from ..export.ir.errors import FormatError
+from .average import Average
 
 SCHEMA = "spikewright/training-state/1"
 
@@ -60,6 +61,7 @@ class Moving:
     schedule: LRScheduler
     generator: Generator
     about: str
+    average: Average | None = None
 
     def identity(self) -> str:
         """Return a digest of what is trained and how; a state fits where it is equal."""
@@ -127,6 +129,11 @@ class StateFile:
             for index, entries in moving.optimizer.state_dict()["state"].items()
             for name, value in entries.items()
         }
+        if moving.average is not None:
+            card["averaged"] = moving.average.steps
+            tensors |= {
+                f"average.{name}": t.contiguous() for name, t in moving.average.tensors.items()
+            }
         tensors["generator"] = moving.generator.get_state()
         if at.order is not None:
             tensors["order"] = at.order
@@ -167,6 +174,10 @@ def _restore(moving: Moving, tensors: Mapping[str, Tensor], card: Mapping[str, A
     moving.schedule.load_state_dict(schedule)
     for group, rate in zip(moving.optimizer.param_groups, _rates(moving.schedule), strict=True):
         group["lr"] = rate
+    if moving.average is not None:
+        moving.average.steps = card["averaged"]
+        for name, tensor in under("average.").items():
+            moving.average.tensors[name].copy_(tensor)
     moving.generator.set_state(tensors["generator"].to(torch.uint8))
 
 

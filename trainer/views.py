@@ -30,6 +30,11 @@ class ViewPolicy:
         flip: probability of a left-right flip.
         colour, grey: colour jitter, and the probability of dropping colour (3 channels only).
         noise: standard deviation of Gaussian noise, in units of the 0..1 range.
+        pixels: shift by up to so many whole pixels, black beyond the border.
+        cutout: side of a square painted mid-grey, as a share of the picture's side (DeVries and
+            Taylor, arXiv 1708.04552); its centre is anywhere, so part of it may lie outside.
+        blur: probability of a Gaussian blur of `blur_sigma` pixels; solarise: of inverting what
+            is above 0.5.
     """
 
     degrees: float = 0.0
@@ -40,13 +45,32 @@ class ViewPolicy:
     colour: ColourJitter | None = None
     grey: float = 0.0
     noise: float = 0.0
+    pixels: int = 0
+    cutout: float = 0.0
+    blur: float = 0.0
+    blur_sigma: tuple[float, float] = (0.1, 2.0)
+    solarise: float = 0.0
+
+    @property
+    def maps(self) -> bool:
+        """Whether pictures are resampled by an affine map."""
+        still = self.scale == (1.0, 1.0) and self.crop is None
+        return not (still and self.degrees == 0.0 and self.translate == 0.0)
 
 
 POLICIES: Mapping[str, ViewPolicy] = {
     "none": ViewPolicy(),
     "grey": ViewPolicy(degrees=15.0, translate=0.125, scale=(0.85, 1.15), noise=0.1),
     "shift": ViewPolicy(translate=0.125, flip=0.5),
+    "crop_flip": ViewPolicy(pixels=4, flip=0.5),
+    "crop_flip_cutout": ViewPolicy(pixels=4, flip=0.5, cutout=0.5),
+    "crop_flip_colour": ViewPolicy(
+        pixels=4, flip=0.5, cutout=0.5, colour=ColourJitter(0.2, 0.2, 0.2, 0.02)
+    ),
     "colour": ViewPolicy(crop=(0.2, 1.0), flip=0.5, colour=ColourJitter(), grey=0.2),
+    "colour_blur": ViewPolicy(
+        crop=(0.2, 1.0), flip=0.5, colour=ColourJitter(), grey=0.2, blur=0.5, solarise=0.1
+    ),
 }
 
 
@@ -63,15 +87,78 @@ def policy(name: str) -> ViewPolicy:
 
 def distort(x: Tensor, p: ViewPolicy, generator: Generator) -> Tensor:
     """Return one distorted view of each picture; x [N, C, y, x] in 0..1, and so the result."""
-    grid = F.affine_grid(_affine(len(x), p, generator), list(x.shape), align_corners=False)
-    y = F.grid_sample(x, grid, padding_mode="zeros", align_corners=False)
+    y = _mapped(x, p, generator) if p.maps else _flipped(x, p.flip, generator)
+    if p.pixels:
+        y = shift_pixels(y, p.pixels, generator)
     if x.shape[1] == 3 and p.colour is not None:
         y = p.colour(y, generator)
     if x.shape[1] == 3 and p.grey:
         y = torch.where(_chance(len(x), p.grey, generator), to_grey(y), y)
+    if p.blur:
+        sigma = uniform(len(x), *p.blur_sigma, generator)
+        y = torch.where(_chance(len(x), p.blur, generator), gaussian_blur(y, sigma), y)
+    if p.solarise:
+        y = torch.where(_chance(len(x), p.solarise, generator), solarise(y), y)
+    if p.cutout:
+        y = cut_out(y, p.cutout, generator)
     if p.noise:
         y = y + p.noise * torch.randn(y.shape, generator=generator)
     return y.clamp(0.0, 1.0)
+
+
+def _mapped(x: Tensor, p: ViewPolicy, generator: Generator) -> Tensor:
+    grid = F.affine_grid(_affine(len(x), p, generator), list(x.shape), align_corners=False)
+    return F.grid_sample(x, grid, padding_mode="zeros", align_corners=False)
+
+
+def _flipped(x: Tensor, probability: float, generator: Generator) -> Tensor:
+    if not probability:
+        return x
+    return torch.where(_chance(len(x), probability, generator), x.flip(-1), x)
+
+
+def shift_pixels(x: Tensor, most: int, generator: Generator) -> Tensor:
+    """Return x [N, C, y, x] shifted by whole pixels, each picture by its own -most..most."""
+    count, _, side_y, side_x = x.shape
+    padded = F.pad(x, (most,) * 4)
+    at = torch.randint(0, 2 * most + 1, (2, count, 1), generator=generator)
+    rows, columns = at[0] + torch.arange(side_y), at[1] + torch.arange(side_x)
+    picture = torch.arange(count)[:, None, None]
+    chosen = padded.permute(0, 2, 3, 1)[picture, rows[:, :, None], columns[:, None, :]]
+    return chosen.permute(0, 3, 1, 2).contiguous()
+
+
+def cut_out(x: Tensor, share: float, generator: Generator) -> Tensor:
+    """Return x with a square of `share` of the side painted mid-grey, centred anywhere."""
+    count, _, side_y, side_x = x.shape
+    centre = torch.rand(2, count, 1, generator=generator)
+    far_y = (torch.arange(side_y) + 0.5 - centre[0] * side_y).abs() > share * side_y / 2
+    far_x = (torch.arange(side_x) + 0.5 - centre[1] * side_x).abs() > share * side_x / 2
+    return torch.where((far_y[:, :, None] | far_x[:, None, :])[:, None], x, 0.5)
+
+
+def gaussian_blur(x: Tensor, sigma: Tensor) -> Tensor:
+    """Return x [N, C, y, x] blurred, each picture by its own sigma [N] in pixels.
+
+    The kernel is a tenth of the side wide, made odd (arXiv 2002.05709, appendix A), at least 3;
+    borders are mirrored.
+    """
+    width = max(3, x.shape[-1] // 10 | 1)
+    at = torch.arange(width) - width // 2
+    kernel = torch.exp(-(at**2) / (2 * sigma[:, None] ** 2))
+    kernel = kernel / kernel.sum(1, keepdim=True)
+    count, channels, _, _ = x.shape
+    taps = kernel.repeat_interleave(channels, 0)[:, None, None, :]
+    y = F.pad(x, (width // 2,) * 4, mode="reflect").flatten(0, 1)[None]
+    y = F.conv2d(y, taps, groups=count * channels)
+    y = F.conv2d(y, taps.transpose(2, 3), groups=count * channels)
+    blurred: Tensor = y[0].unflatten(0, (count, channels))
+    return blurred
+
+
+def solarise(x: Tensor, threshold: float = 0.5) -> Tensor:
+    """Return x with what is not below the threshold inverted."""
+    return torch.where(x < threshold, x, 1.0 - x)
 
 
 def uniform(count: int, low: float, high: float, generator: Generator) -> Tensor:

@@ -18,6 +18,13 @@ from spikewright.export.ir.errors import (
 from spikewright.trainer.data import load
 
 
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    """A cache of the test's own."""
+    monkeypatch.setenv("SPIKEWRIGHT_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
 def write_npz(path, **arrays):
     np.savez(path, **arrays)
     return f"npz:{path}"
@@ -121,6 +128,72 @@ def test_cifar10_parquet(tmp_path):
     data = load(f"cifar10:{tmp_path}", "test", limit=2)
     assert data.labels.tolist() == [3, 1]
     assert data.x[:, :, 5, 5].tolist() == [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]
+
+
+def write_parquet(path, labels=(3, 1, 9)):
+    pa = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    pictures = [{"bytes": png((20 * n, 255, 0)), "path": None} for n in labels]
+    parquet.write_table(pa.table({"img": pictures, "label": list(labels)}), path)
+
+
+def test_parquet_is_decoded_once_and_again_when_it_changes(tmp_path, cache, monkeypatch):
+    from spikewright.trainer.data import cifar10
+
+    path = tmp_path / "train-00000-of-00001.parquet"
+    write_parquet(path)
+    first = load(f"cifar10:{tmp_path}")
+    (kept,) = cache.iterdir()
+    with monkeypatch.context() as patched:
+        patched.setattr(cifar10, "decode_pixels", None)
+        again = load(f"cifar10:{tmp_path}")
+        few = load(f"cifar10:{tmp_path}", limit=2)
+    assert np.array_equal(first.x, again.x) and np.array_equal(first.labels, again.labels)
+    assert np.array_equal(few.x, first.x[:2])
+    kept.write_bytes(kept.read_bytes()[:90])
+    assert np.array_equal(load(f"cifar10:{tmp_path}").x, first.x)
+    write_parquet(path, (2, 2))
+    assert load(f"cifar10:{tmp_path}").labels.tolist() == [2, 2]
+
+
+def test_a_cache_that_cannot_be_written_is_done_without(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("SPIKEWRIGHT_CACHE", str(tmp_path / "file" / "cache"))
+    write_parquet(tmp_path / "train-0.parquet")
+    assert len(load(f"cifar10:{tmp_path}")) == 3
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("data_batch_1", "python release"),
+        ("train/cat/a.png", "imagefolder:"),
+        ("readme.txt", "binary release"),
+    ],
+)
+def test_a_folder_of_another_kind_is_named(tmp_path, file, text):
+    (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / file).write_bytes(b"x")
+    with pytest.raises(FormatError, match=text):
+        load(f"cifar10:{tmp_path}")
+
+
+def test_samples_held_out_and_shares_of_labels_are_fixed():
+    data = load("digits")
+    rest, held = data.split_off(300)
+    assert (len(rest), len(held), held.split) == (1047, 300, "validation")
+    whole = np.concatenate([rest.x, held.x]).reshape(1347, -1)
+    assert len(np.unique(whole, axis=0)) == 1347
+    assert np.array_equal(held.x, data.split_off(300)[1].x)
+    few, more = data.labelled_share(0.01), data.labelled_share(0.1)
+    assert np.bincount(few.labels).tolist() == [1] * 10
+    assert 130 <= len(more) <= 140 and np.bincount(more.labels).min() >= 12
+    assert {p.tobytes() for p in few.x} < {p.tobytes() for p in more.x}
+    for wrong in (0.0, 1.5):
+        with pytest.raises(InputError, match="share of labels"):
+            data.labelled_share(wrong)
+    with pytest.raises(InputError, match=r"allowed 1\.\.1346"):
+        data.split_off(1347)
 
 
 def test_cifar10_parquet_with_other_columns_is_refused(tmp_path):

@@ -17,12 +17,13 @@ from spikewright.trainer.data import load
 from spikewright.trainer.loop import LoopOptions
 from spikewright.trainer.models import create
 from spikewright.trainer.resume import StateFile
-from spikewright.trainer.tasks import PretrainOptions, pretrain, train_supervised
+from spikewright.trainer.tasks import PretrainOptions, SupervisedOptions, pretrain, train_supervised
 
 ROOT = Path(__file__).parents[2]
 CODE = f"import runpy; runpy.run_path({str(ROOT / 'conftest.py')!r})\n"
 CODE += "from spikewright.cli.main import main; main()\n"
 LOOP = LoopOptions(epochs=2, batch=64)
+WITH_LABELS = SupervisedOptions(loop=LOOP)
 OPTIONS = PretrainOptions(projector=16, time_augmentation="jitter", loop=LOOP)
 
 
@@ -61,14 +62,16 @@ def test_cut_off_after_any_step_it_ends_in_the_same_weights(step: int, tmp_path:
 def test_a_state_of_another_training_is_refused(tmp_path: Path) -> None:
     data, path = load("digits", limit=256), tmp_path / "net.state"
     with pytest.raises(Cut):
-        train_supervised(tiny(), data, data, LOOP, progress=False, state=CutFile(path, every=2))
-    other = LoopOptions(epochs=3, batch=64)
+        train_supervised(
+            tiny(), data, data, WITH_LABELS, progress=False, state=CutFile(path, every=2)
+        )
+    other = SupervisedOptions(loop=LoopOptions(epochs=3, batch=64))
     resume = StateFile(path, resume=True)
     with pytest.raises(FormatError, match="another training"):
         train_supervised(tiny(), data, data, other, progress=False, state=resume)
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(FormatError, match="not a readable training state"):
-        train_supervised(tiny(), data, data, LOOP, progress=False, state=resume)
+        train_supervised(tiny(), data, data, WITH_LABELS, progress=False, state=resume)
 
 
 def command(out: Path, *words: str) -> list[str]:

@@ -19,6 +19,7 @@ from spikewright.trainer.models import SpikingResNet, create
 from spikewright.trainer.neurons import MixedLIF
 from spikewright.trainer.tasks import (
     PretrainOptions,
+    SupervisedOptions,
     compare_controls,
     knn_accuracy,
     linear_probe,
@@ -159,8 +160,7 @@ def test_supervised_training_learns(digits):
         tiny(),
         digits[0],
         digits[1],
-        LoopOptions(epochs=12, batch=64),
-        views="grey",
+        SupervisedOptions(views="grey", loop=LoopOptions(epochs=12, batch=64)),
         progress=False,
     )
     assert result.accuracy > 0.6
@@ -179,7 +179,7 @@ def test_a_diverging_loss_stops(digits):
     model = tiny()
     with torch.no_grad():
         model.conv1.weight.fill_(torch.nan)
-    with pytest.raises(InputError, match="loss nan in epoch 1"):
+    with pytest.raises(InputError, match="the loss is nan in epoch 1, step 1"):
         pretrain(model, digits[0], options_of(), progress=False)
 
 

@@ -44,6 +44,21 @@ def test_flip_mirrors_left_and_right():
     torch.testing.assert_close(y, x.flip(-1), atol=1e-6, rtol=0)
 
 
+def test_whole_pixels_are_moved_as_they_are():
+    x = pictures(3, count=40) + 0.1
+    y = distort(x.clamp(max=1), ViewPolicy(pixels=2), seeded())
+    padded = torch.nn.functional.pad(x.clamp(max=1), (2,) * 4)
+    for picture, moved in zip(padded, y, strict=True):
+        windows = [picture[:, r : r + 8, c : c + 8] for r in range(5) for c in range(5)]
+        assert sum(torch.equal(moved, window) for window in windows) == 1
+
+
+def test_cutout_paints_a_square_of_its_size_at_most():
+    x = torch.zeros(50, 1, 16, 16)
+    painted = (distort(x, ViewPolicy(cutout=0.5), seeded()) == 0.5).sum((1, 2, 3))
+    assert int(painted.max()) == 64 and int(painted.min()) >= 16
+
+
 def test_translation_moves_by_whole_pixels_at_its_limit():
     x = pictures(1, side=8, count=200)
     limit = ViewPolicy(translate=0.125)  # at most one pixel of eight

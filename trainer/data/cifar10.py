@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...export.ir.errors import FormatError, MissingPackageError
+from .cache import cached_path, read_cached, write_cached
 from .dataset import Dataset
-from .decode import decode_rgb
+from .decode import decode_pixels
 
 LICENCE = "CIFAR-10, A. Krizhevsky (2009), no licence stated; see https://www.cs.toronto.edu/~kriz"
 _SHAPE = (3, 32, 32)
@@ -21,6 +22,8 @@ _BINARY = {"train": "data_batch_*.bin", "test": "test_batch.bin"}
 def read_cifar10(path: Path | None, split: str, limit: int | None) -> Dataset:
     """Return CIFAR-10, x [sample, 3, 32, 32] in 0..1, from a folder of either release.
 
+    Parquet holds encoded pictures: the whole split is decoded once, into the cache (`cache`).
+
     Raises:
         FormatError: if the folder holds neither, or a file in it is damaged.
         MissingPackageError: if parquet is there and pyarrow is not.
@@ -29,40 +32,65 @@ def read_cifar10(path: Path | None, split: str, limit: int | None) -> Dataset:
     parquet = sorted(folder.glob(f"**/{split}-*.parquet"))
     binary = sorted(folder.glob(f"**/{_BINARY[split]}"))
     if parquet:
-        x, y = _read_parquet(parquet, limit)
+        records = _parquet_records(parquet, split, limit)
     elif binary:
-        x, y = _read_binary(binary, limit)
+        records = _binary_records(binary, limit)
     else:
-        raise FormatError(
-            f"no {split}-*.parquet and no {_BINARY[split]} in this folder",
-            node=f"cifar10:{folder}",
-            remedy="give the folder of the parquet or of the binary (not the python) release",
-        )
-    return Dataset(x, y, f"cifar10:{folder}", split, LICENCE)
+        raise _no_cifar10(folder, split)
+    labels = _check_labels(records[:, 0].astype(np.int64), str(folder))
+    pixels = records[:, 1:].reshape(-1, *_SHAPE)
+    x = np.multiply(pixels, np.float32(1 / 255), dtype=np.float32)
+    return Dataset(x, labels, f"cifar10:{folder}", split, LICENCE)
 
 
-def _read_binary(files: list[Path], limit: int | None) -> tuple[NDArray[Any], NDArray[np.int64]]:
+def _no_cifar10(folder: Path, split: str) -> FormatError:
+    """Say what is missing, and what the folder seems to be instead."""
+    node, wanted = f"cifar10:{folder}", f"{split}-*.parquet"
+    if not folder.is_dir():
+        return FormatError(f"no {wanted}: no such folder", node=node)
+    reason = f"no {wanted} and no {_BINARY[split]} in this folder"
+    remedy = "give the folder of the parquet or of the binary release"
+    if any(folder.glob("**/data_batch_1")):
+        reason = "this is the python release, whose pickles could execute code"
+    elif any(folder.glob("*/*/*.png")) or any(folder.glob("*/*/*.jp*g")):
+        remedy = f"it holds pictures in folders: give imagefolder:{folder}"
+    return FormatError(reason, node=node, remedy=remedy)
+
+
+def _binary_records(files: list[Path], limit: int | None) -> NDArray[np.uint8]:
+    """Return [sample, label byte and planes] of the binary release, mapped file by file."""
+    parts: list[NDArray[np.uint8]] = []
     for file in files:
         size = file.stat().st_size
         if size == 0 or size % _RECORD:
             raise FormatError(f"{size} bytes, not a multiple of {_RECORD}", node=str(file))
-    records = np.concatenate([np.fromfile(file, np.uint8).reshape(-1, _RECORD) for file in files])
-    records = records[:limit]
-    x = records[:, 1:].reshape(-1, *_SHAPE).astype(np.float32) / np.float32(255)
-    return x, _check_labels(records[:, 0].astype(np.int64), str(files[0].parent))
+        parts.append(np.memmap(file, np.uint8, "r").reshape(-1, _RECORD))
+    return np.concatenate(parts)[:limit]
 
 
-def _read_parquet(files: list[Path], limit: int | None) -> tuple[NDArray[Any], NDArray[np.int64]]:
+def _parquet_records(files: list[Path], split: str, limit: int | None) -> NDArray[np.uint8]:
+    """Return records as in the binary release, from the cache where they are decoded already."""
+    kept = cached_path(f"cifar10-{split}", files)
+    records = read_cached(kept, _RECORD)
+    if records is None:
+        records = _decode_parquet(files, limit)
+        if limit is None:
+            write_cached(kept, records)
+    return records[:limit]
+
+
+def _decode_parquet(files: list[Path], limit: int | None) -> NDArray[np.uint8]:
     rows = _parquet_rows(files, limit)
-    x = np.empty((len(rows), *_SHAPE), np.float32)
-    for index, (data, _) in enumerate(rows):
+    records = np.empty((len(rows), _RECORD), np.uint8)
+    for index, (data, label) in enumerate(rows):
         where = f"{files[0].parent}: row {index}"
-        picture = decode_rgb(data, where)
+        picture = decode_pixels(data, where)
         if picture.shape != _SHAPE:
             raise FormatError(f"picture of {picture.shape[1:]}, needs (32, 32)", node=where)
-        x[index] = picture
-    labels = np.array([label for _, label in rows], np.int64)
-    return x, _check_labels(labels, str(files[0].parent))
+        if not 0 <= label <= 9:
+            raise FormatError(f"label {label}, allowed 0..9", node=where)
+        records[index, 0], records[index, 1:] = label, picture.reshape(-1)
+    return records
 
 
 def _parquet_rows(files: list[Path], limit: int | None) -> list[tuple[bytes, int]]:

@@ -22,7 +22,7 @@ class Dataset:
             sample axis, float32 or integer as stored.
         y: [sample] int64 labels, or None.
         name: the spec it was loaded by, e.g. ``cifar10:DIR``.
-        split: ``train`` or ``test``.
+        split: ``train``, ``test`` or ``validation``.
         licence: the licence and source of the samples, or ``unknown``.
     """
 
@@ -76,3 +76,37 @@ class Dataset:
         """Return the samples at `index`, in its order."""
         y = None if self.y is None else self.y[index]
         return replace(self, x=self.x[index], y=y)
+
+    def split_off(self, count: int) -> tuple[Dataset, Dataset]:
+        """Return (the rest, `count` samples held out): the same ones for every seed and task.
+
+        Raises:
+            InputError: if nothing would be left on one side.
+        """
+        if not 1 <= count < len(self):
+            raise InputError(
+                f"{count} of {len(self)} samples held out, allowed 1..{len(self) - 1}",
+                node=self.name,
+            )
+        order = np.random.default_rng(0).permutation(len(self))
+        held, rest = np.sort(order[:count]), np.sort(order[count:])
+        return self.take(rest), replace(self.take(held), split="validation")
+
+    def labelled_share(self, share: float) -> Dataset:
+        """Return `share` of the samples of each class, at least one of each (semi-supervised).
+
+        The same samples for every seed and task; smaller shares are parts of larger ones.
+
+        Raises:
+            InputError: for a share outside 0..1, or no labels.
+        """
+        if not 0 < share <= 1:
+            raise InputError(f"share of labels {share}, allowed above 0 to 1", node=self.name)
+        if share == 1:
+            return self
+        order = np.random.default_rng(0).permutation(len(self))
+        chosen: list[NDArray[np.int64]] = []
+        for label in np.unique(self.labels):
+            members = order[self.labels[order] == label]
+            chosen.append(members[: max(1, round(share * len(members)))])
+        return self.take(np.sort(np.concatenate(chosen)))

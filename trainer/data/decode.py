@@ -20,10 +20,19 @@ def decode_rgb(data: bytes, where: str) -> NDArray[np.float32]:
     Raises:
         FormatError: if Pillow cannot decode it.
     """
-    pixels = np.asarray(open_picture(data, where).convert("RGB"), np.float32)
-    planes: NDArray[np.float32] = np.ascontiguousarray(pixels.transpose(2, 0, 1))
+    planes: NDArray[np.float32] = decode_pixels(data, where).astype(np.float32)
     planes /= np.float32(255)
     return planes
+
+
+def decode_pixels(data: bytes, where: str) -> NDArray[np.uint8]:
+    """Return an encoded picture as [3, y, x], 0..255.
+
+    Raises:
+        FormatError: if Pillow cannot decode it.
+    """
+    pixels = np.asarray(open_picture(data, where).convert("RGB"), np.uint8)
+    return np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 
 def open_picture(data: bytes, where: str) -> Image:

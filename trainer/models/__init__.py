@@ -1,6 +1,7 @@
 """Architectures by name."""
 
 from .classifier import Classifier as Classifier
+from .own import OwnModel as OwnModel
 from .registry import MODELS as MODELS
 from .registry import create as create
 from .registry import create_for as create_for

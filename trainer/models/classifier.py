@@ -27,6 +27,11 @@ class Classifier(nn.Module, ABC):
     feature_count: int
     head: nn.Linear
 
+    @property
+    def saved(self) -> nn.Module:
+        """The module whose tensors a checkpoint holds."""
+        return self
+
     @abstractmethod
     def features(self, x: Tensor) -> Tensor:
         """Return features [T, B, feature_count] of frames [T, B, C, y, x]."""

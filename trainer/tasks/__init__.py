@@ -8,5 +8,6 @@ from .pretrain import PretrainResult as PretrainResult
 from .pretrain import pretrain as pretrain
 from .probe import ProbeResult as ProbeResult
 from .probe import linear_probe as linear_probe
+from .supervised import SupervisedOptions as SupervisedOptions
 from .supervised import SupervisedResult as SupervisedResult
 from .supervised import train_supervised as train_supervised

@@ -8,7 +8,7 @@ from ..data import Dataset
 from ..models import Classifier, create
 from .pretrain import PretrainOptions, PretrainResult, pretrain
 from .probe import ProbeResult, linear_probe
-from .supervised import SupervisedResult, train_supervised
+from .supervised import SupervisedOptions, SupervisedResult, train_supervised
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,5 +65,6 @@ def compare_controls(
     pretraining = pretrain(fresh(), train, options, progress=progress)
     pretrained = linear_probe(pretraining.model, train, test, time_steps=steps)
     loop = replace(options.loop, epochs=supervised_epochs or options.loop.epochs)
-    supervised = train_supervised(fresh(), train, test, loop, time_steps=steps, progress=progress)
+    with_labels = SupervisedOptions(time_steps=steps, loop=loop)
+    supervised = train_supervised(fresh(), train, test, with_labels, progress=progress)
     return Controls(pretraining, random, pretrained, supervised)

@@ -134,6 +134,7 @@ def pretrain(
             options.loop,
             generator,
             label="pretrain",
+            about=f"{data.name} {options}",
             progress=progress,
             state=state,
         )

@@ -35,15 +35,17 @@ def linear_probe(
     train: Dataset,
     test: Dataset,
     *,
+    unlabelled: Dataset | None = None,
     time_steps: int | None = None,
     weight_decay: float = 1e-3,
 ) -> ProbeResult:
     """Fit the head of `model` in place by logistic regression on mean features over time.
 
     The backbone keeps its weights; its BatchNorm statistics are re-estimated on Path A alone, on
-    `train`, and the probe is fitted before and after that.
+    `unlabelled`, and the probe is fitted before and after that.
 
     Args:
+        unlabelled: more pictures for BatchNorm than `train`, which is the default.
         weight_decay: of the regression, on features scaled to unit variance overall.
 
     Raises:
@@ -52,7 +54,7 @@ def linear_probe(
     steps = time_steps or model.time_steps
     fit_head(model, train, steps, weight_decay)
     before = accuracy(model, test, steps)
-    reestimate_batchnorm(model, train, steps)
+    reestimate_batchnorm(model, unlabelled or train, steps)
     fit_head(model, train, steps, weight_decay)
     return ProbeResult(model, accuracy(model, test, steps), before, accuracy(model, train, steps))
 

@@ -2,18 +2,42 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
+from ...export.ir.errors import InputError
 from ..data import Dataset
 from ..encode import repeat
-from ..evaluate import accuracy, check_fits, images_of, labels_of
+from ..evaluate import accuracy, check_fits, images_of, labels_of, reestimate_batchnorm
 from ..loop import LoopOptions, LoopRecord, fit
 from ..models import Classifier
 from ..resume import StateFile
 from ..views import distort, policy
+
+
+@dataclass(frozen=True, slots=True)
+class SupervisedOptions:
+    """How a network is trained with labels; `loop` says how long and how fast.
+
+    Attributes:
+        views: the policy that distorts the training pictures, e.g. `crop_flip`.
+        label_smoothing: the share of the target spread over all classes.
+        time_steps: T, None for the model's own.
+        reestimate: estimate BatchNorm anew on the training pictures, undistorted, at the end.
+    """
+
+    views: str = "none"
+    label_smoothing: float = 0.0
+    time_steps: int | None = None
+    reestimate: bool = False
+    loop: LoopOptions = field(default_factory=LoopOptions)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.label_smoothing < 1:
+            found = f"label_smoothing {self.label_smoothing}, allowed 0 to below 1"
+            raise InputError(found, node="train")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,44 +53,45 @@ def train_supervised(
     model: Classifier,
     train: Dataset,
     test: Dataset,
-    loop: LoopOptions | None = None,
+    options: SupervisedOptions | None = None,
     *,
-    views: str = "none",
-    time_steps: int | None = None,
     progress: bool = True,
     state: StateFile | None = None,
 ) -> SupervisedResult:
     """Train all of `model` in place: cross entropy of the outputs' mean over time, Path A.
 
     Args:
-        views: the view policy that distorts the training pictures.
         state: where to keep the state of the training, and whether to resume from it (`fit`).
 
     Raises:
         UnknownNameError: for an unknown view policy.
         InputError: for data of another shape or without labels, or a loss that is not finite.
     """
-    loop = loop or LoopOptions()
-    steps = time_steps or model.time_steps
+    options = options or SupervisedOptions()
+    steps = options.time_steps or model.time_steps
     check_fits(model, train)
-    distortion = policy(views)
-    generator = Generator().manual_seed(loop.seed)
+    check_fits(model, test)
+    distortion = policy(options.views)
+    generator = Generator().manual_seed(options.loop.seed)
     images, labels = images_of(train), labels_of(train)
 
     def batch_loss(module: nn.Module, indices: Tensor) -> Tensor:
         pictures = distort(images[indices], distortion, generator)
         outputs: Tensor = module(repeat(pictures, steps)).float().mean(0)
-        return F.cross_entropy(outputs, labels[indices])
+        return F.cross_entropy(outputs, labels[indices], label_smoothing=options.label_smoothing)
 
     record = fit(
         model,
         batch_loss,
         len(train),
-        loop,
+        options.loop,
         generator,
         label="supervised",
+        about=f"{train.name} {options}",
         progress=progress,
         state=state,
     )
     model.eval()
+    if options.reestimate:
+        reestimate_batchnorm(model, train, steps)
     return SupervisedResult(model, accuracy(model, test, steps), record)

@@ -1,0 +1,88 @@
+"""`train probe` and `train knn`: how good frozen features are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from . import arguments as a
+from . import train_options as t
+from .output import emit_json, percent
+
+Neighbours = Annotated[int, typer.Option("-k", "--neighbours", min=1, help="How many vote.")]
+
+
+@a.with_groups
+def probe(
+    source: t.Start,
+    given: t.Given,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="Write the network with its fitted head.")
+    ] = None,
+    labels: t.Labels = 1.0,
+    time_steps: a.TimeSteps = None,
+    limit: a.Limit = None,
+    seed: a.Seed = 0,
+    force: a.Force = False,
+    json: a.Json = False,
+) -> None:
+    """Fit a linear head on frozen Path A features, BatchNorm re-estimated; print the accuracy."""
+    from dataclasses import replace
+
+    from ..export.formats.atomic import refuse_overwrite
+    from ..trainer import checkpoint
+    from ..trainer.tasks import linear_probe
+
+    if out is not None:
+        refuse_overwrite(out, force=force)
+    model, card, train, test = given.load(source, limit, seed=seed, time_steps=time_steps)
+    labelled = train.labelled_share(labels)
+    result = linear_probe(model, labelled, test, unlabelled=train, time_steps=time_steps)
+    found: dict[str, Any] = {
+        "accuracy": result.accuracy,
+        "accuracy_before_batchnorm": result.accuracy_before,
+        "train_accuracy": result.train_accuracy,
+        "labelled": len(labelled),
+        "samples": len(test),
+        "checkpoint": None if out is None else str(out),
+    }
+    if out is not None:
+        name = "probe" if given.validation is None else "probe_validation"
+        accuracies = {**card.accuracies, name: result.accuracy}
+        checkpoint.save(out, model, replace(card, accuracies=accuracies), force=force)
+    if json:
+        emit_json("train probe", found)
+        return
+    print(
+        f"linear probe {percent(result.accuracy)} of {len(test)} {test.split} samples "
+        f"({percent(result.accuracy_before)} before BatchNorm was re-estimated on Path A)"
+    )
+    if out is not None:
+        print(f"wrote {out}")
+
+
+@a.with_groups
+def knn(
+    source: t.Start,
+    given: t.Given,
+    neighbours: Neighbours = 20,
+    labels: t.Labels = 1.0,
+    time_steps: a.TimeSteps = None,
+    limit: a.Limit = None,
+    seed: a.Seed = 0,
+    json: a.Json = False,
+) -> None:
+    """Classify by the nearest training features of Path A; print the accuracy."""
+    from ..trainer.tasks import knn_accuracy
+
+    model, _, train, test = given.load(source, limit, seed=seed, time_steps=time_steps)
+    train = train.labelled_share(labels)
+    accuracy = knn_accuracy(model, train, test, neighbours=neighbours, time_steps=time_steps)
+    if json:
+        emit_json("train knn", {"accuracy": accuracy, "neighbours": neighbours})
+        return
+    print(
+        f"{neighbours} nearest neighbours: {percent(accuracy)} of {len(test)} {test.split} samples"
+    )

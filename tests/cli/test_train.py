@@ -1,0 +1,78 @@
+"""The training commands: from an architecture, from the user's own code, with shares of labels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from .test_bad_input import refused
+from .test_commands import call_json
+
+OWN = """
+from torch import nn
+from spikewright.trainer.layers import SeqBatchNorm2d, SeqConv2d
+from spikewright.trainer.neurons import MixedLIF
+
+
+class Net(nn.Module):
+    input_shape, time_steps = (1, 8, 8), 2
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.bn = SeqConv2d(1, 8, 3, 2, 1, bias=False), SeqBatchNorm2d(8)
+        self.neuron, self.flatten = MixedLIF(), nn.Flatten(2)
+        self.out = nn.Linear(128, 10)
+
+    def forward(self, x):
+        return self.out(self.flatten(self.neuron(self.bn(self.conv(x)))))
+
+
+def net():
+    return Net()
+
+
+def headless():
+    return nn.Sequential(SeqConv2d(1, 8, 3), MixedLIF())
+"""
+SHORT = ("--epochs", "1", "--limit", "256", "--batch", "64", "--data", "digits")
+
+
+def test_fine_tuning_an_architecture_on_a_validation_split(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "net.safetensors"
+    found = call_json(
+        capsys, "train", "finetune", "spiking_resnet_digits", *SHORT, "--validation", "100",
+        "--views", "crop_flip", "--label-smoothing", "0.1", "--ema", "0.9", "--optimizer", "sgd",
+        "--lr", "0.1", "--clip", "5", "-T", "2", "--reestimate", "-o", str(path),
+    )  # fmt: skip
+    assert found["epochs"] == 1 and 0 <= found["accuracy"] <= 1
+    card = call_json(capsys, "inspect", str(path))
+    assert card["level"] == "float"
+    tuned = tmp_path / "tuned.safetensors"
+    words = ("--labels", "0.1", "--precision", "bf16-mixed", "--channels-last")
+    call_json(capsys, "train", "finetune", str(path), *SHORT, *words, "-o", str(tuned))
+    probe = call_json(capsys, "train", "probe", str(tuned), "--labels", "0.1", "--limit", "256")
+    assert probe["labelled"] < 40 and probe["accuracy"] > 0.1
+    assert call_json(capsys, "train", "knn", str(tuned), "--limit", "256")["accuracy"] > 0.1
+
+
+def test_own_code_is_pretrained_probed_and_lowered(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    code, path = tmp_path / "own.py", tmp_path / "own.safetensors"
+    code.write_text(OWN)
+    spec = f"{code}:net"
+    call_json(capsys, "train", "pretrain", "--model", spec, *SHORT, "-o", str(path))
+    probed = tmp_path / "probed.safetensors"
+    words = ("--weights", str(path), "--data", "digits", "--limit", "256", "-o", str(probed))
+    assert call_json(capsys, "train", "probe", spec, *words)["accuracy"] > 0.3
+    spk = tmp_path / "own.spk"
+    lowered = ("--weights", str(probed), "--calibrate", "digits", "-o", str(spk))
+    call_json(capsys, "lower", spec, *lowered)
+    assert call_json(capsys, "run", str(spk), "--data", "digits")["accuracy"] > 0.3
+    line = refused(capsys, "train", "probe", str(probed), "--data", "digits")
+    assert "--weights" in line
+    line = refused(capsys, "train", "knn", f"{code}:headless", "--input", "1,8,8")
+    assert "no nn.Linear" in line

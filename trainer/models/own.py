@@ -1,0 +1,82 @@
+"""A user's own module as the trainer sees it: frames in, its last Linear as the head."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from ...export.ir.errors import InputError
+from .classifier import Classifier
+
+
+class OwnModel(Classifier):
+    """A module that maps [T, B, C, y, x] to [T, B, classes] through a last `nn.Linear`.
+
+    Its features are what that Linear receives. Its checkpoints hold the module's own tensors, for
+    ``file.py:factory --weights``; the code itself is never part of them.
+
+    Args:
+        module: the user's. name: its spec, ``file.py:factory``.
+        input_shape: of one frame, default: the module's `input_shape`.
+        time_steps: default: the module's `time_steps`, else 4.
+
+    Raises:
+        InputError: if the shape is not known, or the module ends in no Linear.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        name: str,
+        input_shape: tuple[int, ...] | None = None,
+        time_steps: int | None = None,
+    ) -> None:
+        super().__init__()
+        shape: Any = input_shape or getattr(module, "input_shape", None)
+        if shape is None:
+            remedy = "give --input C,Y,X, or the module an input_shape"
+            raise InputError("the shape of one sample is not known", node=name, remedy=remedy)
+        linear = [n for n, layer in module.named_modules() if isinstance(layer, nn.Linear)]
+        if not linear:
+            remedy = "let it end in nn.Linear, the head that probes fit"
+            raise InputError("has no nn.Linear", node=name, remedy=remedy)
+        self.name, self.options = name, {}
+        self.input_shape = tuple(int(n) for n in shape)
+        held: Any = getattr(module, "time_steps", 4)
+        self.time_steps = int(time_steps or held)
+        self.module = module
+        self._head_path = linear[-1]
+        self.feature_count = self.head.in_features
+
+    def __getattr__(self, key: str) -> Any:
+        """Return the module's last Linear for `head`, without registering it twice."""
+        if key == "head":
+            module: Any = super().__getattr__("module")
+            return module.get_submodule(self._head_path)
+        return super().__getattr__(key)
+
+    @property
+    def saved(self) -> nn.Module:
+        """The module whose tensors a checkpoint holds: the user's."""
+        return self.module
+
+    def features(self, x: Tensor) -> Tensor:
+        """Return what the head receives, [T, B, feature_count]."""
+        seen: list[Tensor] = []
+        hook = self.head.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+        try:
+            self.module(x)
+        finally:
+            hook.remove()
+        if len(seen) != 1 or seen[0].shape[:2] != x.shape[:2]:
+            found = [list(s.shape) for s in seen]
+            raise InputError(
+                f"its last Linear receives {found}, needs [T, B, features] once", node=self.name
+            )
+        return seen[0]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return one output a step, [T, B, classes]."""
+        out: Tensor = self.module(x)
+        return out
