@@ -2,7 +2,8 @@
 
 NIR 1.0.8 has no place for integers, reset modes, comparisons, attention or dt. The graph's
 metadata holds `spikewright`, the bytes of an archive (safetensors, no code), which restores the
-graph exactly; and, for people and other tools, `dt`, `scheme`, and a node's integers and reset.
+graph exactly; and, for people and other tools, `dt`, `scheme`, `dialect`, and a node's integers and
+reset.
 """
 
 from __future__ import annotations
@@ -16,19 +17,21 @@ import numpy as np
 
 from ..ir import WEIGHTS, Array, FormatError, Graph, Neuron, Node
 from .archive import read_archive, write_archive
+from .nir_dialect import Dialect
 
 KEY = "spikewright"
 SPEC = "spikewright/nir/1"
 
 
-def graph_metadata(graph: Graph, dt: float) -> dict[str, Any]:
+def graph_metadata(graph: Graph, dt: float, dialect: Dialect) -> dict[str, Any]:
     """Return the metadata of the file: the archive, and dt and scheme in plain sight."""
     with TemporaryDirectory() as folder:
         path = Path(folder) / "graph.spk"
         write_archive(graph, path)
         content = np.frombuffer(path.read_bytes(), np.uint8)
     readout = graph.output.readout
-    return {KEY: content, "spec": SPEC, "dt": dt, "scheme": "euler", "readout": readout}
+    scheme = {"scheme": dialect.decay, "dialect": dialect.name}
+    return {KEY: content, "spec": SPEC, "dt": dt, **scheme, "readout": readout}
 
 
 def node_metadata(node: Node) -> dict[str, Any]:

@@ -13,23 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from ..dequantise import dequantise
-from ..fold import fold
-from ..ir import (
-    Add,
-    AvgPool,
-    FormatError,
-    Graph,
-    MissingPackageError,
-    SumPool,
-    UnknownNameError,
-    check,
-)
+from ..ir import FormatError, Graph, MissingPackageError, UnknownNameError, check
 from .atomic import atomic_path
 from .nir_card import graph_metadata, node_metadata
-from .nir_plain import PlainWriter
+from .nir_dialect import DIALECTS, Dialect
+from .nir_limits import cannot_say, missing_nodes
+from .nir_plain import plain_nodes
 
-DIALECTS = ("portable",)
 DEFAULT_DT = 1e-4
 """Seconds a step: the dt that snntorch has built in, so that all readers take the same."""
 
@@ -61,14 +51,30 @@ def write_nir(
         raise FormatError(f"dt {step} must be above 0 seconds", node="dt")
     nir = _nir()
     check(graph)
-    warnings = cannot_say(graph)
+    chosen = DIALECTS[dialect]
+    warnings = cannot_say(graph, chosen)
     if strict and warnings:
         raise FormatError(warnings[0], remedy="leave --strict out to keep it in metadata")
-    written = _network(nir, graph, step, plain=not any(missing_nodes(graph)))
+    written = _network(nir, graph, step, chosen, plain=not any(missing_nodes(graph, chosen)))
     with atomic_path(path, force=force) as temporary:
         nir.write(str(temporary), written)
+        if chosen.schema is not None:
+            _older(temporary, chosen.schema)
         _compare(temporary, graph)
     return warnings
+
+
+def _older(path: Path, schema: str) -> None:
+    """Make the file one of nir <= 1.0.4, which refuses the field v_reset."""
+    import h5py
+
+    with h5py.File(path, "r+") as file:
+        nodes: Any = file["node/nodes"]
+        for node in nodes.values():
+            if "v_reset" in node:
+                del node["v_reset"]
+        del file["version"]
+        file["version"] = schema
 
 
 def _nir() -> Any:
@@ -87,77 +93,16 @@ def _compare(path: Path, graph: Graph) -> None:
         raise FormatError("the file came back changed", node=str(path))
 
 
-def missing_nodes(graph: Graph) -> list[str]:
-    """Return, by node, what NIR has no node for."""
-    found = []
-    for name, node in graph.nodes.items():
-        if node.kind in ("MatMul", "MaxPool", "Reshape", "Transpose"):
-            found.append(f"{name}: NIR has no {node.kind}")
-        elif isinstance(node, (SumPool, AvgPool)) and len(node.kernel) != 2:
-            found.append(f"{name}: NIR pools over two axes, not {len(node.kernel)}")
-        elif isinstance(node, Add) and len(set(graph.inputs(name))) < len(graph.inputs(name)):
-            found.append(f"{name}: NIR cannot add a value to itself")
-    if found:
-        return found
-    try:
-        _plain(_nir(), graph, DEFAULT_DT)
-    except FormatError as error:
-        return [f"{error.node}: {error.reason}"]
-    return []
-
-
-def cannot_say(graph: Graph) -> list[str]:
-    """Return one line, naming the node, for each thing that only our metadata holds."""
-    found = missing_nodes(graph)
-    if found:
-        found = [f"{line}; other readers get no plain nodes" for line in found]
-    if graph.input.mean is not None or graph.input.std is not None:
-        found.append(
-            f"{graph.input_name}: NIR cannot say mean and std, other readers need normalised data"
-        )
-    if graph.output.readout == "leaky":
-        found.append(f"{graph.output_name}: NIR cannot say readout leaky, other readers integrate")
-    for name, node in graph.neurons.items():
-        for field, plain in (
-            ("reset", "hard"),
-            ("compare", ">"),
-            ("max_spikes_per_step", 1),
-            ("refractory_steps", 0),
-        ):
-            value = getattr(node, field)
-            shifted = field == "compare" and graph.level == "integer" and node.reset == "hard"
-            if value != plain and not shifted:
-                found.append(f"{name}: NIR cannot say {field} {value}, other readers use {plain}")
-        for field in ("v_min", "leak_subtract"):
-            if getattr(node, field) is not None:
-                found.append(f"{name}: NIR cannot say {field}, other readers leave it out")
-        if node.v_init.any():
-            found.append(f"{name}: NIR cannot say v_init, other readers start at 0")
-    return found
-
-
-def _network(nir: Any, graph: Graph, dt: float, *, plain: bool) -> Any:
-    metadata = graph_metadata(graph, dt)
+def _network(nir: Any, graph: Graph, dt: float, dialect: Dialect, *, plain: bool) -> Any:
+    metadata = graph_metadata(graph, dt, dialect)
     if not plain:
         nodes = {
             "input": nir.Input(input_type={"input": np.array(graph.input.shape)}),
             "output": nir.Output(output_type={"output": np.array(graph.shapes[graph.output_name])}),
         }
         return nir.NIRGraph(nodes, [("input", "output")], metadata=metadata, type_check=False)
-    nodes, edges = _plain(nir, graph, dt)
+    nodes, edges = plain_nodes(nir, graph, dt, dialect)
     for name, node in nodes.items():
-        if name in graph.nodes:
+        if name in graph.nodes and dialect.schema is None:  # nir 1.0.4 knows none on some nodes
             node.metadata = node_metadata(graph.nodes[name])
     return nir.NIRGraph(nodes, edges, metadata=metadata, type_check=False)
-
-
-def _plain(nir: Any, graph: Graph, dt: float) -> tuple[dict[str, Any], list[tuple[str, str]]]:
-    """Return the plain nodes and edges.
-
-    Raises:
-        FormatError: naming a neuron whose bias no weight node of its own can carry.
-    """
-    real = dequantise(graph) if graph.level == "integer" else graph
-    real = fold(real) if real.level == "float" else real
-    writer = PlainWriter(nir, real, dt)
-    return writer.nodes(), writer.edges()

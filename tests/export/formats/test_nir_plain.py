@@ -10,6 +10,7 @@ import h5py
 import numpy as np
 import pytest
 
+from spikewright.export.formats.nir_dialect import DIALECTS
 from spikewright.export.formats.nir_in import read_nir
 from spikewright.export.formats.nir_out import cannot_say, write_nir
 from spikewright.export.ir import (
@@ -103,5 +104,7 @@ def test_what_other_readers_lack_is_said() -> None:
     membrane = chain((6,), BIASED, neuron(5, alpha=HALF, bias=HALF))
     assert any("behind a synaptic current" in line for line in cannot_say(membrane))
     nodes = {"in": Input((6,), mean=HALF), "l": BIASED, "out": Output("leaky", beta=HALF)}
-    said = " ".join(cannot_say(Graph.chain(nodes, "float")))
-    assert "in: NIR cannot say mean and std" in said and "out: NIR cannot say readout leaky" in said
+    leaky = Graph.chain(nodes, "float")
+    assert "in: NIR cannot say mean and std" in " ".join(cannot_say(leaky))
+    said = " ".join(cannot_say(leaky, DIALECTS["norse"]))
+    assert "out: norse is not told readout leaky, other readers integrate" in said

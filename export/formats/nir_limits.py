@@ -1,0 +1,150 @@
+"""What a NIR file cannot say, or a dialect's reader cannot compute: one line a thing, by node."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from ..ir import (
+    WEIGHTS,
+    Add,
+    Array,
+    AvgPool,
+    Conv1d,
+    Delay,
+    FormatError,
+    Graph,
+    MissingPackageError,
+    Neuron,
+    SumPool,
+)
+from .nir_dialect import DIALECTS, Dialect
+from .nir_plain import plain_nodes
+from .nir_rewrite import one_a_channel, without_loop_delays
+
+PORTABLE = DIALECTS["portable"]
+UNLIMITED = 256
+"""Spikes a step that no neuron is known to reach: a limit from here on is none."""
+
+
+def cannot_say(graph: Graph, dialect: Dialect = PORTABLE) -> list[str]:
+    """Return one line, naming the node, for each thing that only our metadata holds."""
+    found = missing_nodes(graph, dialect)
+    if found:
+        found = [f"{line}; other readers get no plain nodes" for line in found]
+    return [*found, *_ends(graph, dialect), *_layers(graph, dialect), *_neurons(graph, dialect)]
+
+
+def missing_nodes(graph: Graph, dialect: Dialect = PORTABLE) -> list[str]:
+    """Return, by node, what NIR has no node for."""
+    found = []
+    for name, node in graph.nodes.items():
+        if node.kind in ("MatMul", "MaxPool", "Reshape", "Transpose"):
+            found.append(f"{name}: NIR has no {node.kind}")
+        elif isinstance(node, (SumPool, AvgPool)) and len(node.kernel) != 2:
+            found.append(f"{name}: NIR pools over two axes, not {len(node.kernel)}")
+        elif isinstance(node, Add) and _twice(graph, name):
+            found.append(f"{name}: NIR cannot add a value to itself")
+    if found:
+        return found
+    try:
+        import nir
+    except ImportError:
+        raise MissingPackageError.of("nir", "write NIR files", "pip install nir") from None
+    try:
+        plain_nodes(nir, graph, 1e-4, dialect)
+    except FormatError as error:
+        return [f"{error.node}: {error.reason}"]
+    return []
+
+
+def _twice(graph: Graph, name: str) -> bool:
+    """Whether an Add takes one value twice, and no identity weights can stand between."""
+    sources = graph.inputs(name)
+    return len(set(sources)) < len(sources) and len(graph.shapes[name]) not in (1, 3)
+
+
+def _others(dialect: Dialect) -> tuple[str, str]:
+    """Who reads the file, and who cannot be told."""
+    if dialect is PORTABLE:
+        return "other readers use", "NIR cannot say"
+    return f"{dialect.name} uses", f"{dialect.name} is not told"
+
+
+def _ends(graph: Graph, dialect: Dialect) -> Iterator[str]:
+    says = _others(dialect)[1]
+    if graph.input.mean is not None or graph.input.std is not None:
+        yield f"{graph.input_name}: {says} mean and std, other readers need normalised data"
+    if graph.input.scale is not None:
+        yield f"{graph.input_name}: {says} that samples are rounded, others take them as is"
+    if graph.output.readout == "leaky" and not dialect.leaky:
+        yield f"{graph.output_name}: {says} readout leaky, other readers integrate"
+
+
+def _layers(graph: Graph, dialect: Dialect) -> Iterator[str]:
+    """What the loaders of a named dialect have no layer for."""
+    if dialect is PORTABLE:
+        return
+    passed = without_loop_delays(graph)
+    for name, node in graph.nodes.items():
+        if isinstance(node, Delay) and name not in passed:
+            yield f"{name}: {dialect.name} loads no Delay"
+        if isinstance(node, Conv1d) and dialect.name != "spikingjelly":
+            yield f"{name}: {dialect.name} loads no Conv1d"
+        if isinstance(node, WEIGHTS) and node.kind == "Linear" and len(graph.shapes[name]) > 1:
+            yield f"{name}: {dialect.name} loads no Linear over tokens"
+
+
+def _neurons(graph: Graph, dialect: Dialect) -> Iterator[str]:
+    for name, node in graph.neurons.items():
+        yield from _rules(name, node, dialect, graph.level)
+        yield from _fields(name, node, dialect)
+
+
+def _rules(name: str, node: Neuron, dialect: Dialect, level: str) -> Iterator[str]:
+    use, says = _others(dialect)
+    counts = node.max_spikes_per_step
+    if node.reset != dialect.reset:
+        yield f"{name}: {says} reset {node.reset}, {use} {dialect.reset}"
+    if dialect.multi_spike and counts < UNLIMITED:
+        yield f"{name}: {says} max_spikes_per_step {counts}, {use} no limit"
+    if not dialect.multi_spike and counts > 1:
+        yield f"{name}: {says} max_spikes_per_step {counts}, {use} 1"
+    moved = node.reset == "hard" == dialect.reset and counts == 1
+    silent = moved and (level == "integer" or dialect is not PORTABLE)
+    if node.compare != dialect.compare and not silent:
+        how = "; its threshold is one float32 step off, to the same effect" if moved else ""
+        yield f"{name}: {says} compare {node.compare}, {use} {dialect.compare}{how}"
+    if node.refractory_steps:
+        yield f"{name}: {says} refractory_steps {node.refractory_steps}, {use} 0"
+
+
+def _fields(name: str, node: Neuron, dialect: Dialect) -> Iterator[str]:
+    says = _others(dialect)[1]
+    leaky = any(bool((values != all_kept).any()) for values, all_kept in _decays(node))
+    floor = dialect.flat_v_min and not leaky
+    if node.v_min is not None and not (floor and (node.v_min == -node.v_threshold).all()):
+        yield f"{name}: {says} v_min, other readers leave it out"
+    if floor and node.v_min is None:
+        yield f"{name}: {dialect.name} keeps v at -v_threshold or above"
+    if node.leak_subtract is not None:
+        yield f"{name}: {says} leak_subtract, other readers leave it out"
+    if node.v_init.any():
+        yield f"{name}: {says} v_init, other readers start at 0"
+    if node.v_reset.any() and not dialect.v_reset:
+        yield f"{name}: {says} v_reset, {dialect.name} resets to 0"
+    if node.current_based and not dialect.current_based:
+        yield f"{name}: {dialect.name} loads no synaptic current"
+    alike = dialect.uniform == "all" or (dialect.uniform == "leaky" and leaky)
+    uneven = (node.v_threshold != node.v_threshold.flat[0]).any()
+    if alike and uneven and not one_a_channel(node.v_threshold, node.shape):
+        yield f"{name}: {dialect.name} takes one threshold a layer"
+    if alike and any(np.unique(values).size > 1 for values, _ in _decays(node)):
+        yield f"{name}: {dialect.name} takes one time constant a layer"
+
+
+def _decays(node: Neuron) -> list[tuple[Array, float]]:
+    """Return the field that decays v, with the value that keeps all of it."""
+    fields = ((node.beta, 1.0), (node.dv, 0.0), (node.tau, np.inf))
+    return [(values, all_kept) for values, all_kept in fields if values is not None]

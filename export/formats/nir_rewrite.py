@@ -1,0 +1,296 @@
+"""Rewrites before NIR is written: the same network from nodes that a dialect's reader has.
+
+Passes over a folded graph, graph to graph, that change no spike in float32. What they cannot
+express stays as it is; `nir_out` warns of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import networkx as nx
+import numpy as np
+
+from ..ir import (
+    WEIGHTS,
+    Add,
+    Array,
+    AvgPool,
+    Conv2d,
+    Delay,
+    Edge,
+    Flatten,
+    Graph,
+    Linear,
+    Neuron,
+    Node,
+    Scale,
+    SumPool,
+    Weight,
+    check,
+)
+from .nir_dialect import Dialect
+
+LINEAR = (Add, Flatten, SumPool, AvgPool, Scale)
+"""What a gain or a bias passes on its way from weights to a neuron."""
+
+
+def rewrite(graph: Graph, dialect: Dialect, gained: Callable[[Neuron], bool]) -> Graph:
+    """Return a folded graph, for a dialect.
+
+    Args:
+        gained: whether the currents into a neuron have to take a factor into their weights.
+    """
+    graph = _loops_last(_apart(graph))
+    for delay in without_loop_delays(graph):
+        graph = _bias_out_of_loop(graph, delay)
+        if dialect.long_loops:
+            graph = _identity_behind(graph, delay)
+    if dialect.plain_convolutions:
+        for name, node in list(graph.nodes.items()):
+            graph = _plain(graph, name, node)
+    for name, node in graph.neurons.items():
+        alike = dialect.uniform == "all" or (dialect.uniform == "leaky" and leaks(node))
+        uneven = alike and one_a_channel(node.v_threshold, node.shape)
+        if uneven or ((node.bias is not None or gained(node)) and not fed_alone(graph, name)):
+            graph = _identity_before(graph, name)
+        if uneven:
+            graph = _one_threshold(graph, name)
+    if graph.output.bias is not None and not fed_alone(graph, graph.output_name):
+        graph = _identity_before(graph, graph.output_name)
+    return check(graph.map_nodes(lambda _, node: _compared(node, dialect)))
+
+
+def behind(graph: Graph, name: str) -> list[str]:
+    """Return the neurons, weights or Output that the values of `name` reach, once each."""
+    found: list[str] = []
+    for target in graph.consumers(name):
+        passes = isinstance(graph.nodes[target], LINEAR)
+        found += behind(graph, target) if passes else [target]
+    return list(dict.fromkeys(found))
+
+
+def leaves(graph: Graph, name: str) -> list[str]:
+    """Return the nodes whose values reach `name`, once a way."""
+    found: list[str] = []
+    for source in graph.inputs(name):
+        passes = isinstance(graph.nodes[source], LINEAR)
+        found += leaves(graph, source) if passes else [source]
+    return found
+
+
+def fed_alone(graph: Graph, name: str) -> bool:
+    """Whether all that enters `name` comes from weights that feed it alone."""
+    return all(
+        isinstance(graph.nodes[leaf], WEIGHTS) and behind(graph, leaf) == [name]
+        for leaf in leaves(graph, name)
+    )
+
+
+def in_loop(graph: Graph, delay: str) -> bool:
+    """Whether a Delay closes a loop: what it emits comes back to it."""
+    seen, ways = {delay}, list(graph.consumers(delay))
+    while ways:
+        here = ways.pop()
+        if here == delay:
+            return True
+        if here not in seen:
+            seen.add(here)
+            ways += graph.consumers(here)
+    return False
+
+
+def leaks(node: Neuron) -> bool:
+    """Whether a folded neuron is written as LIF: integrate-and-fire keeps all of v."""
+    return node.beta is not None and bool((node.beta != 1).any())
+
+
+def _identity(shape: tuple[int, ...]) -> Weight | None:
+    """Return weights that change nothing, or None for a shape that no reader's weights take."""
+    if len(shape) == 1:
+        return Linear(np.eye(shape[0]))
+    if len(shape) == 3:
+        return Conv2d(np.eye(shape[0]).reshape(shape[0], shape[0], 1, 1))
+    return None
+
+
+def _put_before(graph: Graph, edge: Edge, name: str, node: Node) -> Graph:
+    edges = [e for e in graph.edges if e != edge]
+    edges += [Edge(edge.source, name), Edge(name, edge.target, edge.port)]
+    return graph.replace({**graph.nodes, name: node}, edges)
+
+
+def _identity_before(graph: Graph, name: str) -> Graph:
+    """Give a neuron (or the Output) weights of its own where it has none."""
+    edge = next(e for e in graph.edges if e.target == name)
+    node = _identity(graph.shapes[edge.source])
+    return graph if node is None else _put_before(graph, edge, f"{name}.identity", node)
+
+
+def _apart(graph: Graph) -> Graph:
+    """NIR cannot add a value to itself: all ways but the first go through identity weights."""
+    for name in graph.of_kind(Add):
+        seen: set[str] = set()
+        for edge in [e for e in graph.edges if e.target == name]:
+            node = _identity(graph.shapes[edge.source])
+            if edge.source in seen and node is not None:
+                label = f"{name}.{edge.port}.identity"
+                graph = _put_before(graph, edge, label, node)
+            seen.add(edge.source)
+    return graph
+
+
+def _loops_last(graph: Graph) -> Graph:
+    """Return the graph whose Adds take what a loop brings back behind everything else."""
+    ports: dict[Edge, int] = {}
+    for name in graph.of_kind(Add):
+        entering = [e for e in graph.edges if e.target == name]
+        known = nx.descendants(graph.networkx(), name)
+        ordered = sorted(entering, key=lambda e: (e.source in known, e.port))
+        ports |= {edge: port for port, edge in enumerate(ordered)}
+    return graph.replace(edges=[e._replace(port=ports.get(e, e.port)) for e in graph.edges])
+
+
+def _bias_out_of_loop(graph: Graph, delay: str) -> Graph:
+    """Move the bias of weights behind a Delay to their neuron: readers start loops from zero."""
+    for name in graph.consumers(delay):
+        node, reached = graph.nodes[name], behind(graph, name)
+        if not isinstance(node, WEIGHTS) or node.bias is None or not node.bias.any():
+            continue
+        if len(reached) != 1 or reached[0] not in graph.neurons or not _direct(graph, name):
+            continue
+        neuron = graph.neurons[reached[0]]
+        column = node.bias.reshape(-1, *(1,) * (len(neuron.shape) - 1))
+        held = neuron.bias_in if neuron.current_based else neuron.bias
+        total = column if held is None else column + held
+        current = neuron.current_based
+        moved = replace(neuron, bias_in=total) if current else replace(neuron, bias=total)
+        nodes = {**graph.nodes, name: replace(node, bias=None), reached[0]: moved}
+        graph = graph.replace(nodes)
+    return graph
+
+
+def _direct(graph: Graph, name: str) -> bool:
+    """Whether the values of `name` arrive with nothing but additions on their way."""
+    return all(
+        not isinstance(graph.nodes[target], LINEAR)
+        or (isinstance(graph.nodes[target], Add) and _direct(graph, target))
+        for target in graph.consumers(name)
+    )
+
+
+def _identity_behind(graph: Graph, delay: str) -> Graph:
+    """Lengthen a loop by identity weights."""
+    node = _identity(graph.shapes[delay])
+    edge = next(e for e in graph.edges if e.source == delay)
+    return graph if node is None else _put_before(graph, edge, f"{delay}.identity", node)
+
+
+def _plain(graph: Graph, name: str, node: Node) -> Graph:
+    """Return the graph with one node as a square, ungrouped convolution, where that is needed."""
+    found: Node | None = None
+    if isinstance(node, Conv2d):
+        found = _square(_ungrouped(node))
+    elif isinstance(node, SumPool) and len(node.kernel) == 2 and any(node.padding):
+        found = _summing(node, graph.shapes[name][0])
+    elif isinstance(node, Scale):
+        found = _scaling(node, graph.shapes[name])
+    return graph if found is None else graph.replace({**graph.nodes, name: found})
+
+
+def _summing(node: SumPool, channels: int) -> Conv2d:
+    """Return the convolution that sums windows: readers leave the padding of pools out."""
+    diagonal = np.eye(channels)[:, :, None, None]
+    kernel = np.broadcast_to(diagonal, (channels, channels, *node.kernel))
+    return _square(Conv2d(kernel, stride=node.stride, padding=node.padding))
+
+
+def _scaling(node: Scale, shape: tuple[int, ...]) -> Weight | None:
+    found = _identity(shape)
+    factor = np.broadcast_to(node.factor, shape)
+    first = factor.reshape(*shape[:1], -1)[:, :1] if len(shape) > 1 else factor[:, None]
+    uneven = len(shape) > 1 and (factor.reshape(shape[0], -1) != first).any()
+    return None if found is None or uneven else _times(found, first[:, 0])
+
+
+def _times(node: Weight, rows: Array) -> Weight:
+    """Return weights whose output channels are multiplied by `rows`."""
+    column = rows.reshape(-1, *(1,) * (node.weight.ndim - 1))
+    bias = None if node.bias is None else node.bias.astype(np.float64) * rows
+    return replace(node, weight=node.weight.astype(np.float64) * column, bias=bias)
+
+
+def _ungrouped(node: Conv2d) -> Conv2d:
+    if node.groups == 1:
+        return node
+    outs, ins = node.weight.shape[0] // node.groups, node.weight.shape[1]
+    weight = np.zeros((node.weight.shape[0], ins * node.groups, *node.weight.shape[2:]))
+    for k in range(node.groups):
+        rows = slice(k * outs, (k + 1) * outs)
+        weight[rows, k * ins : (k + 1) * ins] = node.weight[rows]
+    return replace(node, weight=weight, groups=1)
+
+
+def _square(node: Conv2d) -> Conv2d:
+    """nir takes the height of a kernel for its width: zeros around it make them alike."""
+    size = node.weight.shape[2:]
+    more = [max(size) - k for k in size]
+    if not any(more) or any(m % 2 for m in more):
+        return node
+    around = [m // 2 for m in more]
+    weight = np.pad(node.weight, ((0, 0), (0, 0), *((a, a) for a in around)))
+    wider = zip(node.padding, node.dilation, around, strict=True)
+    return replace(node, weight=weight, padding=tuple(p + d * a for p, d, a in wider))
+
+
+def one_a_channel(values: Array, shape: tuple[int, ...]) -> bool:
+    """Whether values differ over the channels of a map, and only over them."""
+    full = np.broadcast_to(values, shape).reshape(shape[0], -1)
+    return bool((full == full[:, :1]).all() and (full != full[0, 0]).any())
+
+
+def _one_threshold(graph: Graph, name: str) -> Graph:
+    """Return the graph with each channel of neuron `name` in units of its own threshold."""
+    own = f"{name}.identity"
+    weights, node = graph.nodes.get(own), graph.neurons[name]
+    if not isinstance(weights, WEIGHTS) or (node.v_threshold <= 0).any():
+        return graph
+    full = np.broadcast_to(node.v_threshold.astype(np.float64), node.shape)
+    factor = full.max() / full
+
+    def scaled(value: Array | None) -> Any:
+        return None if value is None else value * factor
+
+    rows = factor.reshape(node.shape[0], -1)[:, 0]
+    even = replace(
+        node,
+        v_threshold=np.asarray(full.max()),
+        bias=scaled(node.bias),
+        v_reset=scaled(node.v_reset),
+        v_init=scaled(node.v_init),
+        v_min=scaled(node.v_min),
+        leak_subtract=scaled(node.leak_subtract),
+    )
+    return graph.replace({**graph.nodes, own: _times(weights, rows), name: even})
+
+
+def _compared(node: Node, dialect: Dialect) -> Node:
+    """v >= th is v > the float32 just below th, and v > th is v >= the one just above."""
+    if not isinstance(node, Neuron) or node.compare == dialect.compare:
+        return node
+    if dialect.reset == "soft" or node.reset != "hard" or node.max_spikes_per_step > 1:
+        return node
+    toward = np.float32(np.inf if dialect.compare == ">=" else -np.inf)
+    moved = np.nextafter(node.v_threshold.astype(np.float32), toward)
+    return replace(node, v_threshold=moved, compare=dialect.compare)
+
+
+def without_loop_delays(graph: Graph) -> dict[str, str]:
+    """Return Delays of one step that close loops, and what feeds each: readers put them there."""
+    return {
+        name: graph.inputs(name)[0]
+        for name, node in graph.of_kind(Delay).items()
+        if node.steps == 1 and in_loop(graph, name)
+    }

@@ -1,0 +1,189 @@
+"""NIR dialects: rewriting changes no spike, files hold what each reader needs, limits are told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import h5py
+import nir
+import numpy as np
+import pytest
+
+from spikewright.export.fold import fold
+from spikewright.export.formats.nir_dialect import DIALECTS
+from spikewright.export.formats.nir_in import read_nir
+from spikewright.export.formats.nir_limits import cannot_say
+from spikewright.export.formats.nir_out import write_nir
+from spikewright.export.formats.nir_rewrite import rewrite
+from spikewright.export.ir import (
+    Conv2d,
+    Delay,
+    FormatError,
+    Graph,
+    Input,
+    Linear,
+    Neuron,
+    Output,
+    UnknownNameError,
+)
+from spikewright.export.ir.digest import digest
+from tests.interop.corpus import INTEGER, NETWORKS, build, ran, subtracting
+
+PEERS = tuple(name for name in DIALECTS if name != "portable")
+
+
+def network(name: str, dialect: str) -> Graph:
+    """Return a network of the corpus, with the neurons that a dialect's reader has."""
+    graph = build(name)
+    return subtracting(graph) if DIALECTS[dialect].reset == "soft" else graph
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_rewriting_changes_no_spike(name: str) -> None:
+    hard = fold(build(name))
+    soft = subtracting(hard)
+    expected = {"hard": ran(hard).neurons, "soft": ran(soft).neurons}
+    for dialect, rules in DIALECTS.items():
+        rewritten = rewrite(soft if rules.reset == "soft" else hard, rules, lambda _: True)
+        one, two = expected[rules.reset], ran(rewritten).neurons
+        for neuron, trace in one.items():
+            assert np.array_equal(trace.spikes, two[neuron].spikes), (dialect, neuron)
+            compare = rewritten.neurons[neuron].compare
+            assert compare == DIALECTS[dialect].compare, (dialect, neuron)
+
+
+def test_named_dialects_take_no_groups_and_square_kernels() -> None:
+    for name in ("conv, 2 groups", "conv, depthwise", "conv, kernel 3x5"):
+        graph = fold(build(name))
+        for dialect in PEERS:
+            found = rewrite(graph, DIALECTS[dialect], lambda _: False).of_kind(Conv2d)
+            assert all(c.groups == 1 for c in found.values())
+            assert all(c.weight.shape[2] == c.weight.shape[3] for c in found.values())
+        kept = rewrite(graph, DIALECTS["portable"], lambda _: False).of_kind(Conv2d)
+        assert any(c.groups > 1 or c.weight.shape[2] != c.weight.shape[3] for c in kept.values())
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_every_dialect_comes_back_exactly(tmp_path: Path, dialect: str) -> None:
+    for name in ("conv, depthwise", "residual, spikes into a current", "recurrent", *INTEGER):
+        graph = network(name, dialect)
+        path = tmp_path / f"{len(name)}.nir"
+        write_nir(graph, path, dialect=dialect, force=True)
+        assert digest(read_nir(path)) == digest(graph)
+
+
+def weight(graph: Graph, name: str) -> Any:
+    return graph.of_kind(Linear)[name].weight
+
+
+def nodes_of(path: Path, graph: Graph, dialect: str) -> Any:
+    write_nir(graph, path, dialect=dialect)
+    return nir.read(str(path), type_check=False).nodes
+
+
+def test_the_integers_themselves_reach_each_reader(tmp_path: Path) -> None:
+    """Integrate-and-fire with hard reset: weights are our codes, thresholds at half a unit."""
+    name = "int8 mlp, IF"
+    for dialect in PEERS:
+        graph = network(name, dialect)
+        found = nodes_of(tmp_path / f"{dialect}.nir", graph, dialect)
+        assert np.array_equal(found["l0"].weight, weight(graph, "l0"))
+        threshold = float(graph.neurons["n0"].v_threshold)
+        off = float(np.asarray(found["n0"].v_threshold).flat[0]) - threshold
+        expected = 0.0 if dialect == "sinabs" else 0.5
+        assert abs(off - expected) < 0.01, dialect
+
+
+def test_the_gain_stands_where_the_reader_takes_it(tmp_path: Path) -> None:
+    lif, keeps = network("mlp", "norse"), network("mlp, IF", "norse")
+    one, two = weight(lif, "l0"), weight(keeps, "l0")
+    found = nodes_of(tmp_path / "a.nir", lif, "spikingjelly")
+    assert np.allclose(found["n0"].r, 2) and np.allclose(found["l0"].weight, one)
+    found = nodes_of(tmp_path / "b.nir", lif, "norse")
+    assert np.allclose(found["n0"].r, 1) and np.allclose(found["l0"].weight, 2 * one)
+    found = nodes_of(tmp_path / "c.nir", keeps, "spikingjelly")
+    assert np.allclose(found["n0"].r, 1e4) and np.allclose(found["l0"].weight, two)
+    found = nodes_of(tmp_path / "d.nir", keeps, "snntorch")
+    assert isinstance(found["n0"], nir.LIF) and np.allclose(found["l0"].weight, two)
+    found = nodes_of(tmp_path / "e.nir", network("mlp", "sinabs"), "sinabs")
+    assert found["n0"].tau.shape == (1,) and np.allclose(np.exp(-1 / found["n0"].tau), 0.5)
+
+
+def test_sinabs_files_are_of_the_old_schema(tmp_path: Path) -> None:
+    write_nir(network("conv", "sinabs"), tmp_path / "n.nir", dialect="sinabs")
+    with h5py.File(tmp_path / "n.nir") as file:
+        version: Any = file["version"]
+        nodes: Any = file["node/nodes"]
+        assert version[()] == b"1.0.4"
+        fields = {key for node in nodes.values() for key in node}
+    assert "v_reset" not in fields and "metadata" not in fields
+
+
+def test_loops_carry_no_delay(tmp_path: Path) -> None:
+    graph = network("recurrent", "norse")
+    found = nodes_of(tmp_path / "n.nir", graph, "norse")
+    assert not any(isinstance(node, nir.Delay) for node in found.values())
+    edges = nir.read(str(tmp_path / "n.nir"), type_check=False).edges
+    assert ("n1", "rec") in edges and ("rec", "n1") in edges
+    biased = {**graph.nodes, "rec": Linear(weight(graph, "rec"), np.full(12, 0.25))}
+    one = ran(fold(graph.replace(biased)))
+    two = ran(rewrite(fold(graph.replace(biased)), DIALECTS["norse"], lambda _: False))
+    assert np.array_equal(one.neurons["n1"].spikes, two.neurons["n1"].spikes)
+
+
+def test_a_leaky_readout_is_a_leaky_integrator(tmp_path: Path) -> None:
+    half = np.array(0.5)
+    nodes = {"in": Input((4,), "spikes"), "l": Linear(np.eye(4)), "out": Output("leaky", beta=half)}
+    found = nodes_of(tmp_path / "n.nir", Graph.chain(nodes, "float"), "portable")
+    assert isinstance(found["out.leaky"], nir.LI) and np.allclose(found["out.leaky"].tau, 2e-4)
+
+
+LIMITS: dict[str, tuple[str, dict[str, Any]]] = {
+    "norse resets to 0": ("norse", {"v_reset": np.array(0.25)}),
+    "sinabs uses soft": ("sinabs", {}),
+    "snntorch uses 1": ("snntorch", {"max_spikes_per_step": 3, "reset": "soft"}),
+    "takes one threshold a layer": ("spikingjelly", {"v_threshold": np.arange(12.0).reshape(3, 4)}),
+    "one time constant": ("snntorch", {"beta": np.array([[0.5], [0.25], [0.5]])}),
+    "loads no synaptic current": ("sinabs", {"alpha": np.array(0.5), "reset": "soft"}),
+    "loads no Linear over tokens": ("norse", {}),
+    "refractory_steps 2": ("norse", {"refractory_steps": 2}),
+}
+
+
+@pytest.mark.parametrize("says", LIMITS)
+def test_what_a_reader_lacks_is_said_or_refused(tmp_path: Path, says: str) -> None:
+    dialect, fields = LIMITS[says]
+    neuron = Neuron((3, 4), **{"v_threshold": np.array(1.0), "beta": np.array(0.5), **fields})
+    nodes = {"in": Input((3, 4), "spikes"), "l": Linear(np.eye(4)), "n": neuron, "out": Output()}
+    graph = Graph.chain(nodes, "float")
+    assert says in " / ".join(cannot_say(graph, DIALECTS[dialect]))
+    with pytest.raises(FormatError, match="--strict"):
+        write_nir(graph, tmp_path / "n.nir", dialect=dialect, strict=True)
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_a_reader_has_is_not_warned_of() -> None:
+    for dialect in PEERS:
+        for name in NETWORKS:
+            if dialect == "sinabs" and "synaptic" in name:
+                continue
+            assert cannot_say(network(name, dialect), DIALECTS[dialect]) == [], (dialect, name)
+
+
+def test_longer_delays_stay(tmp_path: Path) -> None:
+    nodes = {
+        "in": Input((4,), "spikes"),
+        "d": Delay((4,), 3),
+        "n": Neuron((4,), np.array(0.5), beta=np.array(1.0)),
+        "out": Output("spike_count"),
+    }
+    graph = Graph.chain(nodes, "float")
+    found = nodes_of(tmp_path / "n.nir", graph, "portable")
+    assert np.allclose(found["d"].delay, 3e-4)
+    assert "d: norse loads no Delay" in cannot_say(graph, DIALECTS["norse"])
+
+
+def test_an_unknown_dialect_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UnknownNameError, match="spikingjelly"):
+        write_nir(build("mlp"), tmp_path / "x.nir", dialect="spikingjely")
