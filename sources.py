@@ -29,7 +29,7 @@ class SourceOptions:
     input_shape: tuple[int, ...] | None = None
     time_steps: int | None = None
     encoding: Encoding = "direct"
-    dialect: str = "portable"
+    dialect: str | None = None
     dt: float | None = None
     strict: bool = False
 

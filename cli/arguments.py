@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass
 from inspect import Parameter, signature
@@ -9,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
+
+from .output import say
 
 if TYPE_CHECKING:
     from ..export.ir import Graph
@@ -67,7 +70,13 @@ InputShape = Annotated[
     str | None,
     typer.Option("--input", help="Sample shape for file.py:factory, e.g. 3,32,32."),
 ]
-Dialect = Annotated[str, typer.Option("--dialect", help="Of NIR files: portable.")]
+Dialect = Annotated[
+    str | None,
+    typer.Option(
+        "--dialect",
+        help="Of NIR files, whose time steps: portable, norse, snntorch, spikingjelly, sinabs ...",
+    ),
+]
 Dt = Annotated[float | None, typer.Option("--dt", help="Time step of NIR files, in seconds.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Refuse what NIR files cannot say.")]
 Out = Annotated[Path, typer.Option("-o", "--out", help="Where to write.", show_default=False)]
@@ -89,7 +98,7 @@ class Request:
     encode: Encode = None
     weights: Weights = None
     input_shape: InputShape = None
-    dialect: Dialect = "portable"
+    dialect: Dialect = None
     dt: Dt = None
     strict: Strict = False
 
@@ -100,6 +109,8 @@ class Request:
 
     def read(self) -> Graph:
         """Return the source at the level it holds."""
+        from ..export.formats.nir_discretise import told
+        from ..export.ir.errors import FormatWarning
         from ..sources import SourceOptions, read_source
 
         options = SourceOptions(
@@ -111,7 +122,19 @@ class Request:
             dt=self.dt,
             strict=self.strict,
         )
-        return read_source(self.source, options)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", FormatWarning)
+            graph = read_source(self.source, options)
+        for warning in caught:
+            if issubclass(warning.category, FormatWarning):
+                say(f"warning: {warning.message}")
+            else:
+                warnings.warn_explicit(
+                    warning.message, warning.category, warning.filename, warning.lineno
+                )
+        if "dt_from" in graph.metadata:
+            say(f"{self.source}: {told(graph.metadata)}")
+        return graph
 
     def graph(self, samples: Samples | None = None) -> Graph:
         """Return the source lowered: as asked, else to integers unless it is .spk or .nir.

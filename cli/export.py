@@ -32,6 +32,7 @@ def command(
 
     ONNX writes two files: OUT steps once with explicit states, OUT with .scan before the suffix
     runs any number of time steps. For lava a network is lowered to the number format of loihi2.
+    From NIR to NIR, --dialect and --dt are those written; to choose how it is read, lower it first.
     """
     from ..export.formats.atomic import refuse_overwrite
     from ..export.formats.writers import write_as
@@ -44,8 +45,15 @@ def command(
         request = replace(request, target="loihi2")
     options: dict[str, dict[str, Any]] = {
         "onnx": {"arithmetic": arithmetic, "inline": inline},
-        "nir": {"dialect": request.dialect, "dt": request.dt, "strict": request.strict},
+        "nir": {
+            "dialect": request.dialect or "portable",
+            "dt": request.dt,
+            "strict": request.strict,
+        },
     }
+    if to == "nir" and request.source.endswith(".nir"):
+        # Dialect and dt are those of the file that is written.
+        request = replace(request, dialect=None, dt=None)
     written = write_as(to, request.graph(), out, force=force, **options.get(to, {}))
     if json:
         files = [str(file) for file in written.files]

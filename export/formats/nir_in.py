@@ -1,20 +1,21 @@
 """NIR in: our own files exactly, everybody's as a float graph.
 
-Other tools' files are discretised by forward Euler with dt (`nir_nodes`); hard reset to v_reset;
-`>`. Several edges into a node are added. dt and scheme are recorded in the graph's metadata.
+Other tools' files are discretised as a dialect says (`nir_discretise`), for which NIR has no words;
+several edges into a node are added. The graph's metadata records dialect, dt, where dt is from,
+the version of nir, the delays put into loops and what was repaired.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import warnings
 from pathlib import Path
 from typing import Any
 
-import networkx as nx
 import numpy as np
 
 from ..ir import (
     Add,
+    Array,
     Delay,
     Edge,
     FormatError,
@@ -22,196 +23,231 @@ from ..ir import (
     Neuron,
     Node,
     Output,
+    Scale,
     Shape,
     SpikewrightError,
-    UnknownNameError,
     check,
 )
+from ..ir.errors import FormatWarning
 from ..ir.shapes import RULES, ShapeMismatch
 from .nir_card import KEY, is_ours, restore
+from .nir_discretise import DIALECTS, dialect_named, step_of
 from .nir_file import NirFile, load_nir
-from .nir_nodes import CONVERTERS, NEURONS, array_of
+from .nir_neurons import Integrator, Part
+from .nir_nodes import CONVERTERS, KNOWN
+from .nir_site import Site
+from .nir_structure import Repairs, opened, walking_order, whole
 
-DIALECTS = ("portable",)
-DEFAULT_DT = 1e-4
+LARGEST_VALUE = 1 << 26
+"""The most elements a node may emit a sample and step, as in an archive."""
 
 
 def read_nir(
     path: str | Path,
-    dialect: str = "portable",
+    dialect: str | None = None,
     *,
     dt: float | None = None,
     strict: bool = False,
+    plain: bool = False,
 ) -> Graph:
-    """Return the graph of a NIR file: exactly ours, or a float graph discretised by Euler.
+    """Return the graph of a NIR file: exactly ours, or a float graph in steps of dt.
+
+    What older or sloppier files lack is repaired, with one FormatWarning a kind of repair.
 
     Args:
-        dt: seconds a step; default: what the file's metadata says, else 1e-4.
-        strict: refuse a recurrent file, whose delays would be put where NIR names none.
+        dialect: whose discretisation (`nir_discretise`); default: the file's own, else portable.
+        dt: seconds a step; default: what the file says, else the dialect's own.
+        strict: refuse what would be repaired.
+        plain: read a file of ours as other tools do, without what its metadata restores.
 
     Raises:
         FormatError: naming the file, the node and what is wrong.
         UnknownNameError: for a dialect that does not exist.
     """
-    if dialect not in DIALECTS:
-        raise UnknownNameError.of("dialect", dialect, DIALECTS)
+    if dialect is not None:
+        dialect_named(dialect)
     try:
         raw = load_nir(Path(path))
-        if is_ours(raw.metadata):
+        if is_ours(raw.metadata) and not plain:
             return restore(np.asarray(raw.metadata[KEY]))
-        return _Reader(raw, _step(raw, dt), strict).graph()
+        repairs = Repairs(strict)
+        graph = _Reader(raw, dialect, dt, repairs).graph()
     except SpikewrightError as error:
         said = f"{error.node}: {error.reason}" if error.node else error.reason
         raise FormatError(said, node=str(path), remedy=error.remedy) from None
-
-
-def _step(raw: NirFile, dt: float | None) -> float:
-    found = raw.metadata.get("dt", DEFAULT_DT) if dt is None else dt
-    step = float(np.asarray(found).reshape(-1)[0])
-    if not np.isfinite(step) or step <= 0:
-        raise FormatError(f"dt {step} must be above 0 seconds", node="dt")
-    return step
+    for line in repairs.lines():
+        warnings.warn(f"{path}: {line}", FormatWarning, stacklevel=2)
+    return graph
 
 
 class _Reader:
     """Builds the float graph: shapes flow from the Input, so nodes are built in that order."""
 
-    def __init__(self, raw: NirFile, dt: float, strict: bool) -> None:
-        self.raw, self.dt, self.strict = raw, dt, strict
+    def __init__(
+        self, raw: NirFile, dialect: str | None, dt: float | None, repairs: Repairs
+    ) -> None:
+        said = raw.metadata.get("dialect")
+        found = said if isinstance(said, str) and said in DIALECTS else "portable"
+        self.name = dialect or found
+        self.dialect = dialect_named(self.name)
+        self.dt, self.dt_from = step_of(self.name, dt, raw.metadata.get("dt"))
+        self.repairs = repairs
+        self.raw = whole(opened(raw), repairs)
         self.nodes: dict[str, Node] = {}
         self.edges: list[Edge] = []
         self.shapes: dict[str, Shape] = {}
         self.cut: list[str] = []
+        self.readout: Output | None = None
 
     def graph(self) -> Graph:
-        order, back = self._order()
+        for name, (kind, _) in self.raw.nodes.items():
+            if kind not in KNOWN:
+                known = ", ".join(KNOWN)
+                raise FormatError(
+                    f"type {kind[:40]} cannot be read", node=name, remedy=f"known: {known}"
+                )
+        order, back = walking_order(self.raw, self.repairs)
         for name in order:
             self._build(name, back)
-        for source, target in back:
-            self.edges.append(Edge(source, f"{source}.to.{target}"))
-        readout = "spike_count" if self._ends_in_spikes() else "integrate"
-        output = next(n for n, node in self.nodes.items() if isinstance(node, Output))
-        self.nodes[output] = Output(readout)  # type: ignore[arg-type]
-        metadata = {"dt": self.dt, "scheme": "euler", "dialect": "portable", "delays": self.cut}
-        return check(Graph(self.nodes, self.edges, "float", metadata=metadata))
+        for name in [n for n in order if self.raw.nodes[n][0] == "Delay"]:
+            sources = self._joined(name, [a for a, b in self.raw.edges if b == name])
+            self._connect(name, self.nodes[name], sources)
+        self.edges += [Edge(source, f"{source}.to.{target}") for source, target in back]
+        self._read_out()
+        return check(Graph(self.nodes, self.edges, "float", metadata=self._metadata()))
 
-    def _ends_in_spikes(self) -> bool:
-        output = next(n for n, node in self.nodes.items() if isinstance(node, Output))
-        return any(
-            isinstance(self.nodes[e.source], Neuron) for e in self.edges if e.target == output
-        )
+    def _metadata(self) -> dict[str, Any]:
+        return {
+            "dialect": self.name,
+            "scheme": "exponential" if self.dialect.exponential else "euler",
+            "dt": self.dt,
+            "dt_from": self.dt_from,
+            "nir_version": self.raw.version,
+            "delays": self.cut,
+            "repairs": self.repairs.lines(),
+        }
 
-    def _order(self) -> tuple[list[str], list[tuple[str, str]]]:
-        """Return a walking order and the edges that close loops without a Delay of their own."""
-        net: nx.DiGraph[str] = nx.DiGraph()
-        net.add_nodes_from(self.raw.nodes)
-        for edge in self.raw.edges:
-            for end in edge:
-                if end not in self.raw.nodes:
-                    raise FormatError("an edge names no such node", node=end)
-        if not self.raw.edges:
-            raise FormatError("a graph without edges", remedy="export it again")
-        net.add_edges_from(self.raw.edges)
-        for kind in ("Input", "Output"):
-            self._only(kind)
-        back = self._back_edges(net)
-        if back and self.strict:
-            raise FormatError(
-                f"a loop through {back[0][1]} without a Delay", remedy="without --strict"
-            )
-        net.remove_edges_from(back)
-        for name, (kind, _) in self.raw.nodes.items():
-            if kind == "Delay":
-                net.remove_edges_from(list(net.in_edges(name)))
-        try:
-            return list(nx.lexicographical_topological_sort(net)), back
-        except nx.NetworkXUnfeasible:
-            raise FormatError("a loop without a neuron") from None
-
-    def _only(self, kind: str) -> str:
-        names = [name for name, (found, _) in self.raw.nodes.items() if found == kind]
-        if len(names) != 1:
-            raise FormatError(f"{len(names)} {kind} nodes, 1 is needed")
-        return names[0]
-
-    def _back_edges(self, net: Any) -> list[tuple[str, str]]:
-        """Break each loop at the edge into its first neuron from the Input."""
-        distance = nx.single_source_shortest_path_length(net, self._only("Input"))
-        back: list[tuple[str, str]] = []
-        rest = net.copy()
-        delays = [name for name, (kind, _) in self.raw.nodes.items() if kind == "Delay"]
-        rest.remove_nodes_from(delays)
-        while True:
-            try:
-                loop = nx.find_cycle(rest)
-            except nx.NetworkXNoCycle:
-                return back
-            ends = [e for e in loop if self.raw.nodes[e[1]][0] in NEURONS]
-            if not ends:
-                raise FormatError("a loop without a neuron", node=" -> ".join(e[0] for e in loop))
-            cut = min(ends, key=lambda e: (distance.get(e[1], 1 << 30), e))
-            back.append((cut[0], cut[1]))
-            rest.remove_edge(cut[0], cut[1])
+    def _read_out(self) -> None:
+        """Give the Output the readout of what feeds it."""
+        name = next(n for n, node in self.nodes.items() if isinstance(node, Output))
+        feeding = [self.nodes[e.source] for e in self.edges if e.target == name]
+        spikes = any(isinstance(node, Neuron) for node in feeding)
+        usual = Output("spike_count" if spikes else "integrate")
+        self.nodes[name] = self.readout or usual
 
     def _build(self, name: str, back: list[tuple[str, str]]) -> None:
-        kind, fields = self.raw.nodes[name]
-        if kind not in CONVERTERS:
-            raise FormatError(
-                f"type {kind} cannot be read", node=name, remedy=f"known: {', '.join(CONVERTERS)}"
-            )
-        sources = [a for a, b in self.raw.edges if b == name and (a, b) not in back]
-        looped = [a for a, b in back if b == name]
-        for source in looped:
-            sources.append(self._delay(source, name, fields))
+        kind, _fields = self.raw.nodes[name]
         if kind == "Delay":
-            self._own_delay(name, fields, sources)
+            self._delay(name)
             return
-        try:
-            parts = CONVERTERS[kind](name, fields, self.dt)
-        except (ArithmeticError, AttributeError, IndexError, TypeError, ValueError) as error:
-            raise FormatError(f"its fields cannot be used ({error})", node=name) from None
+        sources = [a for a, b in self.raw.edges if b == name and (a, b) not in back]
+        shape = self.shapes[sources[0]] if sources else ()
+        sources += [self._step_back(a, name, shape) for a, b in back if b == name]
+        sources = self._joined(name, sources)
+        parts = self._parts(name, shape if len(sources) < 2 else self.shapes[sources[0]])
+        if self._ends(name, parts):
+            last = parts.pop()
+            assert isinstance(last, Integrator)
+            self.readout = _readout(last)
+            parts = parts or [Scale(np.ones(()))]
         for k, part in enumerate(parts):
-            label = name if k == len(parts) - 1 else f"{name}.{part.kind.lower()}"
+            label = name if k == len(parts) - 1 else f"{name}.{part.kind.lower()}{k or ''}"
             self._put(label, part, sources)
             sources = [label]
 
-    def _delay(self, source: str, target: str, fields: Mapping[str, Any]) -> str:
+    def _parts(self, name: str, shape: Shape) -> list[Part]:
+        kind, fields = self.raw.nodes[name]
+        site = Site(name, kind, fields, shape, self.dialect, self.dt, self.repairs)
+        try:
+            return CONVERTERS[kind](site)
+        except (ArithmeticError, AttributeError, IndexError, TypeError, ValueError) as error:
+            line = " ".join(str(error).split())[:120]
+            raise FormatError(f"its fields cannot be used ({line})", node=name) from None
+
+    def _ends(self, name: str, parts: list[Part]) -> bool:
+        """Whether a state that never spikes is all that the Output reads, and so its readout."""
+        ends = [b for a, b in self.raw.edges if a == name]
+        alone = len(ends) == 1 and self.raw.nodes[ends[0]][0] == "Output"
+        feeding = [a for a, b in self.raw.edges if ends and b == ends[0]]
+        return alone and len(feeding) == 1 and isinstance(parts[-1], Integrator)
+
+    def _step_back(self, source: str, target: str, shape: Shape) -> str:
         """The value that comes back around a loop, one step later."""
         label = f"{source}.to.{target}"
-        shape = np.shape(fields.get("v_threshold", fields.get("tau", ())))
-        delay = Delay(tuple(int(n) for n in shape))
-        self.nodes[label], self.shapes[label] = delay, delay.shape
+        self.nodes[label], self.shapes[label] = Delay(shape), shape
         self.cut.append(label)
         return label
 
-    def _own_delay(self, name: str, fields: Mapping[str, Any], sources: list[str]) -> None:
-        exact = array_of(name, fields, "delay") / self.dt
+    def _delay(self, name: str) -> None:
+        """A delay of the file's own; what it stores is connected once all nodes stand."""
+        kind, fields = self.raw.nodes[name]
+        known = [self.shapes[a] for a, b in self.raw.edges if b == name and a in self.shapes]
+        shape = known[0] if known else np.shape(fields.get("delay", ()))
+        site = Site(name, kind, fields, shape, self.dialect, self.dt, self.repairs)
+        exact = site.each("delay") / self.dt
         steps = np.rint(exact)
-        if exact.size == 0 or (steps != steps.flat[0]).any() or steps.flat[0] < 1:
-            raise FormatError("delays that differ, or below one step", node=name)
+        if exact.size == 0 or (steps != steps.flat[0]).any() or not 1 <= steps.flat[0] < 1 << 15:
+            raise FormatError("delays that differ, below one step or above 32767", node=name)
         if (np.abs(exact - steps) > 1e-3).any():
             raise FormatError(
                 f"a delay of {exact.flat[0]:.3f} steps of {self.dt} s",
                 node=name,
                 remedy="give a --dt of which it is a multiple",
             )
-        shape = tuple(int(n) for n in steps.shape)
         self.nodes[name], self.shapes[name] = Delay(shape, int(steps.flat[0])), shape
-        self.edges += [Edge(source, name, port) for port, source in enumerate(sources)]
 
-    def _put(self, name: str, node: Node, sources: list[str]) -> None:
-        if len(sources) > 1:
-            joined = f"{name}.sum"
-            self._put_plain(joined, Add(), sources)
-            sources = [joined]
-        self._put_plain(name, node, sources)
+    def _joined(self, name: str, sources: list[str]) -> list[str]:
+        """Return the one source of a node, an Add where there are several."""
+        if len(sources) < 2:
+            return sources
+        self._connect(f"{name}.sum", Add(), sources)
+        return [f"{name}.sum"]
 
-    def _put_plain(self, name: str, node: Node, sources: list[str]) -> None:
+    def _put(self, name: str, part: Part, sources: list[str]) -> None:
+        if isinstance(part, Integrator):
+            self._integrate(name, part, sources[0])
+        else:
+            self._connect(name, part, sources)
+
+    def _integrate(self, name: str, part: Integrator, source: str) -> None:
+        """y[t] = keep y[t-1] + x[t] as a loop of an Add and a Delay."""
+        if part.bias is not None:
+            raise FormatError(
+                "v_leak of a node that never spikes, before the Output",
+                node=name,
+                remedy="let it feed the Output alone",
+            )
+        back, shape = f"{name}.back", self.shapes[source]
+        self.nodes[back], self.shapes[back] = Delay(shape), shape
+        kept = back
+        if (part.keep != 1).any():
+            kept = f"{name}.kept"
+            self._connect(kept, Scale(part.keep), [back])
+        self._connect(name, Add(), [source, kept])
+        self.edges.append(Edge(name, back))
+
+    def _connect(self, name: str, node: Node, sources: list[str]) -> None:
+        if name in self.nodes and not isinstance(node, Delay):
+            raise FormatError("two nodes of this name", node=name)
         self.nodes[name] = node
         self.edges += [Edge(source, name, port) for port, source in enumerate(sources)]
         try:
-            self.shapes[name] = RULES[type(node)](node, *(self.shapes[s] for s in sources))
+            shape = RULES[type(node)](node, *(self.shapes[s] for s in sources))
         except ShapeMismatch as error:
             raise FormatError(str(error), node=name) from None
         except TypeError:
             raise FormatError(f"a {node.kind} with {len(sources)} inputs", node=name) from None
+        if not shape or not 1 <= np.prod(shape, dtype=float) <= LARGEST_VALUE:
+            raise FormatError(f"shape {shape}, 1..{LARGEST_VALUE} elements are read", node=name)
+        self.shapes[name] = shape
+
+
+def _readout(last: Integrator) -> Output:
+    """Return the readout that is this state."""
+    if (last.keep == 1).all():
+        return Output("integrate", bias=last.bias)
+    return Output("leaky", bias=last.bias, beta=_array(last.keep))
+
+
+def _array(values: Array) -> Array:
+    return np.asarray(values, np.float64)

@@ -1,18 +1,17 @@
-"""What each node of NIR is in our graph, discretised by forward Euler: a table from type to rule.
+"""What each node of NIR is in our graph: a table from type to rule.
 
-v += dt/tau (v_leak - v + r i); I += dt/tau_syn (-I + w_in S); integrate-and-fire: v += dt r i.
-A rule takes the name, the fields and dt, and returns the nodes, in order, that stand for it.
+A rule takes a `Site` and returns the nodes, in order, that stand for it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from math import prod
 from typing import Any
 
 import numpy as np
 
 from ..ir import (
-    Array,
     AvgPool,
     Conv1d,
     Conv2d,
@@ -20,169 +19,138 @@ from ..ir import (
     FormatError,
     Input,
     Linear,
-    Neuron,
-    Node,
     Output,
+    Reshape,
     Scale,
     Shape,
     SumPool,
 )
+from .nir_neurons import STATEFUL, Part
+from .nir_site import Site
+from .nir_structure import shape_of
 
 
-def array_of(name: str, fields: Mapping[str, Any], key: str) -> Array:
-    if key not in fields:
-        raise FormatError(f"{key} is missing", node=name)
-    found = np.asarray(fields[key])
-    if found.dtype.kind not in "fiu" or not np.isfinite(found).all():
-        raise FormatError(f"{key} holds NaN, infinite or no numbers", node=name)
-    return found
+def _input(site: Site) -> list[Part]:
+    return [Input(shape_of(site.name, site.fields, "input_type"))]
 
 
-def _positive(name: str, fields: Mapping[str, Any], key: str) -> Array:
-    found = array_of(name, fields, key)
-    if (found <= 0).any():
-        raise FormatError(f"{key} {found.min()} must be above 0", node=name)
-    return found.astype(np.float64)
+def _output(site: Site) -> list[Part]:
+    if "shape" in site.fields or "output_type" in site.fields:
+        declared = shape_of(site.name, site.fields, "output_type")
+        if declared != site.shape:
+            site.repairs.note(site.name, f"shape {declared} declared, {site.shape} found")
+    return [Output()]
 
 
-def _shape_of(name: str, fields: Mapping[str, Any], key: str) -> Shape:
-    inner = fields.get(key, fields.get("shape"))
-    value = inner.get(key.removesuffix("_type")) if isinstance(inner, dict) else inner
-    if value is None:
-        raise FormatError(f"{key} is missing", node=name)
-    return tuple(int(n) for n in np.asarray(value).reshape(-1))
-
-
-def _input(name: str, fields: Mapping[str, Any], dt: float) -> list[Node]:
-    return [Input(_shape_of(name, fields, "input_type"))]
-
-
-def _affine(name: str, fields: Mapping[str, Any], dt: float) -> list[Node]:
-    weight = array_of(name, fields, "weight").astype(np.float32)
-    bias = array_of(name, fields, "bias").astype(np.float32) if "bias" in fields else None
-    while weight.ndim > 2 and (weight == weight[:1]).all():
+def _affine(site: Site) -> list[Part]:
+    weight = site.array("weight").astype(np.float32)
+    if weight.ndim < 2:
+        raise FormatError(f"a weight of {weight.ndim} axes", node=site.name)
+    bias = site.array("bias").astype(np.float32) if "bias" in site.fields else None
+    features = site.shape[-1:]
+    lead = weight.shape[:-2]
+    if lead and lead != site.shape[:-1]:
+        raise FormatError(
+            f"weight takes ({', '.join(map(str, (*lead, weight.shape[-1])))}), "
+            f"what enters is {site.shape}",
+            node=site.name,
+        )
+    while weight.ndim > 2:
+        alike = (weight == weight[:1]).all() and (bias is None or (bias == bias[:1]).all())
+        if not alike:
+            raise FormatError("its weights differ along the leading axes", node=site.name)
         weight, bias = weight[0], None if bias is None else bias[0]
+    flat = not lead and len(site.shape) > 1
+    if flat and features != weight.shape[1:] == (prod(site.shape),):
+        site.repairs.note(site.name, "no Flatten before it, put there")
+        return [Flatten(), Linear(weight, bias)]
+    if flat:
+        site.repairs.note(site.name, "weights without the leading axes of what enters, shared")
     return [Linear(weight, bias)]
 
 
-def _pair(fields: Mapping[str, Any], key: str, rank: int, default: int | Shape) -> Shape:
-    value = np.asarray(fields.get(key, default)).reshape(-1)
-    if value.dtype.kind not in "fiu" or (value != np.rint(value)).any():
-        raise ValueError(f"{key} {value.tolist()} are no whole numbers")
+def _whole(site: Site, key: str, rank: int, default: int | Shape) -> Shape:
+    value = np.asarray(site.fields.get(key, default)).reshape(-1)
+    if value.dtype.kind not in "fiu" or value.size == 0 or (value != np.rint(value)).any():
+        raise FormatError(f"{key} {value.tolist()[:4]} are no whole numbers", node=site.name)
+    if np.abs(value).max() >= 1 << 31:
+        raise FormatError(f"{key} {value.tolist()[:4]} is too large", node=site.name)
     return tuple(int(n) for n in (value if value.size == rank else np.repeat(value[:1], rank)))
 
 
-def _padding(fields: Mapping[str, Any], kernel: Shape, dilation: Shape) -> Shape:
-    padding = fields.get("padding", 0)
+def _padding(site: Site, kernel: Shape, dilation: Shape) -> Shape:
+    padding = site.fields.get("padding", 0)
     if not isinstance(padding, str):
-        return _pair(fields, "padding", len(kernel), 0)
+        return _whole(site, "padding", len(kernel), 0)
     spread = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
     if padding == "valid":
         return (0,) * len(kernel)
     if padding != "same" or any(s % 2 for s in spread):
-        raise ValueError(f"padding {padding!r} of a kernel {kernel} is not the same on both ends")
+        raise FormatError(
+            f"padding {padding[:20]!r} of a kernel {kernel} is not the same on both ends",
+            node=site.name,
+        )
     return tuple(s // 2 for s in spread)
 
 
-def _conv(name: str, fields: Mapping[str, Any], dt: float) -> list[Node]:
-    weight = array_of(name, fields, "weight").astype(np.float32)
-    rank = weight.ndim - 2
-    if rank not in (1, 2):
-        raise FormatError(f"a weight of {weight.ndim} axes", node=name)
-    dilation = _pair(fields, "dilation", rank, 1)
+def _conv(site: Site) -> list[Part]:
+    weight = site.array("weight").astype(np.float32)
+    rank = 1 if site.kind == "Conv1d" else 2
+    if weight.ndim != rank + 2:
+        raise FormatError(f"a weight of {weight.ndim} axes, {rank + 2} are needed", node=site.name)
+    declared = site.fields.get("input_shape")
+    if declared is None:
+        site.repairs.note(site.name, "no input_shape, taken from what enters")
+    elif _whole(site, "input_shape", rank, 0) != site.shape[1:]:
+        site.repairs.note(site.name, "another input_shape than what enters, not heeded")
+    dilation = _whole(site, "dilation", rank, 1)
     options: dict[str, Any] = {
-        "stride": _pair(fields, "stride", rank, 1),
+        "stride": _whole(site, "stride", rank, 1),
         "dilation": dilation,
-        "groups": int(np.asarray(fields.get("groups", 1)).reshape(-1)[0]),
+        "groups": _whole(site, "groups", 1, 1)[0],
+        "padding": _padding(site, weight.shape[2:], dilation),
     }
-    options["padding"] = _padding(fields, weight.shape[2:], dilation)
-    bias = array_of(name, fields, "bias").astype(np.float32) if "bias" in fields else None
+    bias = site.array("bias").astype(np.float32) if "bias" in site.fields else None
     return [(Conv1d if rank == 1 else Conv2d)(weight, bias, **options)]
 
 
-def _pool(kind: type[Any]) -> Callable[..., list[Node]]:
-    def convert(name: str, fields: Mapping[str, Any], dt: float) -> list[Node]:
-        kernel = _pair(fields, "kernel_size", 2, 1)
-        stride = _pair(fields, "stride", 2, kernel)
-        return [kind(kernel, stride, _pair(fields, "padding", 2, 0))]
+def _pool(kind: type[Any]) -> Callable[[Site], list[Part]]:
+    def convert(site: Site) -> list[Part]:
+        if "kernel_size" not in site.fields:
+            raise FormatError("kernel_size is missing", node=site.name)
+        kernel = _whole(site, "kernel_size", 2, 1)
+        stride = _whole(site, "stride", 2, kernel)
+        return [kind(kernel, stride, _whole(site, "padding", 2, 0))]
 
     return convert
 
 
-def _flatten(name: str, fields: Mapping[str, Any], dt: float) -> list[Node]:
-    """All axes as one: start_dim 0, or 1 where the writer counts the batch axis."""
-    (start,), (end,) = _pair(fields, "start_dim", 1, 0), _pair(fields, "end_dim", 1, -1)
-    if start not in (0, 1) or end != -1:
-        raise ValueError(f"flattens axes {start}..{end} only, needs all of them")
-    return [Flatten()]
+def _flatten(site: Site) -> list[Part]:
+    """Axes are counted without the batch; writers that count it declare it in input_type."""
+    (start,), (end,) = _whole(site, "start_dim", 1, 1), _whole(site, "end_dim", 1, -1)
+    rank, declared = len(site.shape), site.fields.get("input_type", ())
+    if np.size(declared) == rank + 1:
+        site.repairs.note(site.name, "axes counted with the batch, which is left out")
+        start, end = (n - 1 if n > 0 else n for n in (start, end))
+    first, last = (n + rank if n < 0 else n for n in (start, end))
+    if rank == 1 and (first, last) == (1, 0):
+        site.repairs.note(site.name, "axes counted with the batch, which is left out")
+        first = 0
+    if not 0 <= first <= last < rank:
+        raise FormatError(f"flattens axes {start}..{end} of {site.shape}", node=site.name)
+    if first == 0 and last == rank - 1:
+        return [Flatten()]
+    joined = prod(site.shape[first : last + 1])
+    return [Reshape((*site.shape[:first], joined, *site.shape[last + 1 :]))]
 
 
-def _scale(name: str, fields: Mapping[str, Any], dt: float) -> list[Node]:
-    return [Scale(array_of(name, fields, "scale").astype(np.float64))]
+def _scale(site: Site) -> list[Part]:
+    return [Scale(site.each("scale"))]
 
 
-def _euler(gain: Array) -> list[Node]:
-    """A factor on the current, left out where it is 1."""
-    return [] if np.allclose(gain, 1, rtol=1e-12) else [Scale(_compact(gain))]
-
-
-def _compact(values: Array) -> Array:
-    """One value where all are equal: parameters of full shape come from full-shape fields."""
-    same = values.size > 0 and (values == values.flat[0]).all()
-    return np.asarray(values.flat[0] if same else values, np.float64)
-
-
-def _membrane(name: str, fields: Mapping[str, Any], beta: Array) -> dict[str, Any]:
-    threshold = array_of(name, fields, "v_threshold").astype(np.float64)
-    reset = array_of(name, fields, "v_reset") if "v_reset" in fields else np.zeros(())
-    return {
-        "shape": tuple(int(n) for n in threshold.shape),
-        "v_threshold": _compact(threshold),
-        "v_reset": _compact(np.asarray(reset, np.float64)),
-        "beta": _compact(beta),
-    }
-
-
-def _if(name: str, fields: Mapping[str, Any], dt: float) -> list[Node]:
-    r = array_of(name, fields, "r").astype(np.float64)
-    return [*_euler(r * dt), Neuron(**_membrane(name, fields, np.ones(1)))]
-
-
-def _beta(name: str, fields: Mapping[str, Any], key: str, dt: float) -> Array:
-    tau = _positive(name, fields, key)
-    if (tau < dt).any():
-        raise FormatError(
-            f"{key} {tau.min()} is below dt {dt}", node=name, remedy="give a smaller --dt"
-        )
-    return 1 - dt / tau
-
-
-def _leak(name: str, fields: Mapping[str, Any], beta: Array) -> Array | None:
-    """v_leak pulls toward itself: a bias of (1 - beta) v_leak."""
-    v_leak = array_of(name, fields, "v_leak") if "v_leak" in fields else np.zeros(())
-    return _compact((1 - beta) * v_leak) if v_leak.any() else None
-
-
-def _lif(name: str, fields: Mapping[str, Any], dt: float) -> list[Node]:
-    beta = _beta(name, fields, "tau", dt)
-    gain = (1 - beta) * array_of(name, fields, "r")
-    bias = _leak(name, fields, beta)
-    return [*_euler(gain), Neuron(**_membrane(name, fields, beta), bias=bias)]
-
-
-def _cuba_lif(name: str, fields: Mapping[str, Any], dt: float) -> list[Node]:
-    alpha, beta = (_beta(name, fields, key, dt) for key in ("tau_syn", "tau_mem"))
-    w_in = array_of(name, fields, "w_in") if "w_in" in fields else np.ones(())
-    gain = (1 - alpha) * w_in * (1 - beta) * array_of(name, fields, "r")
-    membrane = _membrane(name, fields, beta)
-    neuron = Neuron(**membrane, alpha=_compact(alpha), bias=_leak(name, fields, beta))
-    return [*_euler(gain), neuron]
-
-
-NEURONS = ("IF", "LIF", "CubaLIF")
-CONVERTERS: dict[str, Callable[[str, Mapping[str, Any], float], list[Node]]] = {
+CONVERTERS: dict[str, Callable[[Site], list[Part]]] = {
     "Input": _input,
-    "Output": lambda name, fields, dt: [Output()],
+    "Output": _output,
     "Affine": _affine,
     "Linear": _affine,
     "Scale": _scale,
@@ -191,8 +159,7 @@ CONVERTERS: dict[str, Callable[[str, Mapping[str, Any], float], list[Node]]] = {
     "SumPool2d": _pool(SumPool),
     "AvgPool2d": _pool(AvgPool),
     "Flatten": _flatten,
-    "Delay": lambda name, fields, dt: [],
-    "IF": _if,
-    "LIF": _lif,
-    "CubaLIF": _cuba_lif,
+    **STATEFUL,
 }
+KNOWN = sorted((*CONVERTERS, "Delay", "NIRGraph"))
+"""Types that can be read: all that nir 1.0.8 can write."""

@@ -43,6 +43,10 @@ class FormatError(SpikewrightError):
     """A file that is missing, damaged, of another kind, or that cannot express the graph."""
 
 
+class FormatWarning(UserWarning):
+    """A file that was repaired while it was read: the node, and what was assumed."""
+
+
 class InputError(SpikewrightError):
     """Data or an option of the wrong shape, dtype, range or combination."""
 

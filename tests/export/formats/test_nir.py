@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,6 @@ from spikewright.export.formats.nir_out import cannot_say, write_nir
 from spikewright.export.ir import (
     Add,
     Conv2d,
-    Delay,
     Flatten,
     FormatError,
     Graph,
@@ -157,166 +155,6 @@ def test_a_network_without_nir_nodes_is_not_runnable_elsewhere(tmp_path: Path) -
                 nir.read(str(tmp_path / "n.nir"))
             return
     pytest.fail("no such graph among the seeds")
-
-
-def lif(shape: tuple[int, ...], **fields: Any) -> nir.LIF:
-    ones = np.ones(shape, np.float32)
-    found = {"tau": 2e-4 * ones, "r": 2 * ones, "v_leak": 0 * ones, "v_threshold": ones}
-    return nir.LIF(**{**found, "v_reset": 0 * ones, **fields})
-
-
-def test_recurrence_is_broken_at_the_first_neuron(tmp_path: Path) -> None:
-    nodes = {
-        "input": nir.Input({"input": np.array([4])}),
-        "w": nir.Linear(np.eye(4, dtype=np.float32)),
-        "n": lif((4,)),
-        "rec": nir.Linear(0.3 * np.eye(4, dtype=np.float32)),
-        "output": nir.Output({"output": np.array([4])}),
-    }
-    edges = [("input", "w"), ("w", "n"), ("n", "rec"), ("rec", "n"), ("n", "output")]
-    nir.write(str(tmp_path / "r.nir"), nir.NIRGraph(nodes, edges, type_check=False))
-    graph = read_nir(tmp_path / "r.nir")
-    assert list(graph.of_kind(Delay)) == ["rec.to.n"]
-    with pytest.raises(FormatError, match="loop through n without a Delay"):
-        read_nir(tmp_path / "r.nir", strict=True)
-
-
-def chain_file(path: Path, **nodes: Any) -> Path:
-    """Input of 4 -> nodes -> Output of 4."""
-    every = {
-        "input": nir.Input({"input": np.array([4])}),
-        **nodes,
-        "output": nir.Output({"output": np.array([4])}),
-    }
-    names = list(every)
-    edges = list(pairwise(names))
-    nir.write(str(path), nir.NIRGraph(every, edges, type_check=False))
-    return path
-
-
-def convolution(padding: Any, stride: Any = 1) -> Any:
-    """A NIR Conv1d over the input of 4, its shapes unchecked."""
-    weight, bias = np.ones((1, 1, 2), np.float32), np.zeros(1, np.float32)
-    node = nir.Conv1d(4, weight, 1, 0, 1, 1, bias)
-    node.padding, node.stride = padding, stride
-    return node
-
-
-def edited(change: Callable[[Any], None]) -> Callable[[Path], None]:
-    def write(path: Path) -> None:
-        chain_file(path, w=nir.Linear(np.eye(4, dtype=np.float32)), n=lif((4,)))
-        with h5py.File(path, "r+") as file:
-            change(file)
-
-    return write
-
-
-def _replace(file: Any, key: str, value: Any) -> None:
-    del file[key]
-    file[key] = value
-
-
-def _huge(file: Any) -> None:
-    del file["node/nodes/w/weight"]
-    file.create_dataset(
-        "node/nodes/w/weight", shape=(1 << 20, 1 << 20), chunks=(64, 64), dtype="f4"
-    )
-
-
-BAD: dict[str, tuple[Callable[[Path], Any], str]] = {
-    "text": (lambda p: p.write_text("hello"), "not a readable NIR file"),
-    "empty": (lambda p: p.write_bytes(b""), "not a readable NIR file"),
-    "cut": (
-        lambda p: p.write_bytes(chain_file(p, n=lif((4,))).read_bytes()[:900]),
-        "not a readable",
-    ),
-    "no graph": (lambda p: h5py.File(p, "w").close(), "no NIR graph"),
-    "no edges": (edited(lambda f: _replace(f, "node/edges", np.empty((0, 2), "S1"))), "edges"),
-    "edge shape": (
-        edited(lambda f: _replace(f, "node/edges", np.array([b"a"]))),
-        "pairs are needed",
-    ),
-    "edge to nowhere": (
-        edited(lambda f: _replace(f, "node/edges", np.array([[b"input", b"x"]]))),
-        "no such node",
-    ),
-    "unknown type": (edited(lambda f: _replace(f, "node/nodes/w/type", "Banana")), "type Banana"),
-    "negative tau": (
-        edited(lambda f: _replace(f, "node/nodes/n/tau", -np.ones(4))),
-        "n: tau -1.0 must be above 0",
-    ),
-    "tau below dt": (
-        edited(lambda f: _replace(f, "node/nodes/n/tau", 1e-6 * np.ones(4))),
-        "below dt",
-    ),
-    "NaN weight": (
-        edited(lambda f: _replace(f, "node/nodes/w/weight", np.full((4, 4), np.nan))),
-        "w: weight holds NaN",
-    ),
-    "text weight": (
-        edited(lambda f: _replace(f, "node/nodes/w/weight", "heavy")),
-        "w: weight holds",
-    ),
-    "huge": (edited(_huge), "at most"),
-    "missing field": (edited(lambda f: f.__delitem__("node/nodes/n/r")), "r is missing"),
-    "no type": (edited(lambda f: f.__delitem__("node/nodes/n/type")), "not a readable NIR file"),
-    "shapes": (
-        edited(lambda f: _replace(f, "node/nodes/w/weight", np.ones((4, 5)))),
-        "w: weight takes 5 features",
-    ),
-    "neuron shape": (
-        edited(lambda f: _replace(f, "node/nodes/n/v_threshold", np.ones(3))),
-        "n: ",
-    ),
-    "tau of another shape": (
-        edited(lambda f: _replace(f, "node/nodes/n/tau", np.ones(3))),
-        "n: its fields cannot be used",
-    ),
-    "part of a delay": (
-        lambda p: chain_file(p, d=nir.Delay(delay=np.full(4, 2.5e-4)), n=lif((4,))),
-        "d: a delay of 2.500 steps",
-    ),
-    "part of a flatten": (
-        lambda p: chain_file(p, f=nir.Flatten({"input": np.array([4])}, 0, 1), n=lif((4,))),
-        "f: its fields cannot be used (flattens axes 0..1 only",
-    ),
-    "even kernel": (
-        lambda p: chain_file(p, c=convolution("same")),
-        "c: its fields cannot be used (padding 'same' of a kernel (2,)",
-    ),
-    "another padding": (
-        lambda p: chain_file(p, c=convolution("reflect")),
-        "c: its fields cannot be used (padding 'reflect'",
-    ),
-    "half a stride": (
-        lambda p: chain_file(p, c=convolution(0, stride=1.5)),
-        "c: its fields cannot be used (stride [1.5]",
-    ),
-    "dt": (edited(lambda f: f["node"].create_group("metadata").update({"dt": -1.0})), "dt"),
-    "our card cut": (
-        edited(
-            lambda f: (
-                f["node"].create_group("metadata").update({"spikewright": np.zeros(9, np.uint8)})
-            )
-        ),
-        "metadata/spikewright",
-    ),
-    "two inputs": (
-        lambda p: chain_file(p, second=nir.Input({"input": np.array([4])}), n=lif((4,))),
-        "2 Input nodes",
-    ),
-}
-
-
-@pytest.mark.parametrize("case", BAD)
-def test_a_bad_file_is_one_line(tmp_path: Path, case: str) -> None:
-    make, says = BAD[case]
-    path = tmp_path / "bad.nir"
-    make(path)
-    with pytest.raises(FormatError) as caught:
-        read_nir(path)
-    assert says in str(caught.value) and str(path) in str(caught.value)
-    assert "\n" not in str(caught.value)
 
 
 def test_a_missing_file_and_an_existing_one(tmp_path: Path) -> None:
