@@ -370,7 +370,8 @@ def _in_format(graph: Graph, source: Graph | None, profile: str) -> Graph:
 
     folded = fold(source) if source.level == "float" else source
     known = Calibration(**graph.metadata["calibration"])
-    wanted = profile_named(profile).with_bits(held.weight_bits)
+    wanted = profile_named(profile)
+    wanted = wanted.with_bits(min(held.weight_bits, wanted.weight_bits))
     return quantise(folded, wanted, known, graph.metadata["scale_rule"])
 
 

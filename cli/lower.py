@@ -10,6 +10,7 @@ from .output import emit_json, percent, print_table
 
 if TYPE_CHECKING:
     from ..export.ir import Graph
+    from ..hw_targets.fit import FitReport
     from ..trainer.data import Dataset
 
 
@@ -23,7 +24,8 @@ def command(
 ) -> None:
     """Lower a network to one integer graph and write it as .spk.
 
-    The accuracies are those on --data (default: the test split of the calibration data).
+    The accuracies are those on --data (default: the test split of the calibration data). With
+    --target the result is checked against the chip, too; what does not fit is said, with remedies.
     """
     from .. import api
     from ..export.formats.atomic import refuse_overwrite
@@ -39,13 +41,31 @@ def command(
         found = {f"{k}_accuracy": v for k, v in accuracies(read, graph, data, samples.seed).items()}
         graph = graph.replace(metadata={**graph.metadata, "accuracies": card(found, data)})
     api.write(graph, out, force=force)
+    fit = fit_of(graph, request.target)
     if json:
-        emit_json("lower", {"out": str(out), "level": graph.level, **layers(graph), **found})
+        told = {"fit": fit and fit.to_json()}
+        emit_json(
+            "lower", {"out": str(out), "level": graph.level, **layers(graph), **found, **told}
+        )
         return
     show(graph)
     for name, value in found.items():
         print(f"{name.replace('_', ' ')}: {percent(value)}")
+    if fit is not None:
+        print(fit)
     print(f"wrote {out}")
+
+
+def fit_of(graph: Graph, target: str | None) -> FitReport | None:
+    """Return whether an integer graph fits the chip it was lowered for; None for a mere format."""
+    from ..export.ir import PROFILES
+    from ..hw_targets.fit import check
+    from ..hw_targets.target import load_target, shipped
+
+    only_a_format = target in PROFILES and target not in shipped()
+    if target is None or only_a_format or graph.level != "integer":
+        return None
+    return check(graph, load_target(target))
 
 
 def layers(graph: Graph) -> dict[str, Any]:

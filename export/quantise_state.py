@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -35,8 +36,8 @@ def quantise_neuron(name: str, node: Neuron, carry: Carry, profile: Profile) -> 
         node,
         beta=None,
         alpha=None,
-        dv=_decay(node.beta),
-        du=_decay(node.alpha),
+        dv=_decay(node.beta, profile),
+        du=_decay(node.alpha, profile),
         v_threshold=threshold,
         bias=_in_steps(name, "bias", bias, one, profile.bias_step),
         bias_in=_in_steps(name, "bias_in", bias_in, one, profile.bias_step),
@@ -49,12 +50,18 @@ def quantise_neuron(name: str, node: Neuron, carry: Carry, profile: Profile) -> 
         state_shift=shift,
         state_bits=profile.state_bits,
         u_range=profile.u_range,
+        v_low=profile.v_low if node.v_low is None else node.v_low,
+        v_high=profile.v_high if node.v_high is None else node.v_high,
     )
 
 
 def _check_profile(name: str, node: Neuron, profile: Profile) -> None:
     problems = (
-        (node.reset not in profile.resets, f"reset {node.reset}", "retrain with hard reset"),
+        (
+            node.reset not in profile.resets,
+            f"reset {node.reset}",
+            f"retrain with reset {profile.resets[0]}",
+        ),
         (
             profile.reset_to_zero and bool(node.v_reset.any()),
             f"v_reset {node.v_reset.flat[0]}",
@@ -66,10 +73,24 @@ def _check_profile(name: str, node: Neuron, profile: Profile) -> None:
             f"max_spikes_per_step {node.max_spikes_per_step}",
             "use single spikes",
         ),
+        *_leak_problems(node, profile),
     )
     for wrong, what, remedy in problems:
         if wrong:
             raise LoweringError(f"{what}, which {profile.name} lacks", node=name, remedy=remedy)
+
+
+def _leak_problems(node: Neuron, profile: Profile) -> Iterator[tuple[bool, str, str]]:
+    decays = node.alpha is not None or (node.beta is not None and bool((node.beta != 1).any()))
+    forgets = node.beta is not None and not node.beta.any() and node.alpha is None
+    if profile.stateless:
+        yield not forgets, "a potential that outlives its step", "train with T = 1 and tau = 1"
+    elif not {"decay", "shift"} & set(profile.leaks):
+        remedy = "train integrate-and-fire neurons (no tau), or use another target"
+        yield decays, "a decay", remedy
+    subtracts = node.leak_subtract is not None and bool(node.leak_subtract.any())
+    if "subtract" not in profile.leaks:
+        yield subtracts, "leak_subtract", "train with a decay (tau), or use another target"
 
 
 def _needs_no_fraction(node: Neuron, carry: Carry) -> bool:
@@ -118,11 +139,16 @@ def _threshold(name: str, node: Neuron, one: Array, profile: Profile) -> tuple[C
     return compare, _compact(steps * profile.threshold_step)
 
 
-def _decay(retention: Array | None) -> Array | None:
-    """Return 4096 (1 - retention), to the nearest of Loihi's 12-bit decays."""
+def _decay(retention: Array | None, profile: Profile) -> Array | None:
+    """Return 4096 (1 - retention), to the nearest decay of 12 bits, or of 2^-k where only those."""
     if retention is None:
         return None
-    return round_half_even((1 - retention.astype(np.float64)) * DECAY_ONE).astype(np.int32)
+    exact = (1 - retention.astype(np.float64)) * DECAY_ONE
+    if "decay" in profile.leaks or not exact.any():
+        return round_half_even(exact).astype(np.int32)
+    shifts = np.array([0, *(DECAY_ONE >> k for k in range(12, -1, -1))], np.int32)
+    nearest: Array = np.abs(exact[..., None] - shifts).argmin(axis=-1)
+    return np.asarray(shifts[nearest], np.int32)
 
 
 def _in_steps(name: str, what: str, value: Array | None, one: Array, step: int) -> Any:
@@ -150,13 +176,13 @@ def readout_shift(node: Output, carry: Carry, profile: Profile, largest: int) ->
 
     `largest`: the worst-case |value| that arrives (see `bounds`).
     """
-    if profile.state_shift is not None:
+    if profile.state_shift is not None and profile.readout_bits is None:
         return profile.state_shift
     bias = carry.offset if node.bias is None else carry.offset + node.bias
     rounds = bool(bias.any()) or node.readout == "leaky"
     shift = FRACTION_BITS if rounds and node.readout != "none" else 0
     unit = float(carry.scale.flat[0])
-    room = INT32_MAX - (1 << (profile.state_bits - 1))
+    room = INT32_MAX - (1 << ((profile.readout_bits or profile.state_bits) - 1))
     while shift and (largest + float(np.abs(bias).max()) / unit + 1) * 2**shift >= room:
         shift -= 1
     return shift
@@ -185,11 +211,11 @@ def quantise_output(name: str, node: Output, carry: Carry, profile: Profile, shi
     return replace(
         node,
         beta=None,
-        dv=_decay(node.beta) if node.readout == "leaky" else None,
+        dv=_decay(node.beta, Profile()) if node.readout == "leaky" else None,
         bias=_in_steps(
             name, "bias", _or_none(np.asarray(bias)), np.asarray(one), profile.bias_step
         ),
         state_shift=shift,
-        state_bits=profile.state_bits,
+        state_bits=profile.readout_bits or profile.state_bits,
         scale=node.scale * float(one),
     )

@@ -229,7 +229,7 @@ def _layer_work(
     return {
         "synapse": sops * table.value("synop_pj") * 1e-6,
         "neuron": neuron * 1e-6,
-        "spike": packets * table.value("spike_pj") * 1e-6,
+        "spike": packets * table.value("packet_pj") * 1e-6,
         "ns": ns / layer.cores,
     }
 

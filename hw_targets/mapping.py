@@ -1,33 +1,37 @@
-"""Layer order placement: which neurons of which layer stand on which core.
+"""How a network stands on a chip: layers, the cores they take, and the limits that break.
 
-A layer is what one neuron node (or readout) holds with the weights that feed it. It is split over
-consecutive cores evenly, as many as its tightest limit asks for; cores are not shared by layers.
+A layer is what one neuron node (or readout) holds with the weights that feed it. Each scheme of
+`names.MAPPINGS` is a file of its own; what a scheme does to make a layer fit (split it over cores,
+replicate axons) changes no integer and is listed as a rewrite.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from math import ceil, prod
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from math import prod
+from typing import Any
 
 import numpy as np
 
-from ..export.ir import WEIGHTS, Graph, MatMul, Neuron, Output, value_kinds
+from ..export.ir import WEIGHTS, Array, Graph, Neuron, Output, value_kinds
 from ..sim.fan_out import synapses
+from .reach import weights_into
 from .target import Target
-
-WORD_BITS = 64
-"""Loihi's synaptic memory comes in words of 64 bits (Davies et al., 2018)."""
+from .violation import Violation
 
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """A neuron node or readout and what it needs, whole and per core.
+    """A neuron node or readout and what it needs.
 
     Attributes:
         name: the neuron node. weights: the weight nodes whose currents reach it.
-        neurons, synapses, synapse_bits, inputs, outputs: in total (inputs: sources of spikes).
-        thresholds: distinct values. cores: how many it is split over.
+        neurons, synapses, synapse_bits: in total. thresholds: distinct values.
         on_host: computed by the host (its input is analog and the chip takes spikes only).
+        cores: how many it takes; first_core: the number of the first.
+        core_of: which of them each neuron stands on, int32 [*shape]; None where no neuron has one.
     """
 
     name: str
@@ -35,92 +39,97 @@ class Layer:
     neurons: int
     synapses: int
     synapse_bits: int
-    inputs: int
-    outputs: int
     thresholds: int
-    cores: int
     on_host: bool
+    cores: int = 1
+    first_core: int = 0
+    core_of: Array | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Mapped:
+    """A network on a chip.
+
+    Attributes:
+        layers: in order. cores: taken in all. per_core_max: the fullest core's share of each limit.
+        rewrites: what was done so that it fits, one line each.
+    """
+
+    layers: tuple[Layer, ...]
+    cores: int
+    per_core_max: Mapping[str, int]
+    violations: tuple[Violation, ...] = ()
+    rewrites: tuple[str, ...] = field(default=())
+
+
+def map_graph(graph: Graph, target: Target) -> Mapped:
+    """Return how an integer graph stands on `target`."""
+    module, name = SCHEMES[target.mapping]
+    scheme: Callable[[Graph, Target], Mapped] = getattr(
+        import_module(f".{module}", __package__), name
+    )
+    return scheme(graph, target)
+
+
+SCHEMES = {
+    "cores": ("map_cores", "map_cores"),
+    "crossbar": ("map_crossbar", "map_crossbar"),
+    "pipeline": ("map_pipeline", "map_pipeline"),
+    "population": ("map_population", "map_population"),
+    "nodes": ("map_nodes", "map_nodes"),
+    "none": ("mapping", "map_nothing"),
+}
+
+
+def map_nothing(graph: Graph, target: Target) -> Mapped:
+    """Return the layers of a target that is no chip: nothing is placed."""
+    return Mapped(tuple(layers(graph, target)), 0, {})
 
 
 def layers(graph: Graph, target: Target) -> list[Layer]:
-    """Return the layers of an integer graph in order, split over cores as the limits ask."""
+    """Return the layers of an integer graph in order, not placed yet."""
     kinds = value_kinds(graph)
     takes_analog = "direct" in target.supports.get("inputs", ("direct",))
     found = []
     for name, node in graph.nodes.items():
         if not isinstance(node, (Neuron, Output)):
             continue
-        feeding = _weights_into(graph, name)
+        feeding = weights_into(graph, name)
         if isinstance(node, Output) and not feeding:
             continue
-        analog = any(kinds[graph.inputs(w)[0]] == "analog" for w in feeding)
-        found.append(_layer(graph, target, name, feeding, analog and not takes_analog))
+        analog = any(kinds[source] == "analog" for w in feeding for source in graph.inputs(w))
+        found.append(_layer(graph, name, feeding, analog and not takes_analog))
     return found
 
 
-def _weights_into(graph: Graph, name: str) -> tuple[str, ...]:
-    """Return the weight nodes whose current reaches `name` without passing another neuron."""
-    seen: list[str] = []
-    waiting = list(graph.inputs(name))
-    while waiting:
-        here = waiting.pop(0)
-        node = graph.nodes[here]
-        if isinstance(node, (*WEIGHTS, MatMul)):
-            seen.append(here)
-        elif not isinstance(node, Neuron):
-            waiting += graph.inputs(here)
-    return tuple(dict.fromkeys(seen))
-
-
-def _layer(
-    graph: Graph, target: Target, name: str, feeding: tuple[str, ...], on_host: bool
-) -> Layer:
+def _layer(graph: Graph, name: str, feeding: tuple[str, ...], on_host: bool) -> Layer:
     node = graph.nodes[name]
-    neurons = prod(graph.shapes[name])
-    count = bits = inputs = 0
+    count = bits = 0
     for weight in feeding:
         found = graph.nodes[weight]
-        if isinstance(found, MatMul):
+        if not isinstance(found, WEIGHTS):
             continue
         before = graph.shapes[graph.inputs(weight)[0]]
-        existing = synapses(found, before, graph.shapes[weight])  # type: ignore[arg-type]
+        existing = synapses(found, before, graph.shapes[weight])
         count += existing
-        bits += existing * (getattr(found, "bits", None) or 8)
-        inputs += prod(before)
-    outputs = neurons * max(1, len(graph.consumers(name)))
+        bits += existing * (found.bits or 8)
     distinct = len(np.unique(node.v_threshold)) if isinstance(node, Neuron) else 0
-    whole = Layer(name, feeding, neurons, count, bits, inputs, outputs, distinct, 1, on_host)
-    return Layer(
-        name,
-        feeding,
-        neurons,
-        count,
-        bits,
-        inputs,
-        outputs,
-        distinct,
-        _cores(whole, target),
-        on_host,
-    )
+    return Layer(name, feeding, prod(graph.shapes[name]), count, bits, distinct, on_host)
 
 
-def _cores(layer: Layer, target: Target) -> int:
-    """Return the fewest cores whose even shares keep the per-core limits that splitting helps."""
-    if layer.on_host:
-        return 0
-    needs = [1]
-    for need, limit in per_core_needs(layer):
-        allowed = target.limit(limit)
-        if allowed is not None:
-            needs.append(ceil(need / allowed))
-    return max(needs)
+def on_chip(found: list[Layer]) -> list[Layer]:
+    """Return the layers that the chip computes."""
+    return [layer for layer in found if not layer.on_host]
 
 
-def per_core_needs(layer: Layer) -> list[tuple[int, str]]:
-    """Return what a layer needs in total of what splitting it shares out, and the limit's name."""
-    return [
-        (layer.neurons, "neurons_per_core"),
-        (ceil(layer.synapse_bits / WORD_BITS), "synapse_words_per_core"),
-        (ceil(layer.synapse_bits / 8), "synapse_bytes_per_core"),
-        (layer.outputs, "output_axons_per_core"),
-    ]
+def at_most(layer: str, limit: str, found: int, target: Target, remedy: str) -> Iterator[Violation]:
+    """Yield a violation where `found` exceeds a limit of the target."""
+    allowed = target.limit(limit)
+    if allowed is not None and found > allowed:
+        yield Violation(layer, limit, str(allowed), str(found), remedy)
+
+
+def weight_nodes(graph: Graph, layer: Layer) -> list[tuple[str, Any]]:
+    """Return the weight nodes of a layer, MatMuls left out."""
+    nodes = [(name, graph.nodes[name]) for name in layer.weights]
+    return [(name, node) for name, node in nodes if isinstance(node, WEIGHTS)]

@@ -11,12 +11,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from ..export.ir import PROFILES, TargetError, UnknownNameError
+from ..export.ir import TargetError, UnknownNameError
 
 EVIDENCE = ("measured", "calibrated", "simulated", "vendor", "derived", "secondary")
-UNITS = ("pJ", "nJ", "uJ", "ns", "us", "ms", "mW", "W", "count", "bits", "words", "bytes")
+UNIT_OF = {
+    "_pj": "pJ",
+    "_ns": "ns",
+    "_us": "us",
+    "_mw": "mW",
+    "_uw_per_mhz": "uW/MHz",
+    "_bits": "bits",
+    "_words": "words",
+    "_words_per_core": "words",
+    "_bytes": "bytes",
+    "_bytes_per_core": "bytes",
+}
+"""The unit that a name's ending promises; any other name is a count."""
+UNITS = (*dict.fromkeys(UNIT_OF.values()), "count")
 SUFFIXES = (".yaml", ".yml")
 
 
@@ -28,6 +39,8 @@ class Constant:
         name, value, unit: of the number. source: paper and table, or document.
         evidence: one of `EVIDENCE`. scope: what it covers (per-op, static, ...).
         operating_point: voltage, process, conditions; "not stated" where the source is silent.
+        per_core: where cores differ, each core's share of `value`; else empty.
+        low, high: a published range around `value`, or None.
     """
 
     name: str
@@ -37,6 +50,9 @@ class Constant:
     evidence: str
     scope: str = "per-op"
     operating_point: str = "not stated"
+    per_core: tuple[int, ...] = ()
+    low: float | None = None
+    high: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON-able data."""
@@ -50,7 +66,8 @@ class CostTable:
     Attributes:
         model: `events` (per synapse, neuron update and spike) or `operations` (MAC and AC).
         constants: by name. not_modelled: what the figures leave out.
-        uncertainty: a published error of the model, or None.
+        uncertainty: a published error of the model, or None. energy_error, latency_error: the same
+            as a fraction of the estimate, from which its range follows; None where not published.
     """
 
     name: str
@@ -58,6 +75,8 @@ class CostTable:
     constants: Mapping[str, Constant]
     not_modelled: tuple[str, ...]
     uncertainty: str | None = None
+    energy_error: float | None = None
+    latency_error: float | None = None
 
     def value(self, name: str) -> float:
         """Return a constant's value, 0 where the table has none."""
@@ -66,7 +85,13 @@ class CostTable:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A chip: what it holds (`limits`), how it computes (`profile`, `supports`), what it costs."""
+    """A chip: what it holds (`limits`), how it computes (`profile`, `supports`), what it costs.
+
+    Attributes:
+        mapping: how networks stand on it, one of `MAPPINGS`.
+        latency_bound: a lower bound of a step's latency whose coefficients nobody published, as a
+            formula; empty where there is none.
+    """
 
     name: str
     title: str
@@ -76,6 +101,8 @@ class Target:
     costs: Mapping[str, CostTable]
     default_cost: str | None
     notes: tuple[str, ...] = ()
+    mapping: str = "cores"
+    latency_bound: str = ""
 
     def cost(self, name: str | None = None) -> CostTable | None:
         """Return a cost table by name, the default one, or None for a fit-only target.
@@ -99,6 +126,7 @@ class Target:
             "name": self.name,
             "title": self.title,
             "profile": self.profile,
+            "mapping": self.mapping,
             "limits": [c.to_json() for c in self.limits.values()],
             "supports": {key: list(value) for key, value in self.supports.items()},
             "costs": {
@@ -107,10 +135,13 @@ class Target:
                     "constants": [c.to_json() for c in table.constants.values()],
                     "not_modelled": list(table.not_modelled),
                     "uncertainty": table.uncertainty,
+                    "energy_error": table.energy_error,
+                    "latency_error": table.latency_error,
                 }
                 for name, table in self.costs.items()
             },
             "notes": list(self.notes),
+            "latency_bound": self.latency_bound or None,
         }
 
 
@@ -132,130 +163,14 @@ def load_target(name: str) -> Target:
         UnknownNameError: naming the near ones.
         TargetError: for a file that is missing or breaks a rule, naming the key, value and remedy.
     """
+    from .target_file import read_target
+
     known = shipped()
     if name in known:
-        return _parse(known[name])
+        return read_target(known[name])
     path = Path(name)
     if path.suffix not in SUFFIXES:
         raise UnknownNameError.of("target", name, known)
     if not path.is_file():
         raise TargetError("no such file", node=name)
-    return _parse(path)
-
-
-def _parse(path: Path) -> Target:
-    where = str(path)
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        line = " ".join(str(error).split())
-        raise TargetError(f"not readable YAML ({line})", node=where) from None
-    if not isinstance(data, dict):
-        raise TargetError("a target file holds one mapping", node=where)
-    _known_keys(where, "", data, _KEYS)
-    profile = data.get("profile", "generic")
-    if profile not in PROFILES:
-        raise TargetError(
-            f"profile is {profile!r}", node=where, remedy=f"choose among {', '.join(PROFILES)}"
-        )
-    costs = {
-        str(name): _cost(where, str(name), entry)
-        for name, entry in _mapping(where, "costs", data.get("costs")).items()
-    }
-    default = data.get("default_cost", next(iter(costs), None))
-    if default is not None and default not in costs:
-        raise TargetError(f"default_cost {default!r} is not among the costs", node=where)
-    return Target(
-        name=str(data.get("name", path.stem)),
-        title=str(data.get("title", path.stem)),
-        profile=str(profile),
-        limits=_constants(where, "limits", data.get("limits"), positive=True),
-        supports=_supports(where, data.get("supports")),
-        costs=costs,
-        default_cost=default,
-        notes=tuple(str(note) for note in data.get("notes", ())),
-    )
-
-
-_KEYS = ("name", "title", "profile", "limits", "supports", "costs", "default_cost", "notes")
-_CONSTANT_KEYS = ("value", "unit", "source", "evidence", "scope", "operating_point")
-_COST_KEYS = ("model", "constants", "not_modelled", "uncertainty")
-_MODELS = ("events", "operations")
-_SUPPORT_KEYS = ("nodes", "resets", "compares", "inputs")
-
-
-def _known_keys(where: str, prefix: str, data: Mapping[str, Any], known: tuple[str, ...]) -> None:
-    for key in data:
-        if key not in known:
-            raise TargetError(
-                f"unknown key {prefix}{key}", node=where, remedy=f"known: {', '.join(known)}"
-            )
-
-
-def _mapping(where: str, key: str, value: Any) -> dict[str, Any]:
-    if value is None:
-        return {}
-    if not isinstance(value, dict):
-        raise TargetError(f"{key} is a {type(value).__name__}, a mapping is needed", node=where)
-    return value
-
-
-def _constants(
-    where: str, prefix: str, value: Any, *, positive: bool = False
-) -> dict[str, Constant]:
-    found = {}
-    for name, entry in _mapping(where, prefix, value).items():
-        found[str(name)] = _constant(where, f"{prefix}.{name}", str(name), entry, positive)
-    return found
-
-
-def _constant(where: str, key: str, name: str, entry: Any, positive: bool) -> Constant:
-    entry = _mapping(where, key, entry)
-    _known_keys(where, f"{key}.", entry, _CONSTANT_KEYS)
-    for needed in ("value", "unit", "source", "evidence"):
-        if entry.get(needed) in (None, ""):
-            raise TargetError(f"{key} has no {needed}", node=where, remedy=f"add {needed}:")
-    value = entry["value"]
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TargetError(f"{key}.value is {value!r}, a number is needed", node=where)
-    if value < 0 or (positive and value == 0):
-        raise TargetError(f"{key}.value is {value}, it must be above 0", node=where)
-    for field, allowed in (("unit", UNITS), ("evidence", EVIDENCE)):
-        if entry[field] not in allowed:
-            raise TargetError(
-                f"{key}.{field} is {entry[field]!r}",
-                node=where,
-                remedy=f"choose among {', '.join(allowed)}",
-            )
-    rest = {k: str(entry[k]) for k in ("scope", "operating_point") if k in entry}
-    return Constant(
-        name, float(value), entry["unit"], str(entry["source"]), entry["evidence"], **rest
-    )
-
-
-def _supports(where: str, value: Any) -> dict[str, tuple[str, ...]]:
-    data = _mapping(where, "supports", value)
-    _known_keys(where, "supports.", data, _SUPPORT_KEYS)
-    for key, entry in data.items():
-        if not isinstance(entry, list):
-            raise TargetError(f"supports.{key} is not a list", node=where)
-    return {key: tuple(str(item) for item in entry) for key, entry in data.items()}
-
-
-def _cost(where: str, name: str, value: Any) -> CostTable:
-    key = f"costs.{name}"
-    data = _mapping(where, key, value)
-    _known_keys(where, f"{key}.", data, _COST_KEYS)
-    model = data.get("model")
-    if model not in _MODELS:
-        raise TargetError(
-            f"{key}.model is {model!r}", node=where, remedy=f"choose among {', '.join(_MODELS)}"
-        )
-    uncertainty = data.get("uncertainty")
-    return CostTable(
-        name=name,
-        model=model,
-        constants=_constants(where, f"{key}.constants", data.get("constants")),
-        not_modelled=tuple(str(item) for item in data.get("not_modelled", ())),
-        uncertainty=None if uncertainty is None else str(uncertainty),
-    )
+    return read_target(path)

@@ -29,7 +29,8 @@ _TYPES: dict[str, tuple[str, Callable[[Any], bool]]] = {
         ("a name", lambda value: type(value) is str),
     ),
     **dict.fromkeys(
-        ("tuple[Compare, ...]", "tuple[Reset, ...]"), ("a list of names", _is_list_of(str))
+        ("tuple[Compare, ...]", "tuple[Reset, ...]", "tuple[Leak, ...]"),
+        ("a list of names", _is_list_of(str)),
     ),
 }
 

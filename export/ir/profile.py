@@ -14,6 +14,7 @@ from .nodes import Compare, Range, Reset
 
 Granularity: TypeAlias = Literal["layer", "channel"]
 ScaleRule: TypeAlias = Literal["max", "percentile", "mse"]
+Leak: TypeAlias = Literal["none", "decay", "shift", "subtract"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,12 @@ class Profile:
         compares, resets: what the neuron of the target can do.
         u_range: what u does beyond its range.
         scale_bits: width of the factor of an integer Scale node.
+        leaks: how a potential may fall: not at all, by a factor, by a factor 1 - 2^-k (`shift`), or
+            by a constant.
+        v_low, v_high: where v saturates, if not at ±(2^(state_bits-1) - 1).
+        stateless: nothing is kept from step to step.
+        readout_bits: width of a readout's sum; None: `state_bits`. A chip without such a readout
+            leaves it to the host, which has 30 bits.
     """
 
     name: str = "generic"
@@ -47,6 +54,11 @@ class Profile:
     max_spikes_per_step: int | None = None
     u_range: Range = "saturate"
     scale_bits: int = 32
+    leaks: tuple[Leak, ...] = ("none", "decay", "shift", "subtract")
+    v_low: int | None = None
+    v_high: int | None = None
+    stateless: bool = False
+    readout_bits: int | None = None
 
     def with_bits(self, bits: int) -> Profile:
         """Return the profile at another weight width.
@@ -67,7 +79,7 @@ class Profile:
     def from_json(cls, data: Mapping[str, Any]) -> Profile:
         """Return the profile that `to_json` described."""
         values = dict(data)
-        for name in ("compares", "resets"):
+        for name in ("compares", "resets", "leaks"):
             values[name] = tuple(values.get(name, getattr(cls(), name)))
         return cls(**values)
 
@@ -91,10 +103,71 @@ _LOIHI = Profile(
     u_range="wrap",
     scale_bits=8,
 )
+# Chips that keep v in whole weight steps; a readout that only integrates is left to the host.
+_WHOLE_STEPS = Profile(state_shift=0, granularity="layer", readout_bits=30, scale_bits=8)
 PROFILES: dict[str, Profile] = {
     "generic": Profile(),
     "loihi1": replace(_LOIHI, name="loihi1"),
     "loihi2": _LOIHI,
+    # TrueNorth: one of four signed weights a synapse, chosen by the axon's type; four axons of the
+    # types 1, 2, 4 and -8 together are one of any signed 4-bit weight (Merolla et al., Science
+    # 345:668, 2014). Its leak is a constant.
+    "truenorth": replace(
+        _WHOLE_STEPS,
+        name="truenorth",
+        weight_bits=4,
+        granularity="channel",
+        resets=("hard", "soft"),
+        leaks=("none", "subtract"),
+        max_spikes_per_step=1,
+    ),
+    # tinyODIN, the public sibling of ODIN (Frenkel et al., TBioCAS 13:145, 2019): 4-bit weights, a
+    # 12-bit membrane that saturates, a constant leak toward zero, `>=`, reset to 0.
+    "odin": replace(
+        _WHOLE_STEPS,
+        name="odin",
+        weight_bits=4,
+        state_bits=12,
+        v_low=-2048,
+        v_high=2047,
+        threshold_bits=11,
+        granularity="channel",
+        compares=(">=",),
+        resets=("hard",),
+        reset_to_zero=True,
+        leaks=("none", "subtract"),
+        max_spikes_per_step=1,
+    ),
+    # DYNAP-CNN as in Speck 2e/2f: 8-bit weights, 16-bit state, one threshold a layer, no decay.
+    "speck2f": replace(
+        _WHOLE_STEPS,
+        name="speck2f",
+        state_bits=16,
+        threshold_bits=15,
+        compares=(">=",),
+        resets=("hard", "soft"),
+        reset_to_zero=True,
+        leaks=("none", "subtract"),
+    ),
+    # Xylo: int8 weights, int16 potentials and thresholds, decays of 2^-k, subtractive reset.
+    "xylo": replace(
+        _WHOLE_STEPS,
+        name="xylo",
+        state_bits=16,
+        threshold_bits=15,
+        granularity="channel",
+        resets=("soft",),
+        leaks=("none", "shift"),
+    ),
+    # AKD1000: 4-bit weights on frames; no potential outlives a frame.
+    "akd1000": replace(
+        _WHOLE_STEPS,
+        name="akd1000",
+        weight_bits=4,
+        granularity="channel",
+        stateless=True,
+        max_spikes_per_step=1,
+    ),
 }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from spikewright.export.ir import Flatten, Graph, Input, Linear, Neuron, Node, Output
+from spikewright.export.ir import Graph, Input, Linear, Neuron, Node, Output
 from spikewright.sim.counters import Counters, count
 from spikewright.sim.encode import encode
 from spikewright.sim.reference import Reference
@@ -36,13 +36,6 @@ def analog() -> Graph:
     graph = dense()
     nodes = {**graph.nodes, "in": Input((6,), "direct", 1 / 127, -127, 127)}
     return graph.replace(nodes)
-
-
-def flattened() -> Graph:
-    """A node that some targets lack: Flatten between input and weights."""
-    graph = dense()
-    nodes = {"in": Input((2, 3), "spikes", low=0, high=1), "flat": Flatten()}
-    return Graph.chain({**nodes, **{n: x for n, x in graph.nodes.items() if n != "in"}}, "integer")
 
 
 def counted(graph: Graph, samples: int = 3, steps: int = 5) -> Counters:

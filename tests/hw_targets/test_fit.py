@@ -1,15 +1,23 @@
-"""Fit: each limit of Loihi 1 with a network that keeps it and one that breaks it."""
+"""Fit: each limit of each chip with a network that keeps it and one that breaks it."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import combinations
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from spikewright.export.ir import Graph, Input, InputError, Linear, Neuron, Output, Scale
+from spikewright.export.ir import Graph, Input, InputError, Linear, Neuron, Output
 from spikewright.hw_targets.fit import check
-from spikewright.hw_targets.target import load_target
+from spikewright.hw_targets.map_crossbar import axon_types
+from spikewright.hw_targets.mapping import Layer
+from spikewright.hw_targets.target import Constant, load_target, shipped
 
-from .networks import analog, dense, flattened
+from .limits import CASES, MET, STRUCTURE, broken, cases, maps, two, valued
+from .networks import analog, dense
 
 LOIHI = load_target("loihi1")
 
@@ -27,46 +35,67 @@ def wide(inputs: int, units: int) -> Graph:
     return Graph.chain(nodes, "integer")
 
 
-BROKEN = {
-    "state_bits": dense(state_bits=30),
-    "resets": dense(reset="soft"),
-    "compares": dense(compare=">="),
-    "threshold_bits": dense(v_threshold=np.int32(100)),
-    "thresholds_per_core": dense(units=9, v_threshold=(np.arange(9) * 64 + 640).astype(np.int32)),
-    "input_axons_per_core": wide(4097, 2),
-    "node kind": Graph.chain(
-        {"in": Input((6,), "spikes", low=0, high=1), "s": Scale(np.array(2, np.int32))}
-        | {n: x for n, x in dense().nodes.items() if n != "in"},
-        "integer",
-    ),
-    "cores": wide(4, 128 * 1024 + 1),
-}
-KEPT = {
-    "state_bits": dense(),
-    "resets": dense(reset="hard"),
-    "compares": dense(compare=">"),
-    "threshold_bits": dense(v_threshold=np.int32(128)),
-    "thresholds_per_core": dense(
-        units=9, v_threshold=(np.arange(9) % 8 * 64 + 640).astype(np.int32)
-    ),
-    "input_axons_per_core": wide(4096, 2),
-    "node kind": flattened(),
-    "cores": wide(4, 128 * 1024),
-}
+@pytest.mark.parametrize("name", shipped())
+def test_each_limit_of_each_chip_is_kept_and_broken_by_name(name: str) -> None:
+    target = load_target(name)
+    seen = set(STRUCTURE) | set(MET)
+    for case in cases(target):
+        seen.add(case.limit)
+        assert case.limit not in broken(case.kept, target), case.limit
+        violation = broken(case.broken, target)[case.limit]
+        assert violation.layer and violation.allowed and violation.found and violation.remedy
+    # A single core cannot be exceeded; every decay of the graph has 12 bits.
+    assert set(target.limits) - seen <= {"cores", "decay_bits"}
 
 
-@pytest.mark.parametrize("limit", BROKEN)
-def test_each_limit_is_broken_by_name(limit: str) -> None:
-    found = check(BROKEN[limit], LOIHI)
-    assert not found.fits
-    violation = next(v for v in found.violations if v.limit == limit)
-    assert violation.layer and violation.allowed and violation.found and violation.remedy
+def test_coarser_decays_are_refused() -> None:
+    eight = Constant("decay_bits", 8, "bits", "a test", "measured")
+    target = replace(LOIHI, limits={"decay_bits": eight})
+    kept, wrong = CASES["decay_bits"](target, 8)
+    assert "decay_bits" not in broken(kept, target) and "decay_bits" in broken(wrong, target)
 
 
-@pytest.mark.parametrize("limit", KEPT)
-def test_each_limit_is_kept(limit: str) -> None:
-    found = check(KEPT[limit], LOIHI)
-    assert limit not in {violation.limit for violation in found.violations}
+def test_truenorth_replicates_axons_and_copies_neurons() -> None:
+    """4-bit weights take 4 axons an input; 300 readers stand on 2 cores: 8 copies a neuron."""
+    target = load_target("truenorth")
+    rng = np.random.default_rng(0)
+    nodes = dict(two(target, 4, 8, 300).nodes)
+    head = Linear(rng.integers(-8, 8, (300, 8)).astype(np.int8), bits=4)
+    found = check(Graph.chain({**nodes, "head": head}, "integer"), target)
+    assert found.fits and found.cores == 3
+    assert found.per_core_max == {"axons_per_core": 32, "neurons_per_core": 150}
+    assert "axons into n replicated 4 times, one a bit of the weights" in found.rewrites
+    assert "neurons of h copied up to 8 times" in found.rewrites
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.integers(-8, 7), min_size=1, max_size=6))
+def test_axon_types_can_make_the_weights(values: list[int]) -> None:
+    """Every weight is a sum of some of `types` signed values, which the axons' types choose."""
+    graph = valued(load_target("truenorth"), values)
+    layer = Layer("n", ("fc",), 1, 0, 0, 1, False)
+    types = axon_types(graph, layer)
+    wanted = {v for v in values if v}
+    choices = set(range(-8, 8)) - {0}
+    assert not wanted or any(
+        wanted <= {sum(part) for n in range(types + 1) for part in combinations(chosen, n)}
+        for chosen in combinations(choices, types)
+    )
+
+
+def test_speck_splits_a_layer_that_no_core_holds() -> None:
+    """128 Ki words of neurons: two cores of 64 Ki, and two destinations of the layer before."""
+    target = load_target("speck2f")
+    found = check(maps(target, (16, 64, 64), 32, 3, padding=(1, 1)), target)
+    assert found.fits and found.cores == 2
+    assert found.rewrites == ("n split by channel over 2 cores",)
+
+
+def test_a_core_that_sees_fewer_places_needs_fewer_axons() -> None:
+    """A map of 16 x 16 x 32 sources: each core of a split by place reads some rows of it."""
+    found = check(maps(LOIHI, (32, 16, 16), 8, 3, padding=(1, 1)), LOIHI)
+    assert found.fits and found.cores > 1
+    assert 32 * 16 * 16 > 4096 >= found.per_core_max["input_axons_per_core"]
 
 
 def test_weight_bits_are_checked_on_loihi2() -> None:
