@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
 from ...export.ir.errors import InputError
@@ -32,12 +33,25 @@ def knn_accuracy(
     if not 1 <= neighbours <= len(train):
         raise InputError(f"{neighbours} neighbours of {len(train)} samples", node="knn")
     steps = time_steps or model.time_steps
-    bank = F.normalize(path_a_features(model, train, steps), dim=1)
-    queries = F.normalize(path_a_features(model, test, steps), dim=1)
-    labels, classes = labels_of(train), max(train.classes, test.classes)
+    bank, queries = (path_a_features(model, data, steps) for data in (train, test))
+    classes = max(train.classes, test.classes)
+    found = vote(bank, labels_of(train), queries, classes, neighbours, temperature)
+    return float((found == labels_of(test)).float().mean())
+
+
+def vote(
+    bank: Tensor,
+    labels: Tensor,
+    queries: Tensor,
+    classes: int,
+    neighbours: int = 20,
+    temperature: float = 0.07,
+) -> Tensor:
+    """Return the class [Q] that the nearest of bank [N, D] name for each of queries [Q, D]."""
+    bank, queries = F.normalize(bank, dim=1), F.normalize(queries, dim=1)
     votes = []
     for query in queries.split(EVALUATION_BATCH):
         similarity, index = (query @ bank.T).topk(neighbours, dim=1)
-        vote = torch.zeros(len(query), classes)
-        votes.append(vote.scatter_add_(1, labels[index], (similarity / temperature).exp()))
-    return float((torch.cat(votes).argmax(1) == labels_of(test)).float().mean())
+        weights = torch.zeros(len(query), classes)
+        votes.append(weights.scatter_add_(1, labels[index], (similarity / temperature).exp()))
+    return torch.cat(votes).argmax(1)

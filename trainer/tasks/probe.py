@@ -62,12 +62,17 @@ def linear_probe(
 def fit_head(model: Classifier, train: Dataset, time_steps: int, weight_decay: float) -> None:
     """Fit the head of `model` in place on its own Path A features of `train`."""
     features = path_a_features(model, train, time_steps)
+    fit_head_on(model, features, labels_of(train), weight_decay)
+
+
+def fit_head_on(model: Classifier, features: Tensor, labels: Tensor, weight_decay: float) -> None:
+    """Fit the head of `model` in place on features [N, feature_count] and int64 labels [N]."""
     mean = features.mean(0)
     # One scale for all features, not one each: a seldom active feature would otherwise get a
     # large weight, and the head's integer weights share one scale.
     scale = (features - mean).square().mean().sqrt().clamp(min=1e-6)
     weight, bias = logistic_regression(
-        (features - mean) / scale, labels_of(train), model.head.out_features, weight_decay
+        (features - mean) / scale, labels, model.head.out_features, weight_decay
     )
     with torch.no_grad():
         model.head.weight.copy_(weight / scale)

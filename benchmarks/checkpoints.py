@@ -1,0 +1,100 @@
+"""What the shipped CIFAR-10 checkpoints keep as integers, on the whole test split.
+
+    python -m benchmarks.checkpoints NAME --data cifar10:DIR [--qat4 FILE.safetensors]
+
+Float, int8 and int4 accuracy, spikes and SOPs of every layer, and whether the executors are equal.
+One JSON record a checkpoint; `python -m benchmarks.page` makes docs/results.md of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from spikewright import api
+from spikewright.export.formats.atomic import atomic_path
+from spikewright.export.ir import Graph
+from spikewright.export.ir.errors import SpikewrightError
+from spikewright.sim.run import Run, run
+from spikewright.sources import read_source
+from spikewright.trainer import checkpoint
+from spikewright.trainer.data import Dataset, load
+
+RECORDS = Path(__file__).parent / "results" / "checkpoints"
+CALIBRATION_IMAGES = 1000
+VERIFIED = 32
+
+
+def measure(source: str, train: Dataset, test: Dataset, qat4: str | None = None) -> dict[str, Any]:
+    """Return the record of one checkpoint.
+
+    Args:
+        train: calibrates the integers. test: everything is measured on it.
+        qat4: the same network trained on with int4 weights, where there is one.
+    """
+    read = read_source(source)
+    int8, int4 = (api.lower(read, bits=bits, calibrate=train.x) for bits in (8, 4))
+    found = _run(int8, test)
+    verification = api.verify(int8, test.x[:VERIFIED])
+    record: dict[str, Any] = {
+        "name": Path(source).stem,
+        "card": asdict(checkpoint.read_card(source)),
+        "calibration_images": len(train),
+        "test_images": len(test),
+        "time_steps": api.time_steps_of(int8),
+        "accuracy": {
+            "float": _run(read, test).accuracy(test.y),
+            "int8": found.accuracy(test.y),
+            "int4": _run(int4, test).accuracy(test.y),
+        },
+        "layers": [_layer(row) for row in found.counters.rows() if row["kind"] == "Neuron"],
+        "totals": found.counters.totals(),
+        "samples_per_s": round(found.samples_per_s, 1),
+        "verify": {"int8": verification.to_json()},
+    }
+    if qat4 is not None:
+        lowered = api.lower(qat4, bits=4, calibrate=train.x)
+        record["accuracy"]["int4_qat"] = _run(lowered, test).accuracy(test.y)
+        record["verify"]["int4_qat"] = api.verify(lowered, test.x[:VERIFIED]).to_json()
+    return record
+
+
+def _run(graph: Graph, data: Dataset) -> Run:
+    return run(graph, data.x, api.time_steps_of(graph))
+
+
+def _layer(row: Any) -> dict[str, Any]:
+    return {key: row[key] for key in ("name", "neurons", "spikes", "spike_rate")}
+
+
+def main(arguments: list[str]) -> int:
+    """Measure one checkpoint and write its record."""
+    parser = argparse.ArgumentParser(prog="benchmarks.checkpoints", description=__doc__)
+    parser.add_argument("source", help="a shipped name or a .safetensors checkpoint")
+    parser.add_argument("--data", required=True, help="cifar10:DIR")
+    parser.add_argument("--qat4", help="the checkpoint trained on with int4 weights")
+    parser.add_argument("--limit", type=int, help="measure on the first N test images")
+    parser.add_argument("--records", type=Path, default=RECORDS)
+    asked = parser.parse_args(arguments)
+    try:
+        train = load(asked.data, limit=CALIBRATION_IMAGES)
+        test = load(asked.data, "test", limit=asked.limit)
+        record = measure(asked.source, train, test, asked.qat4)
+        asked.records.mkdir(parents=True, exist_ok=True)
+        with atomic_path(asked.records / f"{record['name']}.json", force=True) as temporary:
+            temporary.write_text(json.dumps(record, indent=1) + "\n", "utf-8")
+    except SpikewrightError as error:
+        print(error, file=sys.stderr)
+        return 2
+    for name, share in record["accuracy"].items():
+        print(f"{name} {share:.4f}")
+    print(json.dumps(record["verify"]))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

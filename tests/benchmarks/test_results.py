@@ -1,0 +1,85 @@
+"""The results page is made of the records, and a run goes on with the cells that are missing."""
+
+import json
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+
+from benchmarks import page, pretraining
+from benchmarks.page import verdict
+from benchmarks.pretraining import Budget, Cell, Splits, chosen_rates, run_missing
+from spikewright.trainer.data import Dataset
+
+BUDGET = Budget(
+    widths=(8, 8), blocks=(1, 1), time_steps=3, images=64, batch=32, labelled=64, tested=48
+)
+
+
+@pytest.fixture(scope="module")
+def splits():
+    rng = np.random.default_rng(0)
+    y = np.arange(112) % 2
+    x = rng.random((112, 3, 32, 32), dtype=np.float32) * 0.5 + 0.5 * y[:, None, None, None]
+    data = Dataset(x.astype(np.float32), y.astype(np.int64), "two shades", "train")
+    head = data.head(64)
+    return Splits(head, head, data.take(np.arange(64, 112)))
+
+
+def test_the_committed_page_is_made_of_the_committed_records():
+    assert page.PAGE.read_text("utf-8") == page.page()
+
+
+def test_every_method_and_pair_loss_has_a_cell_of_each_seed():
+    cells = list(pretraining.cells({"barlow": 0.005, "ntxent": 0.01}))
+    assert len(cells) == len({cell.name for cell in cells}) == 3 * (1 + 2 * 4)
+    assert {cell.lr for cell in cells if cell.pair == "ntxent"} == {0.01}
+
+
+def test_a_run_goes_on_with_the_missing_cells_and_repeats_itself(splits, tmp_path):
+    todo = [Cell("random", None, None, 0), Cell("btl", "ntxent", 0.005, 0)]
+    run_missing(todo, tmp_path, BUDGET, splits)
+    first = {path.name: json.loads(path.read_text()) for path in tmp_path.iterdir()}
+    assert set(first) == {"random-none-seed0.json", "btl-ntxent-lr0.005-seed0.json"}
+    assert first["btl-ntxent-lr0.005-seed0.json"]["steps"] == 2
+    assert first["random-none-seed0.json"]["probe"] > 0.9  # two shades are told apart
+    kept, other = (tmp_path / name for name in sorted(first, reverse=True))
+    kept.write_text(json.dumps(first[kept.name] | {"probe": 0.0}))  # a record of this budget stays
+    other.write_text(json.dumps(first[other.name] | {"budget": {}}))  # one of another does not
+    run_missing(todo, tmp_path, BUDGET, splits)
+    assert json.loads(kept.read_text())["probe"] == 0.0
+    again = json.loads((tmp_path / "btl-ntxent-lr0.005-seed0.json").read_text())
+    assert again["loss"] == first["btl-ntxent-lr0.005-seed0.json"]["loss"]
+    assert again["probe"] == first["btl-ntxent-lr0.005-seed0.json"]["probe"]
+
+
+def test_the_learning_rate_is_the_one_with_the_best_held_out_probe():
+    tried = [("barlow", 0.005, 0.3), ("barlow", 0.01, 0.4), ("ntxent", 0.005, 0.5)]
+    records = [{"cell": {"pair": p, "lr": lr}, "probe": probe} for p, lr, probe in tried]
+    assert chosen_rates(records) == {"barlow": 0.01, "ntxent": 0.005}
+
+
+def test_overlapping_seeds_show_nothing():
+    assert verdict([0.41, 0.42, 0.43], [0.38, 0.39, 0.40]) == "+3.0, above"
+    assert verdict([0.35, 0.36, 0.37], [0.38, 0.39, 0.40]) == "-3.0, below"
+    assert verdict([0.39, 0.42, 0.43], [0.38, 0.39, 0.40]).endswith("within the spread")
+
+
+def test_the_page_counts_seeds_and_shows_what_differs(tmp_path):
+    folder = tmp_path / "pretraining"
+    folder.mkdir()
+    for seed, (ours, base) in enumerate([(0.5, 0.4), (0.6, 0.3)]):
+        for method, probe in (("ctl", ours), ("non_cross", base)):
+            cell = Cell(method, "barlow", 0.005, seed)
+            record = {
+                "cell": asdict(cell),
+                "budget": asdict(BUDGET),
+                "probe": probe,
+                "knn": 0.25,
+                "images_per_cpu_second": 100.0,
+                "torch": "2",
+            }
+            (folder / f"{cell.name}.json").write_text(json.dumps(record))
+    text = page.page(tmp_path)
+    row = "| dual path, CTL | Barlow Twins | 2 | 55.0 ± 7.1 | 25.0 ± 0.0 | +20.0, above | 100 |"
+    assert row in text

@@ -1,0 +1,207 @@
+"""The shipped CIFAR-10 checkpoints: pretrained without labels, then fine-tuned with labels.
+
+``python -m spikewright.trainer.recipes.cifar10 NAME cifar10:DIR OUT.safetensors`` trains one. The
+stages keep their state beside OUT and a broken run goes on where it was when the command is given
+again. ``--validate`` holds 5,000 training images out and reports on them: so the
+hyper-parameters were chosen, and not on the test split.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from ...export.ir.errors import SpikewrightError
+from .. import checkpoint
+from ..data import Dataset, load
+from ..evaluate import spike_rates
+from ..loop import LoopOptions, LoopRecord
+from ..models import Classifier, create
+from ..resume import StateFile
+from ..tasks import PretrainOptions, SupervisedOptions, pretrain, train_supervised
+
+COMMAND = "python -m spikewright.trainer.recipes.cifar10"
+HELD_OUT = 5000
+SAVE_EVERY = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How a checkpoint is trained: an architecture, and the two stages.
+
+    Attributes:
+        model, options: as `models.create` takes them.
+        pretrain: the stage without labels. finetune: stages with labels: most of the way with
+            few time steps, which cost less, then with all of them.
+        pretrain_images: the first so many of the split are pretrained on.
+    """
+
+    model: str
+    pretrain: PretrainOptions
+    finetune: tuple[SupervisedOptions, ...]
+    options: Mapping[str, Any] = field(default_factory=dict)
+    pretrain_images: int | None = None
+
+
+def _loop(epochs: int, lr: float, weight_decay: float = 1e-4) -> LoopOptions:
+    return LoopOptions(
+        epochs=epochs,
+        batch=128,
+        lr=lr,
+        weight_decay=weight_decay,
+        warmup_steps=200,
+        precision="bf16-mixed",
+        channels_last=True,
+    )
+
+
+def _labelled(time_steps: int, loop: LoopOptions) -> SupervisedOptions:
+    return SupervisedOptions(views="crop_flip", time_steps=time_steps, loop=loop)
+
+
+RECIPES: Mapping[str, Recipe] = {
+    "cifar10-resnet": Recipe(
+        model="spiking_resnet",
+        options={
+            "widths": (64, 128, 192),
+            "blocks": (1, 1, 1),
+            "stem_stride": 2,
+            "residual": "sew_add",
+            "time_steps": 2,
+        },
+        pretrain=PretrainOptions(loss="ctl", pair="ntxent", loop=_loop(1, 5e-3)),
+        pretrain_images=19200,
+        finetune=(_labelled(1, _loop(12, 4e-3, 0.02)), _labelled(2, _loop(1, 1e-3, 0.02))),
+    ),
+    "cifar10-spikformer": Recipe(
+        model="spikformer_2_64",
+        options={
+            "dim": 96,
+            "pools": (True, True, False, False),
+            "surrogate": "rectangle",
+            "decay_input": False,
+            "time_steps": 2,
+        },
+        pretrain=PretrainOptions(loss="ctl", pair="ntxent", loop=_loop(1, 5e-3)),
+        pretrain_images=9600,
+        finetune=(_labelled(1, _loop(4, 4e-3, 0.02)), _labelled(2, _loop(1, 1e-3, 0.02))),
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Splits:
+    """What is trained on and what is reported on, and the latter's name."""
+
+    train: Dataset
+    test: Dataset
+    name: str
+
+    @classmethod
+    def of(cls, spec: str, *, validate: bool, limit: int | None = None) -> Splits:
+        """Return both splits of DATA, or the training split without and with the held-out end."""
+        kind = spec.partition(":")[0]  # a card does not tell where its data lay
+        train = replace(load(spec, limit=limit), name=kind)
+        if not validate:
+            return cls(train, replace(load(spec, "test", limit=limit), name=kind), "test")
+        rest, held = train.split_off(min(HELD_OUT, len(train) // 2))
+        return cls(rest, held, "validation")
+
+
+def train_recipe(
+    recipe: Recipe, splits: Splits, out: Path, *, command: str = "", progress: bool = True
+) -> tuple[Classifier, checkpoint.Card]:
+    """Return the network of `recipe`, both stages done, and its card.
+
+    Args:
+        out: the stages' states, and the network between them, are kept beside it.
+    """
+    model, hours = _pretrained(recipe, splits, out, progress)
+    accuracy = 0.0
+    for number, options in enumerate(recipe.finetune, 1):
+        state = StateFile(_beside(out, f"finetune{number}.state"), SAVE_EVERY, resume=True)
+        tuned = train_supervised(
+            model, splits.train, splits.test, options, progress=progress, state=state
+        )
+        accuracy = tuned.accuracy
+        hours += _hours(tuned.record, options.loop, splits.train)
+    done = {
+        "pretrain": asdict(recipe.pretrain),
+        "pretrain_images": recipe.pretrain_images or len(splits.train),
+        "finetune": [asdict(options) for options in recipe.finetune],
+        "training_images": len(splits.train),
+        "hours": round(hours, 2),
+    }
+    card = checkpoint.describe(
+        model,
+        splits.train,
+        recipe=done,
+        command=command,
+        seed=recipe.pretrain.loop.seed,
+        accuracies={f"{splits.name}_finetuned": accuracy},
+        spike_rates=spike_rates(model, splits.test, model.time_steps),
+    )
+    return model, card
+
+
+def _pretrained(
+    recipe: Recipe, splits: Splits, out: Path, progress: bool
+) -> tuple[Classifier, float]:
+    """Return the network after the stage without labels, kept beside `out`, and its hours."""
+    kept = _beside(out, "pretrained.safetensors")
+    loop = recipe.pretrain.loop
+    if kept.is_file():
+        model, card = checkpoint.load(kept)
+        return model, float(card.recipe["hours"])
+    model = create(recipe.model, seed=loop.seed, **recipe.options)
+    state = StateFile(_beside(out, "pretrain.state"), SAVE_EVERY, resume=True)
+    data = splits.train.head(recipe.pretrain_images)
+    result = pretrain(model, data, recipe.pretrain, progress=progress, state=state)
+    hours = _hours(result.record, loop, data)
+    done = {"hours": hours, "losses": result.record.losses}
+    card = checkpoint.describe(
+        model, splits.train, recipe=done, command="", seed=loop.seed, accuracies={}
+    )
+    checkpoint.save(kept, model, card)
+    return model, hours
+
+
+def _hours(record: LoopRecord, loop: LoopOptions, data: Dataset) -> float:
+    """Return the hours of all epochs at the speed measured (a resumed run saw only its own)."""
+    return loop.epochs * len(data) / record.images_per_s / 3600
+
+
+def _beside(out: Path, suffix: str) -> Path:
+    return out.with_name(f"{out.stem}.{suffix}")
+
+
+def main(arguments: list[str]) -> int:
+    """Train the named checkpoint and write it; print what its card says."""
+    parser = argparse.ArgumentParser(prog=COMMAND, description="Train a CIFAR-10 checkpoint.")
+    parser.add_argument("name", choices=sorted(RECIPES))
+    parser.add_argument("data", help="cifar10:DIR")
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--validate", action="store_true", help="report on held-out images")
+    parser.add_argument("--limit", type=int, help="use the first N images")
+    asked = parser.parse_args(arguments)
+    try:
+        splits = Splits.of(asked.data, validate=asked.validate, limit=asked.limit)
+        command = f"{COMMAND} {asked.name} cifar10:DIR OUT.safetensors"
+        model, card = train_recipe(RECIPES[asked.name], splits, asked.out, command=command)
+        checkpoint.save(asked.out, model, card, force=True)
+    except SpikewrightError as error:
+        print(error, file=sys.stderr)
+        return 2
+    for key, share in card.accuracies.items():
+        print(f"{key} {share:.4f}")
+    for key, rate in card.spike_rates.items():
+        print(f"spike rate {key} {rate:.3f}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
