@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
 
-from ..export.ir import Array, ExecutorError, Graph, InputError, MissingPackageError, check
+from ..export.ir import WEIGHTS, Array, ExecutorError, Graph, InputError, MissingPackageError, check
 from .encode import check_values
 from .native_plan import build
 from .trace import NeuronTrace, Record, Trace
 
 ISA_VARIABLE = "SPIKEWRIGHT_ISA"
-"""Environment variable that forces a kernel table: generic, avx2 or avx512vnni."""
+"""Environment variable that forces a kernel table: generic, avx2, avx512vnni or amx."""
 CHOICES = ("auto", "gather", "dense")
 
 
@@ -58,21 +60,59 @@ def isa_info() -> dict[str, Any]:
     return {"compiled": True, "available": available, "chosen": chosen_isa(), "forced": forced}
 
 
+@dataclass(frozen=True, slots=True)
+class Forced:
+    """What is forced instead of chosen, for tests: each executes paths that a machine may not take.
+
+    Attributes:
+        choice: `auto` measures how many inputs are events and takes the cheaper arithmetic;
+            `gather` adds the weights of each event; `dense` multiplies all (where it can).
+        int16: whether gathered sums may be held in int16 between two widenings.
+        steps: at most so many time steps go through a layer together; 0 as the caches like.
+    """
+
+    choice: str = "auto"
+    int16: bool = True
+    steps: int = 0
+
+    @classmethod
+    def from_environment(cls) -> Forced:
+        """Return what SPIKEWRIGHT_CHOICE, SPIKEWRIGHT_INT16 (on|off) and SPIKEWRIGHT_STEPS force.
+
+        Raises:
+            InputError: naming the variable, for a value it does not take.
+        """
+        choice = os.environ.get("SPIKEWRIGHT_CHOICE") or "auto"
+        int16 = os.environ.get("SPIKEWRIGHT_INT16") or "on"
+        steps = os.environ.get("SPIKEWRIGHT_STEPS") or "0"
+        for name, value, fine, wanted in (
+            ("SPIKEWRIGHT_CHOICE", choice, choice in CHOICES, ", ".join(CHOICES)),
+            ("SPIKEWRIGHT_INT16", int16, int16 in ("on", "off"), "on, off"),
+            ("SPIKEWRIGHT_STEPS", steps, steps.isdecimal(), "a number of time steps"),
+        ):
+            if not fine:
+                raise InputError(f"{value!r}", node=name, remedy=f"choose among {wanted}")
+        return cls(choice, int16 == "on", int(steps))
+
+
 class Native:
     """Runs integer graphs on the C++ engine.
 
     Args:
-        threads: over samples. isa: a kernel table by name; default `chosen_isa`.
-        choice: `auto` gathers events where inputs are sparse and computes densely elsewhere;
-            `gather` and `dense` force one, for tests.
+        threads: over samples; with fewer samples than threads, over the rows of each layer.
+        isa: a kernel table by name; default `chosen_isa`.
+        forced: default what the environment says.
     """
 
     name = "native"
 
-    def __init__(self, threads: int = 1, isa: str | None = None, choice: str = "auto") -> None:
-        if threads < 1 or choice not in CHOICES:
-            raise InputError(f"threads {threads}, choice {choice!r}", node="native")
-        self.threads, self.isa, self.choice = threads, isa, choice
+    def __init__(
+        self, threads: int = 1, isa: str | None = None, forced: Forced | None = None
+    ) -> None:
+        if threads < 1:
+            raise InputError(f"threads {threads}, must be 1 or more", node="native")
+        self.threads, self.isa = threads, isa
+        self.forced = forced or Forced.from_environment()
 
     def prepare(self, graph: Graph) -> NativeSession:
         """Return a session of an integer graph."""
@@ -83,23 +123,54 @@ class Native:
             )
         engine = _engine()
         isa = self.isa or chosen_isa()
-        return NativeSession(check(graph), engine, isa, self.choice, self.threads)
+        return NativeSession(check(graph), engine, isa, self.forced, self.threads)
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Bytes that the engine holds for a graph.
+
+    Attributes:
+        constants: packed weights and neuron parameters, shared by all samples and threads.
+        state: one sample's membranes, currents and delays. workspace: one thread's buffers, states
+            and scratch for the samples and steps that go through a layer together.
+        weights: the bytes of the weights as the graph holds them.
+        spikes: one step's neuron outputs at one bit each.
+    """
+
+    constants: int
+    state: int
+    workspace: int
+    weights: int
+    spikes: int
+
+    @property
+    def ratio(self) -> float:
+        """All that is allocated over weights, one step's state and one step's spikes."""
+        return (self.constants + self.workspace) / (self.weights + self.state + self.spikes)
 
 
 class NativeSession:
     """One plan and, for streaming, the state of its samples (see `executor.Session`)."""
 
-    def __init__(self, graph: Graph, engine: Any, isa: str, choice: str, threads: int) -> None:
+    def __init__(self, graph: Graph, engine: Any, isa: str, forced: Forced, threads: int) -> None:
         self.graph, self.threads, self.isa = graph, threads, isa
+        self.step_latency_ns = 0.0
         self._engine = engine
-        self._plan, self._ops = build(engine, graph, isa, choice)
+        self._plan = engine.Plan(isa, forced.choice, forced.int16, forced.steps)
+        self._values = build(self._plan, graph)
+        self._runner = engine.Runner(self._plan)
         self._stream: Any = None
         self._batch = 0
 
-    @property
-    def workspace_bytes(self) -> int:
-        """Bytes of one sample in flight: values, states and scratch (weights apart)."""
-        return self._plan.workspace_bytes()
+    def memory(self, batch: int = 1, time_steps: int = 1) -> Memory:
+        """Return what is allocated to run so many samples and steps on one thread, trace off."""
+        nodes = self.graph.nodes.values()
+        weights = sum(n.weight.nbytes for n in nodes if isinstance(n, WEIGHTS))
+        neurons = sum(prod(n.shape) for n in self.graph.neurons.values())
+        plan = self._plan
+        workspace = plan.workspace_bytes(batch, time_steps)
+        return Memory(plan.constant_bytes(), plan.state_bytes(), workspace, weights, neurons // 8)
 
     def reset(self) -> None:
         """Forget all state; the next step is the first."""
@@ -107,6 +178,8 @@ class NativeSession:
 
     def step(self, x: Array) -> Array:
         """Advance by one step of encoded values [batch, *shape]; return the Output's y.
+
+        `step_latency_ns` then holds the nanoseconds the engine took.
 
         Raises:
             InputError: for values of the wrong shape or range.
@@ -116,7 +189,7 @@ class NativeSession:
             self._batch = len(x)
             self._stream = self._engine.Stream(self._plan, self._batch)
         y = np.empty((len(x), *self.graph.shapes[self.graph.output_name]), np.int32)
-        self._stream.step(self._values(x), y)
+        self.step_latency_ns = self._stream.step(_readable(x), y)
         return y
 
     def run(self, x: Array, record: Record = "states") -> Trace:
@@ -128,12 +201,16 @@ class NativeSession:
         check_values(self.graph, x, timed=True)
         self.reset()
         time, batch = x.shape[:2]
-        repeated = time > 1 and x.strides[0] == 0
+        repeated = time > 1 and x.strides[0] == 0 and self.graph.input.encoding == "direct"
         y = np.empty((time, batch, *self.graph.shapes[self.graph.output_name]), np.int32)
         neurons = {} if record == "output" else self._recordings(time, batch, record)
-        recorded = [(self._ops[name], n.spikes, n.v, n.u) for name, n in neurons.items()]
-        values = self._values(x[0] if repeated else x)
-        self._plan.run(values, repeated, time, batch, y, recorded, self.threads)
+        recorded = [
+            (self._values[name].op, self._values[name].order, n.spikes, n.v, n.u)
+            for name, n in neurons.items()
+        ]
+        values = _readable(x[0] if repeated else x)
+        traced = record == "states"
+        self._runner.run(values, repeated, time, batch, y, recorded, traced, self.threads)
         return Trace(self.graph, "native", x, y, neurons)
 
     def _recordings(self, time: int, batch: int, record: Record) -> dict[str, NeuronTrace]:
@@ -146,5 +223,11 @@ class NativeSession:
             found[name] = NeuronTrace(np.empty(shape, np.int32), v, u)
         return found
 
-    def _values(self, x: Array) -> Array:
-        return np.ascontiguousarray(x, dtype=np.int32)
+
+def _readable(x: Array) -> Array:
+    """Return x as the engine reads it: contiguous, uint8, bool, int8, int32 or int64."""
+    if x.dtype == np.bool_:
+        x = x.view(np.uint8)
+    if x.dtype not in (np.uint8, np.int8, np.int32, np.int64):
+        x = x.astype(np.int64)
+    return np.ascontiguousarray(x)

@@ -1,18 +1,18 @@
-"""A graph as a plan of the native engine: one op a node, arrays flat, int32 or int8."""
+"""A graph as a plan of the native engine: layouts, fused neurons, the kinds of values."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..export.ir import (
+    WEIGHTS,
     Add,
     Array,
     Bound,
-    Conv1d,
-    Conv2d,
     Delay,
     ExecutorError,
     Flatten,
@@ -30,99 +30,234 @@ from ..export.ir import (
     bounds,
 )
 from ..export.ir.arith import symmetric_limits
-from ..export.ir.nodes import Conv, MaxPool
+from ..export.ir.nodes import Conv, Conv1d, Conv2d, MaxPool
+from .native_values import (
+    Order,
+    Value,
+    channels_last,
+    kind_of,
+    laid_out,
+    lies_as,
+    rows_of,
+    simplified,
+    strides_of,
+    transposed,
+)
 from .reference import static_nodes
 
 if TYPE_CHECKING:
     from . import _native
 
-BYTE_LIMIT = 127
-"""Inputs proven within ±127 may be computed by int8 dot products."""
-HALF_LIMIT = 32767
-"""Partial sums proven within ±32767 may be gathered in int16, at twice the rate of int32."""
 
-
-def build(engine: Any, graph: Graph, isa: str, choice: str) -> tuple[_native.Plan, dict[str, int]]:
-    """Return the plan and the op number of each node (views share their source's).
+def build(plan: _native.Plan, graph: Graph) -> dict[str, Value]:
+    """Fill the plan with the graph's ops; return where each node's values are.
 
     Raises:
         ExecutorError: naming a node the engine has no op for.
     """
-    plan: _native.Plan = engine.Plan(isa, choice)
     builder = _Builder(plan, graph, bounds(graph))
     # The engine's first op is its input, also where a Delay stands before the Input in the order.
     for name in dict.fromkeys((graph.input_name, *graph.order)):
-        builder.ops[name] = builder.add(name)
+        builder.values[name] = builder.add(name)
     for name in graph.of_kind(Delay):
-        plan.close_delay(builder.ops[name], builder.ops[graph.inputs(name)[0]])
-    plan.set_output(builder.ops[graph.output_name])
-    for name in static_nodes(graph):
-        plan.mark_fixed(builder.ops[name])
-    return plan, builder.ops
+        stored = builder.placed(builder.values[graph.inputs(name)[0]], None)
+        plan.close_delay(builder.values[name].op, stored.op)
+    plan.set_output(builder.values[graph.output_name].op)
+    return builder.values
 
 
 class _Builder:
     def __init__(self, plan: _native.Plan, graph: Graph, limits: dict[str, Bound]) -> None:
         self.plan, self.graph, self.limits = plan, graph, limits
-        self.ops: dict[str, int] = {}
+        self.values: dict[str, Value] = {}
+        # Only a direct code is ever one frame repeated.
+        self.static = static_nodes(graph) if graph.input.encoding == "direct" else set()
 
-    def add(self, name: str) -> int:
-        """Append one node; return its op number."""
-        node, plan, shape = self.graph.nodes[name], self.plan, self.graph.shapes[name]
-        if isinstance(node, Input):
-            return plan.add_input(prod(shape))
-        if isinstance(node, Delay):
-            return plan.add_delay(prod(shape), node.steps)
-        sources = self.graph.inputs(name)
-        reads = [self.ops[source] for source in sources]
-        before = self.graph.shapes[sources[0]]
-        if isinstance(node, (Flatten, Reshape)):
-            return reads[0]
-        if isinstance(node, Linear):
-            rows, proven = prod(before[:-1]), self._proven(name, sources[0])
-            return plan.add_linear(reads[0], rows, node.weight, node.weight_shift, *proven)
-        if isinstance(node, (Conv1d, Conv2d)):
-            window, proven = _conv_window(node, before, shape), self._proven(name, sources[0])
-            return plan.add_conv(
-                reads[0], window, node.weight, node.groups, node.weight_shift, *proven
-            )
-        if isinstance(node, (SumPool, MaxPool)):
-            window = _pool_window(name, node, before, shape)
-            return plan.add_pool(reads[0], window, isinstance(node, MaxPool))
-        if isinstance(node, Transpose):
-            index = np.arange(prod(before), dtype=np.int32).reshape(before)
-            return plan.add_gather(reads[0], np.ascontiguousarray(index.transpose(node.axes)))
-        if isinstance(node, Add):
-            return plan.add_sum(reads)
-        if isinstance(node, MatMul):
-            rows, inner = before[-2:]
-            batch = prod(before[:-2])
-            return plan.add_matmul(
-                reads[0], reads[1], batch, rows, inner, shape[-1], node.transpose_b
-            )
-        if isinstance(node, Scale):
-            return plan.add_scale(reads[0], _full(node.factor, shape))
-        if isinstance(node, Neuron):
-            return plan.add_neuron(reads[0], _neuron(node))
-        if isinstance(node, Output):
-            return plan.add_readout(reads[0], _readout(node, shape))
+    def add(self, name: str) -> Value:
+        """Append one node; return its value."""
+        node: Any = self.graph.nodes[name]
+        read = [self.values[source] for source in self.graph.inputs(name) if source in self.values]
+        for kinds, method in _METHODS.items():
+            if isinstance(node, kinds):
+                found: Value = method(self, name, node, read)
+                return found
         raise ExecutorError(f"the native engine has no {node.kind}", node=name)
 
-    def _proven(self, name: str, source: str) -> tuple[bool, bool]:
-        """Return whether inputs fit int8, and every partial sum of the node int16.
+    def placed(self, value: Value, order: Order | None) -> Value:
+        """Return the value with its places in `order`, moved if they are not."""
+        if lies_as(value, order):
+            return value
+        where = np.empty(len(value.places), np.int32)
+        where[value.places] = np.arange(len(where), dtype=np.int32)
+        index = where if order is None else np.ascontiguousarray(where[order])
+        return self._made(
+            replace(value, op=self.plan.add_permutation(value.op, value.map, index), order=order)
+        )
 
-        Inputs that are never negative keep any partial sum within the node's own interval;
-        otherwise the sum of |weight| |input| bounds it.
-        """
-        received, sums = self.limits[source], self.limits[name]
-        shift = getattr(self.graph.nodes[name], "weight_shift", 0)
-        from_zero = bool((received.low == 0).all())
-        largest = (sums.largest if from_zero else sums.magnitude) >> shift
-        return received.largest <= BYTE_LIMIT, largest <= HALF_LIMIT
+    def _made(self, value: Value) -> Value:
+        if value.fixed:
+            self.plan.mark_fixed(value.op)
+        return value
+
+    def _value(self, name: str, op: int, like: Value, order: Order | None) -> Value:
+        """Return node `name`'s value on op `op`, its positions and channels as in `like`."""
+        kind, fixed = kind_of(self.limits[name]), name in self.static
+        return self._made(Value(op, like.positions, like.channels, kind, order, fixed))
+
+    def _map(self, name: str, positions: int, channels: int) -> Value:
+        return Value(-1, positions, channels, kind_of(self.limits[name]))
+
+    def input(self, name: str, node: Input, read: list[Value]) -> Value:
+        wanted = self._wanted_by(name)
+        order = channels_last(node.shape) if wanted else None
+        positions = prod(node.shape[1:]) if wanted else 1
+        like = self._map(name, positions, prod(node.shape) // positions)
+        index = np.empty(0, np.int32) if order is None else order
+        return self._value(name, self.plan.add_input(like.map, index), like, order)
+
+    def _wanted_by(self, name: str) -> bool:
+        """Return whether what reads `name` wants channels last."""
+        readers = [self.graph.nodes[reader] for reader in self.graph.consumers(name)]
+        return any(isinstance(reader, (Conv1d, Conv2d, SumPool, MaxPool)) for reader in readers)
+
+    def linear(self, name: str, node: Linear, read: list[Value]) -> Value:
+        """Rows of features may lie in any order; a single row's features too."""
+        outputs, features = node.weight.shape
+        value, weight = read[0], node.weight
+        rows: Order | None = np.zeros(1, np.int32)
+        if len(value.places) == features:
+            weight = np.ascontiguousarray(weight[:, value.places])
+        else:
+            rows = rows_of(value, features)
+        if rows is None:
+            value = self.placed(value, None)
+            rows = np.arange(len(value.places) // features, dtype=np.int32)
+        window = [features, 1, len(rows), 1, 1, 1, 1, 0, 0, 1, 1, 1, len(rows)]
+        op = self._weights(name, node, value, window, weight, 1)
+        order = simplified(rows[:, None] * outputs + np.arange(outputs))
+        return self._value_of_sums(name, op, len(rows), outputs, order)
+
+    def conv(self, name: str, node: Conv, read: list[Value]) -> Value:
+        before, after = self._shapes(name)
+        value = self.placed(read[0], channels_last(before))
+        window = _conv_window(node, before, after)
+        op = self._weights(name, node, value, window, node.weight, node.groups)
+        return self._value_of_sums(name, op, prod(after[1:]), after[0], channels_last(after))
+
+    def _weights(
+        self, name: str, node: Any, value: Value, window: list[int], weight: Array, groups: int
+    ) -> int:
+        largest = self.limits[self.graph.inputs(name)[0]].largest
+        return self.plan.add_weights(value.op, window, weight, groups, node.weight_shift, largest)
+
+    def _value_of_sums(
+        self, name: str, op: int, positions: int, channels: int, order: Order | None
+    ) -> Value:
+        from .native_values import INT32
+
+        return self._made(Value(op, positions, channels, INT32, order, name in self.static))
+
+    def pool(self, name: str, node: SumPool | MaxPool, read: list[Value]) -> Value:
+        before, after = self._shapes(name)
+        leading = len(before) - len(node.kernel)
+        window = _pool_window(name, node, before, after)
+        value = self.placed(read[0], channels_last(before, leading))
+        like = self._map(name, prod(after[leading:]), prod(after[:leading]))
+        op = self.plan.add_pool(value.op, window, isinstance(node, MaxPool), like.kind)
+        return self._value(name, op, like, channels_last(after, leading))
+
+    def view(self, name: str, node: Flatten | Reshape, read: list[Value]) -> Value:
+        return read[0]
+
+    def transpose(self, name: str, node: Transpose, read: list[Value]) -> Value:
+        return transposed(read[0], self._shapes(name)[0], node.axes)
+
+    def sum(self, name: str, node: Add, read: list[Value]) -> Value:
+        order = read[0].order
+        sources = [self.placed(value, order).op for value in read]
+        like = self._map(name, read[0].positions, read[0].channels)
+        return self._value(name, self.plan.add_sum(sources, like.map), like, order)
+
+    def scale(self, name: str, node: Scale, read: list[Value]) -> Value:
+        like = self._map(name, read[0].positions, read[0].channels)
+        factor = laid_out(node.factor, self._shapes(name)[1], replace(read[0], kind=like.kind))
+        op = self.plan.add_scale(read[0].op, like.map, factor)
+        return self._value(name, op, like, read[0].order)
+
+    def matmul(self, name: str, node: MatMul, read: list[Value]) -> Value:
+        """Rows of the product and of one operand have no gaps: its own layout is free."""
+        sources = self.graph.inputs(name)
+        a_shape, b_shape = (_as_three(self.graph.shapes[s]) for s in sources)
+        a, a_strides = self._strided(read[0], a_shape)
+        b, b_strides = self._strided(read[1], b_shape)
+        if node.transpose_b:
+            b_strides = (b_strides[0], b_strides[2], b_strides[1])
+        batch, rows, inner = a_shape
+        columns = self._shapes(name)[1][-1]
+        by_row = a_strides[1] == 1 and b_strides[2] != 1
+        turned = (2, 0, 1) if by_row else (1, 0, 2)
+        index = np.arange(batch * rows * columns, dtype=np.int32).reshape(batch, rows, columns)
+        order = simplified(index.transpose(turned))
+        last, first = (rows, columns) if by_row else (columns, rows)
+        y = (last, 1, batch * rows) if by_row else (last, batch * columns, 1)
+        like = Value(-1, first, batch * last, 2)
+        op = self.plan.add_matmul(
+            a.op, b.op, [batch, rows, inner, columns], [*a_strides, *b_strides, *y], like.map
+        )
+        return self._value_of_sums(name, op, like.positions, like.channels, order)
+
+    def _strided(self, value: Value, shape: Shape) -> tuple[Value, tuple[int, ...]]:
+        found = strides_of(value, shape)
+        if found is None:
+            value = self.placed(value, None)
+            found = strides_of(value, shape)
+        assert found is not None
+        return value, found
+
+    def delay(self, name: str, node: Delay, read: list[Value]) -> Value:
+        like = self._map(name, 1, prod(node.shape))
+        return self._value(name, self.plan.add_delay(like.map, node.steps), like, None)
+
+    def neuron(self, name: str, node: Neuron, read: list[Value]) -> Value:
+        source = read[0]
+        like = replace(source, kind=kind_of(self.limits[name]), fixed=False)
+        fields = _neuron(node, like)
+        op = self.plan.add_neuron(source.op, like.map, fields, self._fusible(name))
+        return self._value(name, op, like, source.order)
+
+    def _fusible(self, name: str) -> bool:
+        """Return whether the neuron alone reads sums that are made anew at every step."""
+        source = self.graph.inputs(name)[0]
+        weights = isinstance(self.graph.nodes[source], WEIGHTS)
+        return weights and len(self.graph.consumers(source)) == 1 and source not in self.static
+
+    def output(self, name: str, node: Output, read: list[Value]) -> Value:
+        source = self.placed(read[0], None)
+        op = self.plan.add_readout(source.op, _readout(node, self._shapes(name)[1]))
+        return replace(source, op=op, kind=2, fixed=False)
+
+    def _shapes(self, name: str) -> tuple[Shape, Shape]:
+        return self.graph.shapes[self.graph.inputs(name)[0]], self.graph.shapes[name]
 
 
-def _full(values: Array, shape: Shape) -> Array:
-    return np.ascontiguousarray(np.broadcast_to(values, shape), dtype=np.int32)
+_METHODS: dict[Any, Any] = {
+    Input: _Builder.input,
+    Linear: _Builder.linear,
+    (Conv1d, Conv2d): _Builder.conv,
+    (SumPool, MaxPool): _Builder.pool,
+    (Flatten, Reshape): _Builder.view,
+    Transpose: _Builder.transpose,
+    Add: _Builder.sum,
+    Scale: _Builder.scale,
+    MatMul: _Builder.matmul,
+    Delay: _Builder.delay,
+    Neuron: _Builder.neuron,
+    Output: _Builder.output,
+}
+
+
+def _as_three(shape: Shape) -> tuple[int, int, int]:
+    return prod(shape[:-2]), shape[-2], shape[-1]
 
 
 def _two(values: Shape, fill: int) -> Shape:
@@ -150,12 +285,6 @@ def _pool_window(name: str, node: SumPool | MaxPool, before: Shape, after: Shape
     return [maps, *spatial[0], *_two(node.kernel, 1), *steps, *spatial[1]]
 
 
-def _arrays(node: Any, names: dict[str, str], shape: Shape) -> dict[str, Any]:
-    """Return the node's given arrays under the engine's names, one entry a neuron."""
-    found = {theirs: getattr(node, ours) for theirs, ours in names.items()}
-    return {name: _full(array, shape) for name, array in found.items() if array is not None}
-
-
 _NEURON_ARRAYS = {
     "threshold": "v_threshold",
     "decay": "dv",
@@ -169,11 +298,15 @@ _NEURON_ARRAYS = {
 }
 
 
-def _neuron(node: Neuron) -> dict[str, Any]:
+def _neuron(node: Neuron, value: Value) -> dict[str, Any]:
     low, high = node.v_limits
     current_low, current_high = symmetric_limits(node.state_bits)
+    given = {theirs: getattr(node, ours) for theirs, ours in _NEURON_ARRAYS.items()}
+    arrays = {k: laid_out(a, node.shape, value) for k, a in given.items() if a is not None}
+    if not node.v_init.any():
+        arrays.pop("initial")
     return {
-        **_arrays(node, _NEURON_ARRAYS, node.shape),
+        **arrays,
         "low": low,
         "high": high,
         "current_low": current_low,
@@ -191,8 +324,14 @@ def _neuron(node: Neuron) -> dict[str, Any]:
 
 def _readout(node: Output, shape: Shape) -> dict[str, Any]:
     low, high = symmetric_limits(node.state_bits)
+    given = {"bias": node.bias, "decay": node.dv}
+    arrays = {
+        name: np.ascontiguousarray(np.broadcast_to(array, shape), dtype=np.int32)
+        for name, array in given.items()
+        if array is not None
+    }
     return {
-        **_arrays(node, {"bias": "bias", "decay": "dv"}, shape),
+        **arrays,
         "low": low,
         "high": high,
         "shift": node.state_shift,

@@ -1,49 +1,150 @@
 #include <immintrin.h>
 
+#define LANES 8
 #include "kernels_common.h"
 
-static void add_row(int32_t *accumulator, const int8_t *weights, int32_t times, size_t count) {
-  const __m256i factor = _mm256_set1_epi32(times);
-  size_t i = 0;
-  for (; i + 8 <= count; i += 8) {
-    __m256i *lanes = (__m256i *)(accumulator + i);
-    const __m128i packed = _mm_loadl_epi64((const __m128i *)(weights + i));
-    const __m256i wide = _mm256_cvtepi8_epi32(packed);
-    const __m256i term = times == 1 ? wide : _mm256_mullo_epi32(wide, factor);
-    _mm256_storeu_si256(lanes, _mm256_add_epi32(_mm256_loadu_si256(lanes), term));
+/* Bytes to int16 pairs (vpmaddubsw), which is exact for inputs to 127 (2 * 127 * 128 < 2^15), summed
+ * in int16 for as many quads as cannot overflow, then widened by vpmaddwd. */
+template <int Rows>
+static void dense_rows(const Dense *d, size_t row, size_t panel) {
+  const __m256i ones = _mm256_set1_epi16(1);
+  const size_t period = (size_t)(32767 / (2 * 128 * (d->largest > 0 ? d->largest : 1)));
+  const int8_t *b = d->b + panel * d->chunks * d->quads * 64;
+  __m256i low[Rows], high[Rows];
+  int32_t *c = d->c + row * d->c_stride + panel * kPanel;
+  for (int r = 0; r < Rows; ++r) {
+    const int32_t *init = d->init ? d->init + panel * kPanel : nullptr;
+    const __m256i zero = _mm256_setzero_si256();
+    __m256i *to = (__m256i *)(c + (size_t)r * d->c_stride);
+    _mm256_storeu_si256(to, init ? _mm256_loadu_si256((const __m256i *)init) : zero);
+    _mm256_storeu_si256(to + 1, init ? _mm256_loadu_si256((const __m256i *)(init + 8)) : zero);
+    low[r] = high[r] = zero;
   }
-  for (; i < count; ++i) accumulator[i] += times * weights[i];
+  size_t left = period;
+  const uint8_t *a = d->a + row * d->a_stride;
+  const size_t last = d->chunks - 1;
+  for (size_t k = 0; k < d->chunks; ++k)
+    for (size_t q = 0; q < d->quads; ++q, b += 64) {
+      const __m256i first = _mm256_loadu_si256((const __m256i *)b);
+      const __m256i second = _mm256_loadu_si256((const __m256i *)(b + 32));
+      for (int r = 0; r < Rows; ++r) {
+        int32_t four;
+        __builtin_memcpy(&four, a + (size_t)r * d->a_stride + d->offsets[k] + q * kQuad, 4);
+        const __m256i x = _mm256_set1_epi32(four);
+        low[r] = _mm256_add_epi16(low[r], _mm256_maddubs_epi16(x, first));
+        high[r] = _mm256_add_epi16(high[r], _mm256_maddubs_epi16(x, second));
+      }
+      if (--left && !(k == last && q + 1 == d->quads)) continue;
+      left = period;
+      for (int r = 0; r < Rows; ++r) {
+        __m256i *to = (__m256i *)(c + (size_t)r * d->c_stride);
+        const __m256i wide[2] = {_mm256_madd_epi16(low[r], ones),
+                                 _mm256_madd_epi16(high[r], ones)};
+        for (int h = 0; h < 2; ++h)
+          _mm256_storeu_si256(to + h, _mm256_add_epi32(_mm256_loadu_si256(to + h), wide[h]));
+        low[r] = high[r] = _mm256_setzero_si256();
+      }
+    }
 }
 
-static void add_row16(int16_t *accumulator, const int8_t *weights, int32_t times, size_t count) {
-  const __m256i factor = _mm256_set1_epi16((int16_t)times);
-  size_t i = 0;
-  for (; i + 16 <= count; i += 16) {
-    __m256i *lanes = (__m256i *)(accumulator + i);
-    const __m256i wide = _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(weights + i)));
-    const __m256i term = times == 1 ? wide : _mm256_mullo_epi16(wide, factor);
-    _mm256_storeu_si256(lanes, _mm256_add_epi16(_mm256_loadu_si256(lanes), term));
+static void dense(const Dense *d) {
+  for (size_t panel = 0; panel < d->panels; ++panel) {
+    size_t row = 0;
+    for (; row + 4 <= d->rows; row += 4) dense_rows<4>(d, row, panel);
+    for (; row < d->rows; ++row) dense_rows<1>(d, row, panel);
   }
-  for (; i < count; ++i) accumulator[i] = (int16_t)(accumulator[i] + times * weights[i]);
 }
 
-/* int8 to int16, then pmaddwd: 2 * 127 * 127 fits int32, nothing saturates (pmaddubsw would). */
-static int32_t dot(const int8_t *weights, const int8_t *x, int32_t weight_sum, size_t count) {
-  (void)weight_sum;
-  __m256i total = _mm256_setzero_si256();
-  size_t i = 0;
-  for (; i + 16 <= count; i += 16) {
-    const __m256i w = _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(weights + i)));
-    const __m256i a = _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(x + i)));
-    total = _mm256_add_epi32(total, _mm256_madd_epi16(w, a));
+/* 16 output channels a vector in int16, Blocks vectors in registers; 255 * 128 < 2^15. */
+template <int Blocks>
+static void gather_block(int32_t *out, const int8_t *weights, const uint32_t *offsets,
+                         size_t events) {
+  const __m256i zero = _mm256_setzero_si256();
+  for (int b = 0; b < 2 * Blocks; ++b) _mm256_storeu_si256((__m256i *)(out + 8 * b), zero);
+  for (size_t e = 0; e < events;) {
+    __m256i sums[Blocks];
+    for (int b = 0; b < Blocks; ++b) sums[b] = zero;
+    const size_t end = events - e > 255 ? e + 255 : events;
+    for (; e < end; ++e) {
+      const int8_t *row = weights + offsets[e];
+      for (int b = 0; b < Blocks; ++b)
+        sums[b] = _mm256_add_epi16(
+            sums[b], _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(row + 16 * b))));
+    }
+    for (int b = 0; b < Blocks; ++b)
+      for (int h = 0; h < 2; ++h) {
+        __m256i *to = (__m256i *)(out + 16 * b + 8 * h);
+        const __m128i half = h ? _mm256_extracti128_si256(sums[b], 1)
+                               : _mm256_castsi256_si128(sums[b]);
+        _mm256_storeu_si256(to, _mm256_add_epi32(_mm256_loadu_si256(to),
+                                                 _mm256_cvtepi16_epi32(half)));
+      }
   }
-  int32_t lanes[8];
-  _mm256_storeu_si256((__m256i *)lanes, total);
-  int32_t sum = 0;
-  for (int k = 0; k < 8; ++k) sum += lanes[k];
-  for (; i < count; ++i) sum += (int32_t)weights[i] * x[i];
-  return sum;
 }
 
-extern "C" const KernelTable kernels_avx2 = {"avx2",     add_row, add_row16,
-                                            add_scaled, dot,     plain_neuron};
+static void gather(int32_t *out, const int8_t *weights, const uint32_t *offsets, size_t events,
+                   size_t count) {
+  size_t j = 0;
+  for (; j + 128 <= count; j += 128) gather_block<8>(out + j, weights + j, offsets, events);
+  for (; j + 64 <= count; j += 64) gather_block<4>(out + j, weights + j, offsets, events);
+  for (; j + 32 <= count; j += 32) gather_block<2>(out + j, weights + j, offsets, events);
+}
+
+template <bool Scaled>
+static void gather_int32(int32_t *out, const int8_t *weights, const uint32_t *offsets,
+                         const int32_t *times, size_t events, size_t count) {
+  for (size_t j = 0; j < count; j += 32) {
+    __m256i sums[4];
+    for (int b = 0; b < 4; ++b) sums[b] = _mm256_setzero_si256();
+    for (size_t e = 0; e < events; ++e) {
+      const int8_t *row = weights + offsets[e] + j;
+      const __m256i factor = _mm256_set1_epi32(Scaled ? times[e] : 1);
+      for (int b = 0; b < 4; ++b) {
+        const __m256i w = _mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)(row + 8 * b)));
+        sums[b] = _mm256_add_epi32(sums[b], Scaled ? _mm256_mullo_epi32(w, factor) : w);
+      }
+    }
+    for (int b = 0; b < 4; ++b) _mm256_storeu_si256((__m256i *)(out + j + 8 * b), sums[b]);
+  }
+}
+
+static void gather_wide(int32_t *out, const int8_t *weights, const uint32_t *offsets,
+                        size_t events, size_t count) {
+  gather_int32<false>(out, weights, offsets, nullptr, events, count);
+}
+
+static void gather_times(int32_t *out, const int8_t *weights, const uint32_t *offsets,
+                         const int32_t *times, size_t events, size_t count) {
+  gather_int32<true>(out, weights, offsets, times, events, count);
+}
+
+static inline uint32_t mask_at(const uint8_t *x) {
+  const __m256i bytes = _mm256_loadu_si256((const __m256i *)x);
+  return ~(uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(bytes, _mm256_setzero_si256()));
+}
+
+static inline uint32_t last_mask(const uint8_t *x, size_t left) {
+  uint32_t mask = 0;
+  for (size_t i = 0; i < left; ++i) mask |= (uint32_t)(x[i] != 0) << i;
+  return mask;
+}
+
+static size_t events(uint32_t *out, const uint8_t *x, const uint32_t *places, size_t count) {
+  uint32_t *to = out;
+  for (size_t i = 0; i < count; i += 32) {
+    const size_t left = count - i;
+    uint32_t mask = left >= 32 ? mask_at(x + i) : last_mask(x + i, left);
+    for (; mask; mask &= mask - 1) *to++ = places[i + (size_t)__builtin_ctz(mask)];
+  }
+  return (size_t)(to - out);
+}
+
+static size_t count(const uint8_t *x, size_t count) {
+  size_t found = 0, i = 0;
+  for (; i + 32 <= count; i += 32) found += (size_t)__builtin_popcount(mask_at(x + i));
+  return found + (size_t)__builtin_popcount(last_mask(x + i, count - i));
+}
+
+extern "C" const KernelTable kernels_avx2 = {
+    "avx2", 1, 1, 127,    kSignedNever, dense,      gather,    gather_wide, gather_times,
+    events, append, count, add_scaled,   add_bytes, cells};

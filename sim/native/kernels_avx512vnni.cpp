@@ -1,45 +1,51 @@
-#include <immintrin.h>
+#include "kernels_avx512.h"
 
-#include "kernels_common.h"
-
-static void add_row(int32_t *accumulator, const int8_t *weights, int32_t times, size_t count) {
-  const __m512i factor = _mm512_set1_epi32(times);
-  for (size_t i = 0; i < count; i += 16) {
-    const size_t left = count - i;
-    const __mmask16 mask = left >= 16 ? (__mmask16)0xffff : (__mmask16)((1u << left) - 1);
-    const __m512i wide = _mm512_cvtepi8_epi32(_mm_maskz_loadu_epi8(mask, weights + i));
-    const __m512i term = times == 1 ? wide : _mm512_mullo_epi32(wide, factor);
-    const __m512i sum = _mm512_add_epi32(_mm512_maskz_loadu_epi32(mask, accumulator + i), term);
-    _mm512_mask_storeu_epi32(accumulator + i, mask, sum);
+/* vpdpbusd: 64 products of unsigned inputs and signed weights into 16 int32 sums, exactly. */
+template <int Rows, int Panels>
+static void dense_block(const Dense *d, size_t row, size_t panel) {
+  const size_t length = d->chunks * d->quads * 64;
+  const int8_t *b = d->b + panel * length;
+  const uint8_t *a = d->a + row * d->a_stride;
+  __m512i sums[Rows][Panels];
+  for (int p = 0; p < Panels; ++p) {
+    const int32_t *init = d->init ? d->init + (panel + (size_t)p) * kPanel : nullptr;
+    const __m512i start = init ? _mm512_loadu_si512(init) : _mm512_setzero_si512();
+    for (int r = 0; r < Rows; ++r) sums[r][p] = start;
   }
+  for (size_t k = 0; k < d->chunks; ++k) {
+    const uint8_t *from = a + d->offsets[k];
+    for (size_t q = 0; q < d->quads; ++q, b += 64, from += kQuad) {
+      __m512i weights[Panels];
+      for (int p = 0; p < Panels; ++p) weights[p] = _mm512_loadu_si512(b + (size_t)p * length);
+      for (int r = 0; r < Rows; ++r) {
+        int32_t four;
+        __builtin_memcpy(&four, from + (size_t)r * d->a_stride, 4);
+        const __m512i x = _mm512_set1_epi32(four);
+        for (int p = 0; p < Panels; ++p) sums[r][p] = _mm512_dpbusd_epi32(sums[r][p], x, weights[p]);
+      }
+    }
+  }
+  for (int r = 0; r < Rows; ++r)
+    for (int p = 0; p < Panels; ++p)
+      _mm512_storeu_si512(d->c + (row + (size_t)r) * d->c_stride + (panel + (size_t)p) * kPanel,
+                          sums[r][p]);
 }
 
-static void add_row16(int16_t *accumulator, const int8_t *weights, int32_t times, size_t count) {
-  const __m512i factor = _mm512_set1_epi16((int16_t)times);
-  for (size_t i = 0; i < count; i += 32) {
-    const size_t left = count - i;
-    const __mmask32 mask = left >= 32 ? ~(__mmask32)0 : ((__mmask32)1 << left) - 1;
-    const __m512i wide = _mm512_cvtepi8_epi16(_mm256_maskz_loadu_epi8(mask, weights + i));
-    const __m512i term = times == 1 ? wide : _mm512_mullo_epi16(wide, factor);
-    const __m512i sum = _mm512_add_epi16(_mm512_maskz_loadu_epi16(mask, accumulator + i), term);
-    _mm512_mask_storeu_epi16(accumulator + i, mask, sum);
-  }
+template <int Panels>
+static void dense_panels(const Dense *d, size_t panel) {
+  size_t row = 0;
+  for (; row + 6 <= d->rows; row += 6) dense_block<6, Panels>(d, row, panel);
+  for (; row + 2 <= d->rows; row += 2) dense_block<2, Panels>(d, row, panel);
+  for (; row < d->rows; ++row) dense_block<1, Panels>(d, row, panel);
 }
 
-/* vpdpbusd multiplies unsigned by signed bytes into int32 without saturation: x is moved up by 128,
- * and 128 times the sum of the weights is taken away again. */
-static int32_t dot(const int8_t *weights, const int8_t *x, int32_t weight_sum, size_t count) {
-  const __m512i offset = _mm512_set1_epi8((char)0x80);
-  __m512i total = _mm512_setzero_si512();
-  for (size_t i = 0; i < count; i += 64) {
-    const size_t left = count - i;
-    const __mmask64 mask = left >= 64 ? ~(__mmask64)0 : ((__mmask64)1 << left) - 1;
-    const __m512i w = _mm512_maskz_loadu_epi8(mask, weights + i);
-    const __m512i a = _mm512_xor_si512(_mm512_maskz_loadu_epi8(mask, x + i), offset);
-    total = _mm512_dpbusd_epi32(total, a, w);
-  }
-  return _mm512_reduce_add_epi32(total) - 128 * weight_sum;
+static void dense(const Dense *d) {
+  size_t panel = 0;
+  for (; panel + 4 <= d->panels; panel += 4) dense_panels<4>(d, panel);
+  for (; panel + 2 <= d->panels; panel += 2) dense_panels<2>(d, panel);
+  for (; panel < d->panels; ++panel) dense_panels<1>(d, panel);
 }
 
-extern "C" const KernelTable kernels_avx512vnni = {"avx512vnni", add_row, add_row16,
-                                                  add_scaled,   dot,     plain_neuron};
+extern "C" const KernelTable kernels_avx512vnni = {
+    "avx512vnni", 4, 1, 255,    kSignedShifted, dense,      gather,    gather_wide, gather_times,
+    events,       append, count, add_scaled,     add_bytes, cells};

@@ -1,19 +1,65 @@
+#define LANES 4
 #include "kernels_common.h"
 
-static void add_row(int32_t *accumulator, const int8_t *weights, int32_t times, size_t count) {
-  for (size_t i = 0; i < count; ++i) accumulator[i] += times * weights[i];
+static void dense(const Dense *d) {
+  for (size_t r = 0; r < d->rows; ++r)
+    for (size_t n = 0; n < d->panels * kPanel; ++n) {
+      int32_t sum = d->init ? d->init[n] : 0;
+      const size_t panel = d->chunks * d->quads * 64;
+      const int8_t *b = d->b + n / kPanel * panel + n % kPanel * kQuad;
+      for (size_t k = 0; k < d->chunks; ++k) {
+        const uint8_t *a = d->a + r * d->a_stride + d->offsets[k];
+        for (size_t q = 0; q < d->quads; ++q, a += kQuad, b += 64)
+          for (size_t i = 0; i < kQuad; ++i)
+            sum += (d->is_signed ? (int32_t)(int8_t)a[i] : (int32_t)a[i]) * b[i];
+      }
+      d->c[r * d->c_stride + n] = sum;
+    }
 }
 
-static void add_row16(int16_t *accumulator, const int8_t *weights, int32_t times, size_t count) {
-  for (size_t i = 0; i < count; ++i) accumulator[i] = (int16_t)(accumulator[i] + times * weights[i]);
+static void gather_wide(int32_t *out, const int8_t *weights, const uint32_t *offsets,
+                        size_t events, size_t count) {
+  for (size_t j = 0; j < count; ++j) out[j] = 0;
+  for (size_t e = 0; e < events; ++e)
+    for (size_t j = 0; j < count; ++j) out[j] += weights[offsets[e] + j];
 }
 
-static int32_t dot(const int8_t *weights, const int8_t *x, int32_t weight_sum, size_t count) {
-  (void)weight_sum;
-  int32_t total = 0;
-  for (size_t i = 0; i < count; ++i) total += (int32_t)weights[i] * x[i];
-  return total;
+static void gather(int32_t *out, const int8_t *weights, const uint32_t *offsets, size_t events,
+                   size_t count) {
+  for (size_t j = 0; j < count; ++j) out[j] = 0;
+  for (size_t first = 0; first < count; first += kEventRow)
+    for (size_t e = 0; e < events;) {
+      int16_t sums[kEventRow] = {0};
+      const size_t end = events - e > 255 ? e + 255 : events; /* 255 * 128 < 2^15 */
+      for (; e < end; ++e)
+        for (size_t j = 0; j < kEventRow; ++j)
+          sums[j] = (int16_t)(sums[j] + weights[offsets[e] + first + j]);
+      for (size_t j = 0; j < kEventRow; ++j) out[first + j] += sums[j];
+    }
 }
 
-extern "C" const KernelTable kernels_generic = {"generic",  add_row, add_row16,
-                                               add_scaled, dot,     plain_neuron};
+static void gather_times(int32_t *out, const int8_t *weights, const uint32_t *offsets,
+                         const int32_t *times, size_t events, size_t count) {
+  for (size_t j = 0; j < count; ++j) out[j] = 0;
+  for (size_t e = 0; e < events; ++e)
+    for (size_t j = 0; j < count; ++j) out[j] += times[e] * weights[offsets[e] + j];
+}
+
+static size_t events(uint32_t *out, const uint8_t *x, const uint32_t *places, size_t count) {
+  size_t found = 0;
+  for (size_t i = 0; i < count; ++i) {
+    out[found] = places[i];
+    found += x[i] != 0;
+  }
+  return found;
+}
+
+static size_t count(const uint8_t *x, size_t count) {
+  size_t found = 0;
+  for (size_t i = 0; i < count; ++i) found += x[i] != 0;
+  return found;
+}
+
+extern "C" const KernelTable kernels_generic = {
+    "generic", 1, 1, 255,    kSignedNative, dense,      gather,    gather_wide, gather_times,
+    events,    append, count, add_scaled,    add_bytes, cells};

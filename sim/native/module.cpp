@@ -7,30 +7,15 @@
 #include <algorithm>
 #include <stdexcept>
 #include <string>
-#include <thread>
 #include <vector>
 
-#include "plan.hpp"
+#include "cpu.hpp"
+#include "runner.hpp"
 
 namespace nb = nanobind;
 using namespace spikewright;
 
 namespace {
-
-// The tables this CPU can run, plainest first.
-std::vector<const KernelTable *> available_tables() {
-  std::vector<const KernelTable *> tables{&kernels_generic};
-#ifdef SPIKEWRIGHT_X86_64
-  __builtin_cpu_init();
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
-    tables.push_back(&kernels_avx2);
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
-      __builtin_cpu_supports("avx512vnni"))
-    tables.push_back(&kernels_avx512vnni);
-#endif
-  return tables;
-}
 
 std::vector<std::string> isa_available() {
   std::vector<std::string> names;
@@ -54,6 +39,7 @@ Choice choice_named(const std::string &name) {
 using IntArray = nb::ndarray<const int32_t, nb::c_contig, nb::device::cpu>;
 using CodeArray = nb::ndarray<const int8_t, nb::c_contig, nb::device::cpu>;
 using Target = nb::ndarray<int32_t, nb::c_contig, nb::device::cpu>;
+using Values = nb::ndarray<nb::ro, nb::c_contig, nb::device::cpu>;
 
 Ints copied(const IntArray &a) { return Ints(a.data(), a.data() + a.size()); }
 
@@ -106,58 +92,57 @@ Window window_of(const std::vector<size_t> &v) {
   return {v[0], v[1], v[2], v[3], v[4], v[5], v[6], v[7], v[8], v[9], v[10], v[11], v[12]};
 }
 
-// One recorded node: its number and the arrays [time, batch, size] to write, or None.
+// positions, channels, kind: 0 uint8, 1 int8, 2 int32.
+Map map_of(const std::vector<size_t> &v) {
+  if (v.size() != 3 || v[2] > 2) throw std::invalid_argument("a map has 3 numbers");
+  return {v[0], v[1], static_cast<Kind>(v[2])};
+}
+
+// One recorded node: its number, the order of its values or None, and the arrays [time, batch,
+// size] to write, or None.
 Recorded recorded_node(const nb::tuple &entry) {
-  Recorded r{nb::cast<size_t>(entry[0]), nullptr, nullptr, nullptr};
+  Recorded r{nb::cast<size_t>(entry[0]), nullptr, nullptr, nullptr, nullptr};
+  if (!entry[1].is_none()) r.index = nb::cast<IntArray>(entry[1]).data();
   int32_t **slots[] = {&r.spikes, &r.v, &r.u};
   for (size_t k = 0; k < 3; ++k)
-    if (!entry[k + 1].is_none()) *slots[k] = nb::cast<Target>(entry[k + 1]).data();
+    if (!entry[k + 2].is_none()) *slots[k] = nb::cast<Target>(entry[k + 2]).data();
   return r;
 }
 
-void run(const Plan &plan, IntArray x, bool repeated, size_t time, size_t batch, Target y,
-         const nb::list &recorded, size_t threads) {
-  const size_t frames = repeated ? batch : time * batch;
-  if (x.size() != frames * plan.size_of(0)) throw std::invalid_argument("x has the wrong size");
+Encoded encoded(const Values &x) {
+  const nb::dlpack::dtype type = x.dtype();
+  const bool is_unsigned = type.code != static_cast<uint8_t>(nb::dlpack::dtype_code::Int);
+  const int item = type.bits / 8;
+  const bool known = is_unsigned ? item == 1 : item == 1 || item == 4 || item == 8;
+  if (!known) throw std::invalid_argument("x has a dtype the engine does not read");
+  return {x.data(), item, is_unsigned};
+}
+
+void check_size(const char *name, size_t found, size_t wanted) {
+  if (found != wanted) throw std::invalid_argument(std::string(name) + " has the wrong size");
+}
+
+void run(Runner &runner, Values x, bool repeated, size_t time, size_t batch, Target y,
+         const nb::list &recorded, bool traced, size_t threads) {
+  const Plan &plan = runner.plan();
+  check_size("x", x.size(), (repeated ? 1 : time) * batch * plan.map_of(0).size());
+  check_size("y", y.size(), time * batch * plan.map_of(plan.output()).size());
   std::vector<Recorded> pointers;
   for (nb::handle entry : recorded)
     pointers.push_back(recorded_node(nb::cast<nb::tuple>(entry)));
+  const Encoded values = encoded(x);
   nb::gil_scoped_release unlocked;
-  const size_t workers = std::max<size_t>(1, std::min(threads, batch));
-  auto work = [&](size_t worker) {
-    Workspace w = plan.workspace();
-    plan.run(w, x.data(), repeated, time, batch, batch * worker / workers,
-             batch * (worker + 1) / workers, y.data(), pointers);
-  };
-  std::vector<std::thread> pool;
-  for (size_t k = 1; k < workers; ++k) pool.emplace_back(work, k);
-  work(0);
-  for (std::thread &thread : pool) thread.join();
+  runner.run(values, repeated, time, batch, y.data(), pointers, traced, threads);
 }
 
-// Streaming: one workspace a sample, kept between steps.
-class Stream {
- public:
-  Stream(const Plan &plan, size_t batch) : plan_(plan) {
-    for (size_t k = 0; k < batch; ++k) samples_.push_back(plan.workspace());
-  }
-
-  void step(IntArray x, Target y) {
-    const size_t in = plan_.size_of(0), out = plan_.size_of(plan_.output());
-    if (x.size() != in * samples_.size()) throw std::invalid_argument("x has the wrong size");
-    if (y.size() != out * samples_.size()) throw std::invalid_argument("y has the wrong size");
-    nb::gil_scoped_release unlocked;
-    for (size_t k = 0; k < samples_.size(); ++k) {
-      plan_.step(samples_[k], x.data() + k * in, true, false);
-      const int32_t *found = samples_[k].values.data() + plan_.offset_of(plan_.output());
-      std::copy(found, found + out, y.data() + k * out);
-    }
-  }
-
- private:
-  const Plan &plan_;
-  std::vector<Workspace> samples_;
-};
+double step(Stream &stream, Values x, Target y) {
+  const Plan &plan = stream.plan();
+  check_size("x", x.size(), stream.batch() * plan.map_of(0).size());
+  check_size("y", y.size(), stream.batch() * plan.map_of(plan.output()).size());
+  const Encoded values = encoded(x);
+  nb::gil_scoped_release unlocked;
+  return stream.step(values, y.data());
+}
 
 }  // namespace
 
@@ -167,40 +152,63 @@ NB_MODULE(_native, module) {
              "Names of the instruction sets this CPU can run, plainest first.");
   nb::class_<Plan>(module, "Plan")
       .def("__init__",
-           [](Plan *self, const std::string &isa, const std::string &choice) {
-             new (self) Plan(table_named(isa), choice_named(choice));
+           [](Plan *self, const std::string &isa, const std::string &choice, bool halves,
+              size_t steps) {
+             new (self) Plan(table_named(isa), {choice_named(choice), halves, steps});
            })
-      .def("add_input", &Plan::add_input)
-      .def("add_linear",
-           [](Plan &p, size_t from, size_t rows, CodeArray w, int shift, bool bytes, bool halves) {
-             return p.add_linear(from, rows, w.shape(1), w.shape(0), w.data(), shift,
-                                 {bytes, halves});
+      .def("add_input",
+           [](Plan &p, const std::vector<size_t> &map, IntArray index) {
+             return p.add_input(map_of(map), copied(index));
            })
-      .def("add_conv",
+      .def("add_weights",
            [](Plan &p, size_t from, const std::vector<size_t> &window, CodeArray w, size_t groups,
-              int shift, bool bytes, bool halves) {
-             return p.add_conv(from, window_of(window), w.shape(0), groups, w.data(), shift,
-                               {bytes, halves});
+              int shift, int32_t largest) {
+             return p.add_weights(from, window_of(window), w.shape(0), groups, w.data(), shift,
+                                  largest);
            })
       .def("add_pool",
-           [](Plan &p, size_t from, const std::vector<size_t> &window, bool maximum) {
-             return p.add_pool(from, window_of(window), maximum);
+           [](Plan &p, size_t from, const std::vector<size_t> &window, bool maximum, size_t kind) {
+             return p.add_pool(from, window_of(window), maximum, map_of({1, 1, kind}).kind);
            })
-      .def("add_gather", [](Plan &p, size_t from, IntArray i) { return p.add_gather(from, copied(i)); })
-      .def("add_sum", &Plan::add_sum)
-      .def("add_matmul", &Plan::add_matmul)
-      .def("add_scale", [](Plan &p, size_t from, IntArray f) { return p.add_scale(from, copied(f)); })
-      .def("add_delay", &Plan::add_delay)
+      .def("add_permutation",
+           [](Plan &p, size_t from, const std::vector<size_t> &map, IntArray index) {
+             return p.add_permutation(from, map_of(map), copied(index));
+           })
+      .def("add_sum",
+           [](Plan &p, const std::vector<size_t> &from, const std::vector<size_t> &map) {
+             return p.add_sum(from, map_of(map));
+           })
+      .def("add_matmul",
+           [](Plan &p, size_t a, size_t b, const std::vector<size_t> &shape,
+              const std::vector<size_t> &strides, const std::vector<size_t> &map) {
+             if (shape.size() != 4 || strides.size() != 9)
+               throw std::invalid_argument("a product has 4 sizes and 9 strides");
+             return p.add_matmul(a, b, shape, strides, map_of(map));
+           })
+      .def("add_scale",
+           [](Plan &p, size_t from, const std::vector<size_t> &map, IntArray factor) {
+             return p.add_scale(from, map_of(map), copied(factor));
+           })
+      .def("add_delay",
+           [](Plan &p, const std::vector<size_t> &map, size_t steps) {
+             return p.add_delay(map_of(map), steps);
+           })
       .def("close_delay", &Plan::close_delay)
       .def("add_neuron",
-           [](Plan &p, size_t from, const nb::dict &d) { return p.add_neuron(from, neuron_fields(d)); })
+           [](Plan &p, size_t from, const std::vector<size_t> &map, const nb::dict &d, bool fuse) {
+             return p.add_neuron(from, map_of(map), neuron_fields(d), fuse);
+           })
       .def("add_readout",
            [](Plan &p, size_t from, const nb::dict &d) { return p.add_readout(from, readout_fields(d)); })
       .def("mark_fixed", &Plan::mark_fixed)
       .def("set_output", &Plan::set_output)
-      .def("workspace_bytes", &Plan::workspace_bytes)
+      .def("constant_bytes", &Plan::constant_bytes)
+      .def("state_bytes", &Plan::state_bytes)
+      .def("workspace_bytes", &Plan::workspace_bytes);
+  nb::class_<Runner>(module, "Runner")
+      .def(nb::init<const Plan &>(), nb::keep_alive<1, 2>())
       .def("run", &run);
   nb::class_<Stream>(module, "Stream")
       .def(nb::init<const Plan &, size_t>(), nb::keep_alive<1, 2>())
-      .def("step", &Stream::step);
+      .def("step", &step);
 }

@@ -1,89 +1,270 @@
-// Plan: layout of the buffers, and the loops over steps and samples.
+// Plan: where the buffers lie, and the loops over ops, steps and samples.
 #include "plan.hpp"
 
 #include <algorithm>
 #include <cstring>
 #include <stdexcept>
+#include <type_traits>
+
+#include "neurons.hpp"
+#include "weights.hpp"
 
 namespace spikewright {
 
 namespace {
 
+constexpr size_t kLine = 64;
+constexpr size_t kFrameBytes = 512 * 1024;  // of the largest op's frames that a block may hold
+constexpr size_t kSampleBytes = 256 * 1024;
+
+size_t aligned(size_t bytes) { return (bytes + kLine - 1) / kLine * kLine; }
+
 class InputOp final : public Op {
  public:
-  void run(Workspace &) const override {}
+  void run(const Context &) const override {}
 };
+
+// Places of buffers whose lives overlap, first fit.
+class Places {
+ public:
+  size_t take(size_t bytes, size_t from, size_t to) {
+    size_t at = 0;
+    for (bool moved = true; moved;) {
+      moved = false;
+      for (const Used &u : used_)
+        if (u.from <= to && from <= u.to && at < u.end && u.begin < at + bytes) {
+          at = u.end;
+          moved = true;
+        }
+    }
+    used_.push_back({at, at + bytes, from, to});
+    end_ = std::max(end_, at + bytes);
+    return at;
+  }
+  size_t end() const { return end_; }
+
+ private:
+  struct Used {
+    size_t begin, end, from, to;
+  };
+  std::vector<Used> used_;
+  size_t end_ = 0;
+};
+
+template <typename T>
+void copy_in(const T *x, const Map &map, const Ints &index, uint8_t *to) {
+  const size_t n = map.size();
+  auto fill = [&](auto *y) {
+    using Y = std::remove_reference_t<decltype(*y)>;
+    if (index.empty())
+      for (size_t i = 0; i < n; ++i) y[i] = static_cast<Y>(x[i]);
+    else
+      for (size_t i = 0; i < n; ++i) y[i] = static_cast<Y>(x[index[i]]);
+  };
+  if (map.kind == Kind::i32)
+    fill(reinterpret_cast<int32_t *>(to));
+  else
+    fill(to);
+}
 
 }  // namespace
 
-size_t Plan::push(std::unique_ptr<Op> op, size_t size) {
-  op->size = size;
-  op->offset = values_;
-  op->state_offset = states_;
-  values_ += size;
-  states_ += op->state_size;
-  scratch_ = std::max(scratch_, op->scratch_size);
-  bytes_ = std::max(bytes_, op->byte_size);
-  halves_ = std::max(halves_, op->half_size);
+Plan::~Plan() = default;
+
+size_t Plan::push(std::unique_ptr<Op> op, Map map, std::vector<size_t> reads) {
+  op->map = map;
+  op->number = ops_.size();
+  op->reads = std::move(reads);
   ops_.push_back(std::move(op));
   return ops_.size() - 1;
 }
 
-Source Plan::source(size_t node) const {
-  const Op &op = *ops_.at(node);
-  return {op.offset, op.size};
-}
-
-size_t Plan::add_input(size_t size) {
+size_t Plan::add_input(Map map, Ints index) {
   if (!ops_.empty()) throw std::invalid_argument("the input is the first node of a plan");
-  return push(std::make_unique<InputOp>(), size);
+  input_index_ = std::move(index);
+  return push(std::make_unique<InputOp>(), map, {});
 }
 
-size_t Plan::workspace_bytes() const {
-  return (values_ + states_ + scratch_) * sizeof(int32_t) + bytes_ + halves_ * sizeof(int16_t);
+size_t Plan::add_weights(size_t from, const Window &window, size_t out_channels, size_t groups,
+                         const int8_t *weight, int shift, int32_t largest) {
+  return push(std::make_unique<Weights>(kernels_, forced_, source(from), window, out_channels,
+                                        groups, weight, shift, largest),
+              {window.out_height * window.out_width, out_channels, Kind::i32}, {from});
 }
 
-Workspace Plan::workspace() const {
-  Workspace w{Ints(values_), Ints(states_), Ints(scratch_), Codes(bytes_),
-              std::vector<int16_t>(halves_)};
-  reset(w);
-  return w;
+size_t Plan::add_neuron(size_t from, Map map, NeuronFields fields, bool fuse) {
+  Op &before = *ops_.at(from);
+  const Weights *weights = fuse ? &dynamic_cast<const Weights &>(before) : nullptr;
+  std::vector<size_t> reads{from};
+  if (fuse) {
+    before.empty = true;
+    reads = before.reads;
+  }
+  auto op = make_neurons(kernels_, source(from), weights, map, std::move(fields));
+  return push(std::move(op), map, std::move(reads));
 }
 
-void Plan::reset(Workspace &w) const {
-  std::fill(w.state.begin(), w.state.end(), 0);
-  for (const auto &op : ops_) op->reset(w);
+void Plan::set_output(size_t node) {
+  output_ = node;
+  last_use_.assign(ops_.size(), 0);
+  for (size_t k = 0; k < ops_.size(); ++k) {
+    last_use_[k] = std::max(last_use_[k], k + 1);  // what was recorded may be read meanwhile
+    for (size_t read : ops_[k]->reads) last_use_[read] = std::max(last_use_[read], k);
+  }
+  for (size_t delay : delays_) last_use_[ops_[delay]->reads.front()] = ops_.size();
+  last_use_[output_] = ops_.size();
 }
 
-void Plan::step(Workspace &w, const int32_t *x, bool first, bool repeated) const {
-  const bool skip_fixed = repeated && !first;
-  if (!skip_fixed) std::memcpy(w.values.data(), x, ops_.front()->size * sizeof(int32_t));
+size_t Plan::constant_bytes() const {
+  size_t total = input_index_.size() * sizeof(int32_t);
+  for (const auto &op : ops_) total += op->constant_bytes();
+  return total;
+}
+
+size_t Plan::state_bytes() const {
+  size_t total = 0;
+  for (const auto &op : ops_) total += op->state_bytes;
+  return total;
+}
+
+// As many steps as keep the largest layer's frames in the caches; one where a loop needs each.
+size_t Plan::steps_at_once(size_t time) const {
+  size_t largest = 1;
   for (const auto &op : ops_)
-    if (!(skip_fixed && op->fixed)) op->run(w);
-  for (const auto &op : ops_) op->finish_step(w);
+    if (!op->empty) largest = std::max(largest, op->map.bytes());
+  size_t steps = std::max<size_t>(1, kFrameBytes / largest);
+  if (forced_.steps) steps = forced_.steps;
+  return recurrent() ? 1 : std::min(time, steps);
 }
 
-void Plan::record(const Workspace &w, const Recorded &r, size_t place) const {
+size_t Plan::samples_at_once(size_t samples, size_t steps) const {
+  size_t largest = 1;
+  for (const auto &op : ops_)
+    if (!op->empty) largest = std::max(largest, op->map.bytes());
+  return std::max<size_t>(1, std::min(samples, kSampleBytes / (largest * steps)));
+}
+
+Layout Plan::layout(size_t samples, size_t time, size_t workers, bool repeated, bool traced,
+                    bool together) const {
+  const size_t steps = steps_at_once(time);
+  const size_t at_once = together ? samples : samples_at_once(samples, steps);
+  const Block block{at_once, steps, workers, repeated, traced};
+  Layout at{block, {}, {}, {}, {}, 0, 0, 0, 0};
+  Places places;
+  size_t states = 0, widest = 64, shared = 0, trace = 0;
+  for (size_t k = 0; k < ops_.size(); ++k) {
+    const Op &op = *ops_[k];
+    const bool stays = repeated && op.fixed;
+    at.frames.push_back(stays ? 1 : steps);
+    const size_t bytes = op.empty ? 0 : block.samples * at.frames[k] * op.map.bytes() + kSlack;
+    at.values.push_back(places.take(aligned(bytes), stays ? 0 : k, stays ? ops_.size() : last_use_[k]));
+    at.state.push_back(states);
+    states += aligned(block.samples * op.state_bytes);
+    widest = std::max(widest, op.map.channels);
+    shared = std::max(shared, op.shared_bytes(block));
+    at.scratch_bytes = std::max(at.scratch_bytes, aligned(op.scratch_bytes(block) + kSlack));
+    if (op.state_bytes) trace = std::max(trace, block.samples * steps * 2 * op.map.size() * sizeof(int32_t));
+  }
+  for (size_t &state : at.state) state += aligned(places.end());
+  const size_t after_state = aligned(places.end()) + states;
+  at.shared.assign(ops_.size(), after_state);
+  at.scratch = after_state + aligned(shared + kSlack);
+  at.trace = at.scratch + workers * at.scratch_bytes;
+  // Dense tiles read up to 15 rows past the last.
+  at.total = at.trace + (traced ? aligned(trace) : 0) + 16 * widest + 1024;
+  return at;
+}
+
+size_t Plan::workspace_bytes(size_t samples, size_t time) const {
+  return layout(samples, time, 1, false, false).total;
+}
+
+void Plan::reset(const Context &c) const {
+  for (const auto &op : ops_)
+    if (op->state_bytes)
+      for (size_t sample = 0; sample < c.samples; ++sample) op->reset(c, sample);
+}
+
+void Plan::load(const Context &c, const Encoded &x, size_t batch, size_t sample,
+                size_t step) const {
+  const Map &map = ops_.front()->map;
+  for (size_t t = 0; t < c.frames_of(0); ++t)
+    for (size_t s = 0; s < c.samples; ++s) {
+      const size_t at = ((step + t) * batch + sample + s) * map.size();
+      uint8_t *to = c.frame(0, map, s, t);
+      if (x.item == 1 && map.kind != Kind::i32 && input_index_.empty())
+        std::memcpy(to, static_cast<const uint8_t *>(x.data) + at, map.size());
+      else if (x.item == 1 && x.is_unsigned)
+        copy_in(static_cast<const uint8_t *>(x.data) + at, map, input_index_, to);
+      else if (x.item == 1)
+        copy_in(static_cast<const int8_t *>(x.data) + at, map, input_index_, to);
+      else if (x.item == 4)
+        copy_in(static_cast<const int32_t *>(x.data) + at, map, input_index_, to);
+      else
+        copy_in(static_cast<const int64_t *>(x.data) + at, map, input_index_, to);
+    }
+}
+
+void Plan::advance(const Context &c, bool skip_fixed, const std::vector<Recorded> *recorded,
+                   size_t batch, size_t sample, size_t step) const {
+  for (const auto &op : ops_) {
+    if (skip_fixed && op->fixed) continue;
+    op->run(c);
+    c.team.wait();
+    if (!recorded) continue;
+    for (const Recorded &r : *recorded)
+      if (r.node == op->number) {
+        if (c.worker == 0) record(c, r, batch, sample, step);
+        c.team.wait();
+      }
+  }
+  if (delays_.empty()) return;
+  for (size_t delay : delays_) ops_[delay]->finish_step(c);
+  c.team.wait();
+}
+
+void Plan::store(const Context &c, int32_t *y, size_t batch, size_t sample, size_t step) const {
+  const Map &map = ops_[output_]->map;
+  for (size_t t = 0; t < c.steps; ++t)
+    for (size_t s = 0; s < c.samples; ++s)
+      std::memcpy(y + ((step + t) * batch + sample + s) * map.size(),
+                  c.frame(output_, map, s, t), map.bytes());
+}
+
+void Plan::record(const Context &c, const Recorded &r, size_t batch, size_t sample,
+                  size_t step) const {
   const Op &op = *ops_[r.node];
-  const size_t bytes = op.size * sizeof(int32_t);
-  const int32_t *state = w.state.data() + op.state_offset;
-  if (r.spikes) std::memcpy(r.spikes + place * op.size, w.values.data() + op.offset, bytes);
-  if (r.v) std::memcpy(r.v + place * op.size, state, bytes);
-  if (r.u) std::memcpy(r.u + place * op.size, state + op.size, bytes);
+  const size_t n = op.map.size();
+  for (size_t t = 0; t < c.steps; ++t)
+    for (size_t s = 0; s < c.samples; ++s) {
+      const size_t at = ((step + t) * batch + sample + s) * n;
+      const uint8_t *spikes = c.frame(r.node, op.map, s, t);
+      const int32_t *trace = c.trace(n, s, t);
+      for (size_t i = 0; i < n; ++i) {
+        const size_t to = at + (r.index ? static_cast<size_t>(r.index[i]) : i);
+        if (r.spikes)
+          r.spikes[to] = op.map.kind == Kind::i32 ? reinterpret_cast<const int32_t *>(spikes)[i] : spikes[i];
+        if (r.v) r.v[to] = trace[i];
+        if (r.u) r.u[to] = trace[n + i];
+      }
+    }
 }
 
-void Plan::run(Workspace &w, const int32_t *x, bool repeated, size_t time, size_t batch,
-               size_t begin, size_t end, int32_t *y, const std::vector<Recorded> &recorded) const {
-  const size_t in = ops_.front()->size;
-  const Op &last = *ops_[output_];
-  for (size_t sample = begin; sample < end; ++sample) {
-    reset(w);
-    for (size_t t = 0; t < time; ++t) {
-      const size_t place = t * batch + sample;
-      step(w, x + (repeated ? sample : place) * in, t == 0, repeated);
-      std::memcpy(y + place * last.size, w.values.data() + last.offset,
-                  last.size * sizeof(int32_t));
-      for (const Recorded &r : recorded) record(w, r, place);
+void Plan::run(uint8_t *memory, const Layout &at, Team &team, size_t worker, const Encoded &x,
+               size_t time, size_t batch, size_t begin, size_t end, int32_t *y,
+               const std::vector<Recorded> &recorded) const {
+  for (size_t sample = begin; sample < end; sample += at.block.samples) {
+    const size_t samples = std::min(at.block.samples, end - sample);
+    for (size_t t = 0; t < time; t += at.block.steps) {
+      const size_t steps = std::min(at.block.steps, time - t);
+      const Context c{at, memory, samples, steps, worker, team};
+      const bool again = at.block.repeated && t > 0;
+      if (worker == 0 && t == 0) reset(c);
+      if (worker == 0 && !again) load(c, x, batch, sample, at.block.repeated ? 0 : t);
+      team.wait();
+      advance(c, again, recorded.empty() ? nullptr : &recorded, batch, sample, t);
+      if (worker == 0) store(c, y, batch, sample, t);
+      team.wait();
     }
   }
 }

@@ -1,5 +1,8 @@
-// A plan: the ops of one graph in walking order, with one int32 buffer a node. Made once; running it
-// allocates nothing. All shapes are flat, C order, one sample.
+// A plan: the ops of one graph in walking order. Made once; running it allocates nothing in the loop
+// over steps. A block of samples x steps goes through an op before the next op runs.
+//
+// Values lie as [sample][step][position][channel], channels last, in the narrowest of three kinds
+// that the bounds allow; which entry of the graph's own C order lies where, only Python knows.
 #pragma once
 
 #include <cstddef>
@@ -8,55 +11,97 @@
 #include <vector>
 
 #include "kernels.h"
+#include "team.hpp"
 
 namespace spikewright {
 
 using Ints = std::vector<int32_t>;
 using Codes = std::vector<int8_t>;
 
-// When a weight op gathers events (skips zeros) and when it computes densely.
-enum class Choice { automatic, gather, dense };
+enum class Kind { u8, s8, i32 };
+inline size_t width_of(Kind kind) { return kind == Kind::i32 ? 4 : 1; }
 
-// The memory of one sample in flight.
-struct Workspace {
-  Ints values;   // every node's output, one behind the other
-  Ints state;    // v, u, ... of every stateful op
-  Ints scratch;  // shared by the ops of a step
-  Codes bytes;   // int8 copies of inputs, for dense arithmetic
-  std::vector<int16_t> halves;  // int16 accumulators
+// What is forced, for tests; `automatic` measures the density of events and takes the cheaper.
+enum class Choice { automatic, gather, dense };
+struct Forced {
+  Choice choice;
+  bool halves;  // int16 sums allowed
+  size_t steps; // at most so many steps a block; 0: as many as the caches like
+};
+
+struct Map {  // of one frame
+  size_t positions, channels;
+  Kind kind;
+  size_t size() const { return positions * channels; }
+  size_t bytes() const { return size() * width_of(kind); }
+};
+
+// Which samples and steps are in flight, and how.
+struct Block {
+  size_t samples, steps, workers;
+  bool repeated;  // the input is one frame at every step: fixed nodes have one frame a sample
+  bool traced;    // states are written out after each step
+};
+
+class Op;
+
+// Where everything lies in the memory of a block; offsets are in bytes.
+struct Layout {
+  Block block;
+  std::vector<size_t> values, frames, state, shared;
+  size_t scratch, scratch_bytes, trace, total;
+};
+
+// What an op runs in.
+struct Context {
+  const Layout &at;
+  uint8_t *memory;
+  size_t samples, steps, worker;  // samples and steps of this block, at most those of the layout
+  Team &team;
+
+  size_t frames_of(size_t node) const { return at.frames[node] == 1 ? 1 : steps; }
+  uint8_t *frame(size_t node, const Map &map, size_t sample, size_t step) const {
+    const size_t of = at.frames[node] == 1 ? 0 : step;
+    return memory + at.values[node] + (sample * at.frames[node] + of) * map.bytes();
+  }
+  uint8_t *state(size_t node, size_t bytes, size_t sample) const {
+    return memory + at.state[node] + sample * bytes;
+  }
+  uint8_t *shared(size_t node) const { return memory + at.shared[node]; }
+  uint8_t *scratch() const { return memory + at.scratch + worker * at.scratch_bytes; }
+  // v, then u, of n neurons after one step.
+  int32_t *trace(size_t n, size_t sample, size_t step) const {
+    return reinterpret_cast<int32_t *>(memory + at.trace) + (sample * at.block.steps + step) * 2 * n;
+  }
 };
 
 class Op {
  public:
   virtual ~Op() = default;
-  virtual void run(Workspace &w) const = 0;
+  virtual void run(const Context &c) const = 0;
   // After the last op of a step: what a delay stores.
-  virtual void finish_step(Workspace &) const {}
-  virtual void reset(Workspace &) const {}
+  virtual void finish_step(const Context &) const {}
+  virtual void reset(const Context &, size_t) const {}
+  virtual size_t scratch_bytes(const Block &) const { return 0; }  // of one worker
+  virtual size_t shared_bytes(const Block &) const { return 0; }   // of all workers
+  virtual size_t constant_bytes() const { return 0; }
 
-  size_t offset = 0;  // of the output in Workspace::values
-  size_t size = 0;
-  size_t state_offset = 0;
-  size_t state_size = 0;
-  size_t scratch_size = 0;
-  size_t byte_size = 0;
-  size_t half_size = 0;
+  Map map{};
+  size_t number = 0;
+  size_t state_bytes = 0;  // of one sample
+  std::vector<size_t> reads;
   bool fixed = false;  // the same at every step while the input is one repeated frame
-
- protected:
-  int32_t *out(Workspace &w) const { return w.values.data() + offset; }
-  int32_t *state(Workspace &w) const { return w.state.data() + state_offset; }
+  bool timeless = true;  // handles several steps at once
+  bool empty = false;  // another op writes the values
+  bool has_current = false;
 };
 
-// What a bound has proven of a weight op: inputs within int8, every partial sum within int16.
-struct Proven {
-  bool bytes, halves;
-};
-
-// Where an op reads: a node's buffer.
-struct Source {
-  size_t offset, size;
-  const int32_t *of(const Workspace &w) const { return w.values.data() + offset; }
+struct Source {  // where an op reads
+  size_t node;
+  Map map;
+  const uint8_t *of(const Context &c, size_t sample, size_t step) const {
+    return c.frame(node, map, sample, step);
+  }
 };
 
 struct Window {  // of a convolution or pool over two axes; one axis has height 1
@@ -64,7 +109,7 @@ struct Window {  // of a convolution or pool over two axes; one axis has height 
       dilation_x, out_height, out_width;
 };
 
-struct NeuronFields {  // arrays hold one entry a neuron, or none
+struct NeuronFields {  // arrays hold one entry a channel, one a neuron, or none
   Ints threshold, decay, current_decay, bias, bias_in, reset, initial, minimum, leak;
   int32_t low, high, current_low, current_high, current_bits, shift, max_spikes, refractory;
   bool current_based, wraps, inclusive;
@@ -79,55 +124,75 @@ struct ReadoutFields {
 
 struct Recorded {  // where a run writes: [time, batch, size] each, or nullptr
   size_t node;
+  const int32_t *index;  // of value p in the graph's own order, or nullptr
   int32_t *spikes, *v, *u;
 };
 
+// Encoded values [time or 1, batch, size] as they come from numpy.
+struct Encoded {
+  const void *data;
+  int item;  // bytes a value: 1, 4, 8
+  bool is_unsigned;
+};
+
+class Neurons;
+
 class Plan {
  public:
-  Plan(const KernelTable &kernels, Choice choice) : kernels_(kernels), choice_(choice) {}
+  Plan(const KernelTable &kernels, Forced forced) : kernels_(kernels), forced_(forced) {}
   Plan(const Plan &) = delete;
+  ~Plan();
 
-  size_t add_input(size_t size);
-  size_t add_linear(size_t source, size_t rows, size_t in, size_t out, const int8_t *weight,
-                    int shift, Proven proven);
-  size_t add_conv(size_t source, const Window &window, size_t out_channels, size_t groups,
-                  const int8_t *weight, int shift, Proven proven);
-  size_t add_pool(size_t source, const Window &window, bool maximum);
-  size_t add_gather(size_t source, Ints index);
-  size_t add_sum(const std::vector<size_t> &sources);
-  size_t add_matmul(size_t a, size_t b, size_t batch, size_t rows, size_t inner, size_t columns,
-                    bool transpose_b);
-  size_t add_scale(size_t source, Ints factor);
-  size_t add_delay(size_t size, size_t steps);
+  size_t add_input(Map map, Ints index);
+  size_t add_weights(size_t source, const Window &window, size_t out_channels, size_t groups,
+                     const int8_t *weight, int shift, int32_t largest);
+  size_t add_pool(size_t source, const Window &window, bool maximum, Kind kind);
+  size_t add_permutation(size_t source, Map map, Ints index);
+  size_t add_sum(const std::vector<size_t> &sources, Map map);
+  size_t add_scale(size_t source, Map map, Ints factor);
+  size_t add_matmul(size_t a, size_t b, const std::vector<size_t> &shape,
+                    const std::vector<size_t> &strides, Map map);
+  size_t add_delay(Map map, size_t steps);
   void close_delay(size_t delay, size_t source);
-  size_t add_neuron(size_t source, NeuronFields fields);
+  // `weights`: the op whose sums it takes in the same pass (then `source` is that op), or no op.
+  size_t add_neuron(size_t source, Map map, NeuronFields fields, bool fuse);
   size_t add_readout(size_t source, ReadoutFields fields);
   void mark_fixed(size_t node) { ops_.at(node)->fixed = true; }
+  void set_output(size_t node);
 
-  void set_output(size_t node) { output_ = node; }
-
+  const Map &map_of(size_t node) const { return ops_.at(node)->map; }
   size_t output() const { return output_; }
-  size_t offset_of(size_t node) const { return ops_.at(node)->offset; }
-  size_t size_of(size_t node) const { return ops_.at(node)->size; }
-  size_t workspace_bytes() const;
-  Workspace workspace() const;
-  void reset(Workspace &w) const;
-  // One step of one sample: x is copied into the input's buffer.
-  void step(Workspace &w, const int32_t *x, bool first, bool repeated) const;
-  // Samples [begin, end) of x [time or 1, batch, size]; y and recordings are [time, batch, size].
-  void run(Workspace &w, const int32_t *x, bool repeated, size_t time, size_t batch, size_t begin,
-           size_t end, int32_t *y, const std::vector<Recorded> &recorded) const;
+  bool recurrent() const { return !delays_.empty(); }
+  size_t constant_bytes() const;
+  size_t state_bytes() const;
+  size_t workspace_bytes(size_t samples, size_t time) const;
+
+  // `together`: all samples in one block, as a stream keeps them.
+  Layout layout(size_t samples, size_t time, size_t workers, bool repeated, bool traced,
+                bool together = false) const;
+  void reset(const Context &c) const;
+  void load(const Context &c, const Encoded &x, size_t batch, size_t sample, size_t step) const;
+  void advance(const Context &c, bool skip_fixed, const std::vector<Recorded> *recorded,
+               size_t batch, size_t sample, size_t step) const;
+  void store(const Context &c, int32_t *y, size_t batch, size_t sample, size_t step) const;
+  // Samples [begin, end); y and recordings are [time, batch, size].
+  void run(uint8_t *memory, const Layout &at, Team &team, size_t worker, const Encoded &x,
+           size_t time, size_t batch, size_t begin, size_t end, int32_t *y,
+           const std::vector<Recorded> &recorded) const;
 
  private:
-  size_t push(std::unique_ptr<Op> op, size_t size);
-  Source source(size_t node) const;
-  void record(const Workspace &w, const Recorded &r, size_t place) const;
+  size_t push(std::unique_ptr<Op> op, Map map, std::vector<size_t> reads);
+  Source source(size_t node) const { return {node, ops_.at(node)->map}; }
+  size_t steps_at_once(size_t time) const;
+  size_t samples_at_once(size_t samples, size_t steps) const;
+  void record(const Context &c, const Recorded &r, size_t batch, size_t sample, size_t step) const;
 
   const KernelTable &kernels_;
-  Choice choice_;
+  Forced forced_;
   std::vector<std::unique_ptr<Op>> ops_;
+  std::vector<size_t> delays_, last_use_;
+  Ints input_index_;
   size_t output_ = 0;
-  size_t values_ = 0, states_ = 0, scratch_ = 0, bytes_ = 0, halves_ = 0;
 };
 
 }  // namespace spikewright

@@ -1,8 +1,8 @@
-// Ops without weights and without state: pools, permutations, additions, products, factors.
+// Ops without weights and without state: pools, permutations, additions, factors.
 #include <algorithm>
-#include <cstdint>
 #include <cstring>
 #include <limits>
+#include <type_traits>
 
 #include "plan.hpp"
 
@@ -10,31 +10,62 @@ namespace spikewright {
 
 namespace {
 
+// Calls f with a pointer of the map's kind.
+template <typename F>
+void typed(Kind kind, uint8_t *values, F f) {
+  if (kind == Kind::i32) f(reinterpret_cast<int32_t *>(values));
+  if (kind == Kind::s8) f(reinterpret_cast<int8_t *>(values));
+  if (kind == Kind::u8) f(values);
+}
+
+template <typename F>
+void typed(Kind kind, const uint8_t *values, F f) {
+  if (kind == Kind::i32) f(reinterpret_cast<const int32_t *>(values));
+  if (kind == Kind::s8) f(reinterpret_cast<const int8_t *>(values));
+  if (kind == Kind::u8) f(values);
+}
+
+// Runs work(sample, step, worker's share of rows) over the frames of op `number`.
+template <typename Work>
+void over_frames(const Context &c, size_t number, size_t rows, Work work) {
+  const auto [begin, end] = share(rows, c.worker, c.team.workers());
+  for (size_t sample = 0; sample < c.samples; ++sample)
+    for (size_t t = 0; t < c.frames_of(number); ++t) work(sample, t, begin, end);
+}
+
 class Pool final : public Op {
  public:
   Pool(Source x, const Window &window, bool maximum) : x_(x), s_(window), maximum_(maximum) {}
 
-  void run(Workspace &w) const override {
-    const int32_t *x = x_.of(w);
-    int32_t *y = out(w);
-    for (size_t c = 0; c < s_.channels; ++c, x += s_.height * s_.width)
-      for (size_t row = 0; row < s_.out_height; ++row)
-        for (size_t column = 0; column < s_.out_width; ++column) *y++ = window(x, row, column);
+  void run(const Context &c) const override {
+    over_frames(c, number, s_.out_height, [&](size_t sample, size_t t, size_t begin, size_t end) {
+      typed(x_.map.kind, x_.of(c, sample, t), [&](const auto *x) {
+        typed(map.kind, c.frame(number, map, sample, t), [&](auto *y) {
+          for (size_t row = begin; row < end; ++row)
+            for (size_t column = 0; column < s_.out_width; ++column)
+              window(x, y + (row * s_.out_width + column) * map.channels, row, column);
+        });
+      });
+    });
   }
 
  private:
-  int32_t window(const int32_t *x, size_t place_y, size_t place_x) const {
-    int32_t found = maximum_ ? std::numeric_limits<int32_t>::min() : 0;
+  template <typename X, typename Y>
+  void window(const X *x, Y *y, size_t place_y, size_t place_x) const {
+    const Y least = std::numeric_limits<Y>::lowest();
+    std::fill_n(y, map.channels, maximum_ ? least : Y{0});
     for (size_t ky = 0; ky < s_.kernel_y; ++ky)
       for (size_t kx = 0; kx < s_.kernel_x; ++kx) {
         // Unsigned wrap-around makes a position before the border larger than the map.
         const size_t row = place_y * s_.stride_y + ky - s_.pad_y;
         const size_t column = place_x * s_.stride_x + kx - s_.pad_x;
         if (row >= s_.height || column >= s_.width) continue;
-        const int32_t value = x[row * s_.width + column];
-        found = maximum_ ? std::max(found, value) : found + value;
+        const X *from = x + (row * s_.width + column) * map.channels;
+        if (maximum_)
+          for (size_t i = 0; i < map.channels; ++i) y[i] = std::max<Y>(y[i], static_cast<Y>(from[i]));
+        else
+          for (size_t i = 0; i < map.channels; ++i) y[i] = static_cast<Y>(y[i] + from[i]);
       }
-    return found;
   }
 
   Source x_;
@@ -42,14 +73,20 @@ class Pool final : public Op {
   bool maximum_;
 };
 
-class Gather final : public Op {
+class Permutation final : public Op {
  public:
-  Gather(Source x, Ints index) : x_(x), index_(std::move(index)) {}
+  Permutation(Source x, Ints index) : x_(x), index_(std::move(index)) {}
 
-  void run(Workspace &w) const override {
-    const int32_t *x = x_.of(w);
-    int32_t *y = out(w);
-    for (size_t i = 0; i < size; ++i) y[i] = x[index_[i]];
+  size_t constant_bytes() const override { return index_.size() * sizeof(int32_t); }
+
+  void run(const Context &c) const override {
+    over_frames(c, number, map.size(), [&](size_t sample, size_t t, size_t begin, size_t end) {
+      typed(map.kind, c.frame(number, map, sample, t), [&](auto *y) {
+        using Y = std::remove_reference_t<decltype(*y)>;
+        const Y *x = reinterpret_cast<const Y *>(x_.of(c, sample, t));
+        for (size_t i = begin; i < end; ++i) y[i] = x[index_[i]];
+      });
+    });
   }
 
  private:
@@ -61,27 +98,46 @@ class Sum final : public Op {
  public:
   explicit Sum(std::vector<Source> sources) : sources_(std::move(sources)) {}
 
-  void run(Workspace &w) const override {
-    int32_t *y = out(w);
-    std::memcpy(y, sources_.front().of(w), size * sizeof(int32_t));
-    for (size_t k = 1; k < sources_.size(); ++k) {
-      const int32_t *x = sources_[k].of(w);
-      for (size_t i = 0; i < size; ++i) y[i] += x[i];
-    }
+  void run(const Context &c) const override {
+    over_frames(c, number, map.size(), [&](size_t sample, size_t t, size_t begin, size_t end) {
+      typed(map.kind, c.frame(number, map, sample, t), [&](auto *y) {
+        using Y = std::remove_reference_t<decltype(*y)>;
+        for (const Source &source : sources_)
+          typed(source.map.kind, source.of(c, sample, t), [&](const auto *x) {
+            if (&source == &sources_.front())
+              for (size_t i = begin; i < end; ++i) y[i] = static_cast<Y>(x[i]);
+            else
+              for (size_t i = begin; i < end; ++i) y[i] = static_cast<Y>(y[i] + x[i]);
+          });
+      });
+    });
   }
 
  private:
   std::vector<Source> sources_;
 };
 
-class Scale final : public Op {
+class Scale final : public Op {  // one factor a channel, or one a value
  public:
   Scale(Source x, Ints factor) : x_(x), factor_(std::move(factor)) {}
 
-  void run(Workspace &w) const override {
-    const int32_t *x = x_.of(w);
-    int32_t *y = out(w);
-    for (size_t i = 0; i < size; ++i) y[i] = factor_[i] * x[i];
+  size_t constant_bytes() const override { return factor_.size() * sizeof(int32_t); }
+
+  void run(const Context &c) const override {
+    const bool whole = factor_.size() == map.size();
+    over_frames(c, number, map.positions, [&](size_t sample, size_t t, size_t begin, size_t end) {
+      typed(x_.map.kind, x_.of(c, sample, t), [&](const auto *x) {
+        typed(map.kind, c.frame(number, map, sample, t), [&](auto *y) {
+          using Y = std::remove_reference_t<decltype(*y)>;
+          for (size_t p = begin; p < end; ++p) {
+            const int32_t *factor = factor_.data() + (whole ? p * map.channels : 0);
+            const size_t at = p * map.channels;
+            for (size_t i = 0; i < map.channels; ++i)
+              y[at + i] = static_cast<Y>(factor[i] * x[at + i]);
+          }
+        });
+      });
+    });
   }
 
  private:
@@ -89,74 +145,25 @@ class Scale final : public Op {
   Ints factor_;
 };
 
-// Row by row: each non-zero of a adds a row of b. A transposed b is laid out anew first.
-class MatMul final : public Op {
- public:
-  MatMul(const KernelTable &k, Source a, Source b, size_t batch, size_t rows, size_t inner,
-         size_t columns, bool transpose_b)
-      : k_(k), a_(a), b_(b), batch_(batch), rows_(rows), inner_(inner), columns_(columns),
-        transpose_b_(transpose_b) {
-    scratch_size = transpose_b ? inner * columns : 0;
-  }
-
-  void run(Workspace &w) const override {
-    std::memset(out(w), 0, size * sizeof(int32_t));
-    for (size_t n = 0; n < batch_; ++n) {
-      const int32_t *a = a_.of(w) + n * rows_ * inner_;
-      const int32_t *b = b_.of(w) + n * inner_ * columns_;
-      if (transpose_b_) b = turned(b, w.scratch.data());
-      product(a, b, out(w) + n * rows_ * columns_);
-    }
-  }
-
- private:
-  const int32_t *turned(const int32_t *b, int32_t *scratch) const {
-    for (size_t c = 0; c < columns_; ++c)
-      for (size_t i = 0; i < inner_; ++i) scratch[i * columns_ + c] = b[c * inner_ + i];
-    return scratch;
-  }
-
-  void product(const int32_t *a, const int32_t *b, int32_t *y) const {
-    for (size_t r = 0; r < rows_; ++r, y += columns_)
-      for (size_t i = 0; i < inner_; ++i, ++a)
-        if (*a) k_.add_scaled(y, b + i * columns_, *a, columns_);
-  }
-
-  const KernelTable &k_;
-  Source a_, b_;
-  size_t batch_, rows_, inner_, columns_;
-  bool transpose_b_;
-};
-
 }  // namespace
 
-size_t Plan::add_pool(size_t from, const Window &window, bool maximum) {
+size_t Plan::add_pool(size_t from, const Window &window, bool maximum, Kind kind) {
   return push(std::make_unique<Pool>(source(from), window, maximum),
-              window.channels * window.out_height * window.out_width);
+              {window.out_height * window.out_width, window.channels, kind}, {from});
 }
 
-size_t Plan::add_gather(size_t from, Ints index) {
-  const size_t size = index.size();
-  return push(std::make_unique<Gather>(source(from), std::move(index)), size);
+size_t Plan::add_permutation(size_t from, Map map, Ints index) {
+  return push(std::make_unique<Permutation>(source(from), std::move(index)), map, {from});
 }
 
-size_t Plan::add_sum(const std::vector<size_t> &nodes) {
+size_t Plan::add_sum(const std::vector<size_t> &nodes, Map map) {
   std::vector<Source> sources;
   for (size_t node : nodes) sources.push_back(source(node));
-  const size_t size = sources.at(0).size;
-  return push(std::make_unique<Sum>(std::move(sources)), size);
+  return push(std::make_unique<Sum>(std::move(sources)), map, nodes);
 }
 
-size_t Plan::add_matmul(size_t a, size_t b, size_t batch, size_t rows, size_t inner,
-                        size_t columns, bool transpose_b) {
-  return push(std::make_unique<MatMul>(kernels_, source(a), source(b), batch, rows, inner, columns,
-                                       transpose_b),
-              batch * rows * columns);
-}
-
-size_t Plan::add_scale(size_t from, Ints factor) {
-  const size_t size = factor.size();
-  return push(std::make_unique<Scale>(source(from), std::move(factor)), size);
+size_t Plan::add_scale(size_t from, Map map, Ints factor) {
+  return push(std::make_unique<Scale>(source(from), std::move(factor)), map, {from});
 }
 
 }  // namespace spikewright

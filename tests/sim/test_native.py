@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
 from spikewright.export.ir import (
+    Array,
+    Conv2d,
     ExecutorError,
     Flatten,
     Graph,
@@ -13,31 +17,95 @@ from spikewright.export.ir import (
     InputError,
     Linear,
     Neuron,
+    Node,
     Output,
     SpikewrightError,
 )
 from spikewright.export.ir.nodes import MaxPool
-from spikewright.sim.native import CHOICES, ISA_VARIABLE, Native, isa_info
+from spikewright.sim.native import ISA_VARIABLE, Forced, Native, isa_info
 from spikewright.sim.reference import Reference
 from spikewright.sim.verify import compare
 from tests.fuzz.graphs import random_graph, random_input
 
-TABLES = ("generic", "avx2", "avx512vnni")
+TABLES = ("generic", "avx2", "avx512vnni", "amx")
+FORCED = (
+    Forced(),
+    Forced("gather"),
+    Forced("gather", int16=False, steps=1),
+    Forced("dense"),
+    Forced("dense", steps=2),
+)
 AVAILABLE = isa_info()["available"]
 
 
-@pytest.mark.parametrize("choice", CHOICES)
-@pytest.mark.parametrize("isa", TABLES)
-def test_every_table_and_choice_is_equal(isa: str, choice: str) -> None:
+def all_equal(graph: Graph, x: Array, isa: str, forced: Forced, threads: int = 1) -> None:
+    """States, and without their recording spikes and outputs, are those of the reference."""
+    session = Native(threads=threads, isa=isa, forced=forced).prepare(graph)
+    expected = Reference().prepare(graph).run(x)
+    found = compare(expected, session.run(x), ("reference", isa))
+    assert isinstance(found, int), found
+    bare = session.run(x, "spikes")
+    assert np.array_equal(bare.output, expected.output)
+    for name, neuron in expected.neurons.items():
+        assert np.array_equal(bare.neurons[name].spikes, neuron.spikes), name
+
+
+def needs(isa: str) -> None:
     if isa not in AVAILABLE:
         pytest.skip(f"this CPU lacks {isa}")
-    for seed in range(40):
+
+
+@pytest.mark.parametrize("forced", FORCED)
+@pytest.mark.parametrize("isa", TABLES)
+def test_every_table_and_choice_is_equal(isa: str, forced: Forced) -> None:
+    needs(isa)
+    for seed in range(10):
         rng = np.random.default_rng(seed)
         graph = random_graph(rng)
-        x = random_input(graph, rng, batch=3)
-        one = Reference().prepare(graph).run(x)
-        two = Native(threads=2, isa=isa, choice=choice).prepare(graph).run(x)
-        assert isinstance(compare(one, two, ("reference", isa)), int), seed
+        all_equal(graph, random_input(graph, rng, batch=3), isa, forced)
+
+
+def tower(rng: np.random.Generator, channels: tuple[int, ...], encoding: str) -> Graph:
+    """Convolutions of real widths, so that vectors, tiles and their tails all run."""
+    high = 127 if encoding == "direct" else 1
+    low, scale = (-127, 1 / 127) if encoding == "direct" else (0, None)
+    nodes: dict[str, Node] = {"in": Input((channels[0], 9, 11), encoding, scale, low, high)}  # type: ignore[arg-type]
+    shape = (9, 11)
+    for k, (before, after) in enumerate(pairwise(channels)):
+        kernel, stride = (3, 1 + k % 2) if k % 3 < 2 else (1, 1)
+        groups = 2 if before % 2 == 0 and after % 2 == 0 and k % 3 == 1 else 1
+        weight = rng.integers(-128, 128, (after, before // groups, kernel, kernel))
+        nodes[f"c{k}"] = Conv2d(
+            weight.astype(np.int8), stride=(stride,) * 2, padding=(kernel // 2,) * 2, groups=groups
+        )
+        shape = tuple((n + 2 * (kernel // 2) - kernel) // stride + 1 for n in shape)  # type: ignore[assignment]
+        threshold = rng.integers(100, 900, (after, 1, 1) if k % 2 else (after, *shape))
+        nodes[f"n{k}"] = Neuron(
+            (after, *shape),
+            (threshold << 6).astype(np.int32),
+            dv=np.int32(1500) if k % 2 else None,
+            bias=rng.integers(-99, 99, (after, 1, 1)).astype(np.int32),
+            reset="soft" if k % 3 == 1 else "hard",
+            compare=">=" if k % 2 else ">",
+            state_shift=6,
+        )
+    weight = rng.integers(-127, 128, (10, channels[-1] * shape[0] * shape[1])).astype(np.int8)
+    nodes |= {"flat": Flatten(), "fc": Linear(weight), "out": Output("integrate")}
+    return Graph.chain(nodes, "integer")
+
+
+@pytest.mark.parametrize("forced", FORCED)
+@pytest.mark.parametrize("isa", TABLES)
+def test_wide_convolutions_are_equal(isa: str, forced: Forced) -> None:
+    needs(isa)
+    rng = np.random.default_rng(3)
+    for channels, encoding in [((3, 70, 66, 40), "spikes"), ((5, 34, 130, 17, 300), "direct")]:
+        graph = tower(rng, channels, encoding)
+        node = graph.input
+        assert node.low is not None and node.high is not None
+        x = rng.integers(node.low, node.high + 1, (5, 2, *node.shape))
+        all_equal(graph, x, isa, forced)
+        all_equal(graph, np.broadcast_to(x[0], x.shape), isa, forced)
 
 
 def wide(units: int, encoding: str) -> Graph:
@@ -62,17 +130,14 @@ def wide(units: int, encoding: str) -> Graph:
 @pytest.mark.parametrize("units", [1, 15, 64, 65, 193])
 @pytest.mark.parametrize("encoding", ["direct", "spikes"])
 def test_long_rows_at_the_extremes(isa: str, units: int, encoding: str) -> None:
-    if isa not in AVAILABLE:
-        pytest.skip(f"this CPU lacks {isa}")
+    needs(isa)
     graph = wide(units, encoding)
     low, high = graph.input.low, graph.input.high
     assert low is not None and high is not None
     rng = np.random.default_rng(1)
     x = np.where(rng.random((4, 2, units)) < 0.5, low, high).astype(np.int64)
-    one = Reference().prepare(graph).run(x)
-    for choice in CHOICES:
-        two = Native(isa=isa, choice=choice).prepare(graph).run(x)
-        assert isinstance(compare(one, two, ("reference", isa)), int)
+    for forced in FORCED:
+        all_equal(graph, x, isa, forced)
 
 
 @pytest.mark.parametrize("isa", TABLES)
@@ -80,8 +145,7 @@ def test_long_rows_at_the_extremes(isa: str, units: int, encoding: str) -> None:
 @pytest.mark.parametrize("low", [0, -1])
 def test_sums_at_the_edge_of_int16(isa: str, fan_in: int, low: int) -> None:
     """127 * 258 is the last sum that int16 holds; beyond, and with signs, int32 takes over."""
-    if isa not in AVAILABLE:
-        pytest.skip(f"this CPU lacks {isa}")
+    needs(isa)
     weight = np.full((3, fan_in), 127, np.int8)
     weight[1], weight[2] = -127, np.where(np.arange(fan_in) % 2, 127, -127)
     nodes = {
@@ -93,7 +157,7 @@ def test_sums_at_the_edge_of_int16(isa: str, fan_in: int, low: int) -> None:
     rng = np.random.default_rng(0)
     x = np.stack([np.ones(fan_in), np.full(fan_in, low), rng.integers(low, 2, fan_in)])[None]
     one = Reference().prepare(graph).run(x.astype(np.int64))
-    two = Native(isa=isa, choice="gather").prepare(graph).run(x.astype(np.int64))
+    two = Native(isa=isa, forced=Forced("gather")).prepare(graph).run(x.astype(np.int64))
     assert np.array_equal(one.output, two.output)
 
 
@@ -109,12 +173,17 @@ def test_steps_equal_a_run_and_reset_forgets() -> None:
             assert np.array_equal(np.stack([session.step(frame) for frame in x]), whole)
 
 
-def test_threads_change_nothing() -> None:
+@pytest.mark.parametrize("forced", [Forced("gather"), Forced("dense")])
+def test_threads_change_nothing(forced: Forced) -> None:
+    """Over samples, over rows, and over output channels where there are too few rows."""
     rng = np.random.default_rng(7)
-    graph = random_graph(rng)
-    x = random_input(graph, rng, batch=9)
-    one, four = (Native(threads=t).prepare(graph).run(x) for t in (1, 4))
-    assert isinstance(compare(one, four, ("1", "4")), int)
+    graph = tower(rng, (3, 40, 70), "spikes")
+    x = rng.integers(0, 2, (2, 3, *graph.input.shape))
+    all_equal(graph, x, AVAILABLE[-1], forced, threads=2)
+    all_equal(graph, x[:, :1], "generic", forced, threads=2)
+    all_equal(
+        wide(193, "spikes"), x.reshape(-1)[: 2 * 193].reshape(2, 1, 193), "generic", forced, 4
+    )
 
 
 def test_a_float_graph_is_refused() -> None:
@@ -144,6 +213,28 @@ def test_a_forced_table_must_exist(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(ISA_VARIABLE, "mmx")
     with pytest.raises(InputError, match="'mmx' is not available"):
         Native().prepare(graph)
+
+
+@pytest.mark.parametrize("variable", ["CHOICE", "INT16", "STEPS"])
+def test_forced_choices_come_from_the_environment(
+    monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    monkeypatch.setenv("SPIKEWRIGHT_CHOICE", "dense")
+    monkeypatch.setenv("SPIKEWRIGHT_INT16", "off")
+    monkeypatch.setenv("SPIKEWRIGHT_STEPS", "2")
+    assert Native().forced == Forced("dense", int16=False, steps=2)
+    monkeypatch.setenv(f"SPIKEWRIGHT_{variable}", "some")
+    with pytest.raises(InputError, match=f"SPIKEWRIGHT_{variable}: 'some'"):
+        Native()
+
+
+def test_memory_is_counted() -> None:
+    session = Native().prepare(wide(193, "spikes"))
+    held = session.memory()
+    assert held.weights == 200 * 193 and held.state == 4 * 200 and held.spikes == 193 // 8
+    assert held.constants >= held.weights and held.workspace > held.state
+    session.step(np.ones((1, 193), np.uint8))
+    assert session.step_latency_ns > 0
 
 
 def test_wrong_values_are_refused() -> None:

@@ -1,0 +1,68 @@
+// What a gathered addition and a dense product cost on this machine: measured once for each table.
+#include <chrono>
+#include <map>
+#include <mutex>
+
+#include "weights.hpp"
+
+namespace spikewright {
+
+namespace {
+
+constexpr int kRepeats = 5;
+constexpr double kRow = 12.0;  // ns to list one row of events and to begin its sums, measured once
+
+template <typename Work>
+double least_ns(Work work) {
+  double least = 1e30;
+  for (int k = 0; k < kRepeats; ++k) {
+    const auto began = std::chrono::steady_clock::now();
+    work();
+    const std::chrono::duration<double, std::nano> took = std::chrono::steady_clock::now() - began;
+    least = took.count() < least ? took.count() : least;
+  }
+  return least;
+}
+
+Rates measured(const KernelTable &k) {
+  constexpr size_t kOutputs = 128, kInputs = 512, kRows = 48;
+  const Codes weights(kOutputs * kInputs + kSlack, 1);
+  std::vector<uint32_t> places;
+  for (size_t i = 3; i < kInputs; i += 7) places.push_back(static_cast<uint32_t>(i * kOutputs));
+  Ints sums(64 * kOutputs);
+  const double gathering = least_ns([&] {
+    for (size_t r = 0; r < kRows; ++r)
+      k.gather(sums.data(), weights.data(), places.data(), places.size(), kOutputs);
+  });
+  const std::vector<uint8_t> inputs(kInputs * 64 + kSlack, 1);
+  std::vector<uint32_t> offsets;
+  for (uint32_t at = 0; at < kInputs; at += 64) offsets.push_back(at);
+  Dense d{};
+  d.c = sums.data();
+  d.c_stride = kOutputs;
+  d.a = inputs.data();
+  d.a_stride = kInputs;
+  d.rows = kRows;
+  d.offsets = offsets.data();
+  d.chunks = offsets.size();
+  d.quads = 16;
+  d.b = weights.data();
+  d.panels = k.panels;
+  d.largest = 1;
+  const double multiplying = least_ns([&] { k.dense(&d); });
+  const double added = static_cast<double>(kRows * places.size() * kOutputs);
+  const double multiplied = static_cast<double>(kRows * kInputs * k.panels * kPanel);
+  return {gathering / added, multiplying / multiplied, kRow};
+}
+
+}  // namespace
+
+const Rates &rates_of(const KernelTable &k) {
+  static std::mutex mutex;
+  static std::map<const KernelTable *, Rates> known;
+  const std::lock_guard<std::mutex> lock(mutex);
+  const auto found = known.find(&k);
+  return found != known.end() ? found->second : known.emplace(&k, measured(k)).first->second;
+}
+
+}  // namespace spikewright

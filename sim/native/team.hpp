@@ -1,0 +1,41 @@
+// The workers that run one plan together: each runs every op, takes its share, and waits at the end.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <thread>
+#include <utility>
+
+namespace spikewright {
+
+class Team {
+ public:
+  explicit Team(size_t workers) : workers_(workers) {}
+
+  size_t workers() const { return workers_; }
+
+  // Returns when every worker has come here.
+  void wait() {
+    if (workers_ == 1) return;
+    const size_t round = round_.load(std::memory_order_acquire);
+    if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == workers_) {
+      arrived_.store(0, std::memory_order_relaxed);
+      round_.fetch_add(1, std::memory_order_release);
+      return;
+    }
+    for (size_t spin = 0; round_.load(std::memory_order_acquire) == round; ++spin)
+      if (spin > kSpins) std::this_thread::yield();
+  }
+
+ private:
+  static constexpr size_t kSpins = 2000;
+  const size_t workers_;
+  std::atomic<size_t> arrived_{0}, round_{0};
+};
+
+// The share [first, second) of `count` things that worker `worker` takes.
+inline std::pair<size_t, size_t> share(size_t count, size_t worker, size_t workers) {
+  return {count * worker / workers, count * (worker + 1) / workers};
+}
+
+}  // namespace spikewright
