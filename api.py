@@ -166,6 +166,39 @@ def _quantised(
     return integer.replace(metadata={**integer.metadata, **found})
 
 
+def lowering(
+    *,
+    bits: int | None = None,
+    target: str | None = None,
+    calibrate: Any,
+    scale: ScaleRule = "max",
+) -> Callable[[Any, Level], Graph]:
+    """Return `lower` for modules that are lowered again and again, as quantisation-aware training
+    does: the input range is calibrated once, and no run compares float with integers.
+
+    Args:
+        bits, target, scale: as `lower`. calibrate: samples [sample, *shape].
+    """
+    from .export.pipeline import lower as fold_and_quantise
+    from .sim.calibrate import calibration
+
+    profile = _profile(target, bits)
+    known: list[Calibration] = []
+
+    def lowered(module: Any, level: Level) -> Graph:
+        graph = _as_graph(module, None, None, "direct", None)
+        if level != "integer":
+            return graph
+        if not known:
+            from .export.fold import fold
+
+            data, steps = np.asarray(calibrate)[:CALIBRATION_SAMPLES], time_steps_of(graph)
+            known.append(calibration(fold(graph), data, steps, scale, "samples"))
+        return fold_and_quantise(graph, profile, known[0], scale)
+
+    return lowered
+
+
 def _calibration_data(graph: Graph, calibrate: Any) -> tuple[Array, str]:
     given = graph.metadata.get("data") if calibrate is None else calibrate
     if given is None:

@@ -120,10 +120,21 @@ def finetune(
     reestimate: Annotated[
         bool, typer.Option("--reestimate", help="Estimate BatchNorm anew at the end.")
     ] = False,
+    bits: Annotated[
+        int | None,
+        typer.Option(
+            "--bits", min=2, max=8, help="Train for these integer weights; accuracy is theirs."
+        ),
+    ] = None,
+    scale: a.Scale = "max",
     force: a.Force = False,
     json: a.Json = False,
 ) -> None:
-    """Train a network with labels, all of it, as it will run: spikes alone; write a checkpoint."""
+    """Train a network with labels, all of it, as it will run: spikes alone; write a checkpoint.
+
+    With --bits it trains as the integer network computes (quantisation-aware): the accuracy is that
+    of `run` on the checkpoint lowered with the same --bits and --scale.
+    """
     from dataclasses import asdict, replace
 
     from ..trainer import checkpoint
@@ -143,26 +154,38 @@ def finetune(
         source, fitting.limit, seed=fitting.seed, time_steps=steps
     )
     labelled = train.labelled_share(labels)
-    result = train_supervised(model, labelled, test, options, state=state)
+    trained = model if bits is None else _quantised(model, train, bits, scale)
+    result = train_supervised(trained, labelled, test, options, state=state)
     again = t.command_line(
         "finetune", Path(source).name, data=given.data, validation=given.validation, views=views,
-        label_smoothing=label_smoothing, labels=labels, reestimate=reestimate, **fitting.words(),
+        label_smoothing=label_smoothing, labels=labels, reestimate=reestimate,
+        bits=bits, scale=None if bits is None else scale, **fitting.words(),
     )  # fmt: skip
-    name = "finetuned" if given.validation is None else "finetuned_validation"
+    name = "finetuned" if bits is None else f"integer_{bits}_bits"
+    name = name if given.validation is None else f"{name}_validation"
+    tuning = {"labels": labels, "bits": bits, "scale": scale, **asdict(options)}
     tuned = replace(
         card,
         options={**card.options, "time_steps": steps} if steps and card.options else card.options,
         data=train.name,
         data_licence=train.licence,
-        recipe={"before": dict(card.recipe), "finetune": {"labels": labels, **asdict(options)}},
+        recipe={"before": dict(card.recipe), "finetune": tuning},
         command=f"{card.command} && {again}" if card.command else again,
         seed=fitting.seed,
         accuracies={**card.accuracies, name: result.accuracy},
-        spike_rates=spike_rates(model, test, steps or model.time_steps),
+        spike_rates=spike_rates(trained, test, steps or model.time_steps),
     )
     checkpoint.save(out, model, tuned, force=force)
     state.remove()
     _show_fit("train finetune", result.record, out, {"accuracy": result.accuracy}, json)
+
+
+def _quantised(model: Classifier, train: Dataset, bits: int, scale: str) -> Classifier:
+    from .. import api
+    from ..trainer.quantised import Quantised
+
+    lowering = api.lowering(bits=bits, calibrate=train.x, scale=scale)  # type: ignore[arg-type]
+    return Quantised(model, lowering)
 
 
 def _show_fit(

@@ -112,9 +112,10 @@ def spike_rates(model: Classifier, data: Dataset, time_steps: int) -> Mapping[st
         total, values = counts.get(name, (0.0, 0))
         counts[name] = (total + float(spikes.sum()), values + spikes.numel())
 
+    model.eval()
     hooks = [
         module.register_forward_hook(partial(count, name))
-        for name, module in model.named_modules()
+        for name, module in model.saved.named_modules()
         if isinstance(module, LIF)
     ]
     try:

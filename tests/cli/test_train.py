@@ -76,3 +76,18 @@ def test_own_code_is_pretrained_probed_and_lowered(
     assert "--weights" in line
     line = refused(capsys, "train", "knn", f"{code}:headless", "--input", "1,8,8")
     assert "no nn.Linear" in line
+
+
+def test_training_for_few_bits_tells_the_integer_accuracy(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    start, tuned = tmp_path / "start.safetensors", tmp_path / "tuned.safetensors"
+    fast = ("--time-steps", "2", "--data", "digits", "--limit", "512", "--batch", "32")
+    words = ("spiking_resnet_digits", *fast, "--epochs", "3", "-o", str(start))
+    call_json(capsys, "train", "finetune", *words)
+    words = (str(start), *fast, "--bits", "3", "--epochs", "1", "-o", str(tuned))
+    found = call_json(capsys, "train", "finetune", *words)
+    run = call_json(
+        capsys, "run", str(tuned), "--bits", "3", "--data", "digits", "--limit", "512"
+    )  # fmt: skip
+    assert found["accuracy"] == run["accuracy"] > 0.3

@@ -7,10 +7,10 @@ from typing import Any
 from torch import Tensor, nn
 
 from ...export.ir.errors import InputError
-from .classifier import Classifier
+from .head import Headed
 
 
-class OwnModel(Classifier):
+class OwnModel(Headed):
     """A module that maps [T, B, C, y, x] to [T, B, classes] through a last `nn.Linear`.
 
     Its features are what that Linear receives. Its checkpoints hold the module's own tensors, for
@@ -49,32 +49,17 @@ class OwnModel(Classifier):
         self._head_path = linear[-1]
         self.feature_count = self.head.in_features
 
-    def __getattr__(self, key: str) -> Any:
-        """Return the module's last Linear for `head`, without registering it twice."""
-        if key == "head":
-            module: Any = super().__getattr__("module")
-            return module.get_submodule(self._head_path)
-        return super().__getattr__(key)
+    @property
+    def head(self) -> nn.Linear:  # type: ignore[override]
+        """The module's last Linear."""
+        found = self.module.get_submodule(self._head_path)
+        assert isinstance(found, nn.Linear)
+        return found
 
     @property
     def saved(self) -> nn.Module:
         """The module whose tensors a checkpoint holds: the user's."""
         return self.module
-
-    def features(self, x: Tensor) -> Tensor:
-        """Return what the head receives, [T, B, feature_count]."""
-        seen: list[Tensor] = []
-        hook = self.head.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
-        try:
-            self.module(x)
-        finally:
-            hook.remove()
-        if len(seen) != 1 or seen[0].shape[:2] != x.shape[:2]:
-            found = [list(s.shape) for s in seen]
-            raise InputError(
-                f"its last Linear receives {found}, needs [T, B, features] once", node=self.name
-            )
-        return seen[0]
 
     def forward(self, x: Tensor) -> Tensor:
         """Return one output a step, [T, B, classes]."""

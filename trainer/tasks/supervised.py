@@ -13,6 +13,7 @@ from ..encode import repeat
 from ..evaluate import accuracy, check_fits, images_of, labels_of, reestimate_batchnorm
 from ..loop import LoopOptions, LoopRecord, fit
 from ..models import Classifier
+from ..quantised import Quantised
 from ..resume import StateFile
 from ..views import distort, policy
 
@@ -68,6 +69,9 @@ def train_supervised(
         InputError: for data of another shape or without labels, or a loss that is not finite.
     """
     options = options or SupervisedOptions()
+    if options.reestimate and isinstance(model, Quantised):
+        reason = "its BatchNorms are folded into the weights, nothing is left to re-estimate"
+        raise InputError(reason, node=model.name, remedy="leave out --reestimate or --bits")
     steps = options.time_steps or model.time_steps
     check_fits(model, train)
     check_fits(model, test)
