@@ -3,6 +3,7 @@
 #   make test       everything that continuous integration runs
 #   make fuzz N=…   N random graphs, three executors, every spike and state compared
 #   make bench      the native engine beside its peers, to benchmarks/results/bench.json
+#   make sanafe     counts, energy and latency of loihi1 beside SANA-FE, in an environment of its own
 #   make wheel      the wheel, in dist/
 #   make format     reformat, and repair what the linter can
 # PYTHON chooses the interpreter of the environment; BIN=/path/to/bin uses one that is ready.
@@ -29,7 +30,7 @@ BUILD_TOOLS := "scikit-build-core>=1.1,<2" "nanobind>=3.1,<4" "cmake>=3.18" "nin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 EDITABLE = $(INSTALL) --no-build-isolation --config-settings=editable.rebuild=true --editable
 
-.PHONY: demo test lint types tests fuzz bench wheel format torch
+.PHONY: demo test lint types tests fuzz bench sanafe wheel format torch
 
 demo: $(RUN_READY)
 	$(BIN)/spikewright demo --force
@@ -52,6 +53,9 @@ fuzz: $(TEST_READY)
 
 bench: $(TEST_READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.bench
+
+sanafe: $(RUN_READY)
+	$(BIN)/python benchmarks/beside_sanafe.py
 
 wheel: $(RUN_READY)
 	$(BIN)/python -m pip wheel --quiet --no-deps --config-settings=build-dir=build/wheel --wheel-dir dist .

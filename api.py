@@ -26,12 +26,11 @@ from .sources import DEFAULT_TIME_STEPS, SourceOptions, read_source, trace_modul
 
 if TYPE_CHECKING:
     from .export.formats.writers import Written
-    from .hw_targets.estimate import Estimate
+    from .hw_targets.estimate import Conventions, Estimate
     from .hw_targets.fit import FitReport
     from .hw_targets.target import Target
     from .sim.counters import Counters
     from .sim.executor import Executor
-    from .sim.run import Run
     from .sim.trace import Record, Trace
     from .sim.verify import Verification
 
@@ -315,21 +314,27 @@ def estimate(
     *,
     cost: str | None = None,
     time_steps: int | None = None,
+    conventions: Conventions | None = None,
 ) -> Estimate:
     """Return energy and latency per inference on a target, with every constant used.
 
     Args:
-        x: raw samples to count on, or the Counters of a run. cost: one of the target's tables.
+        x: raw samples to count on, or the Counters of a run (enough where operations are counted;
+            chips that bill packets between cores need samples).
+        cost: one of the target's tables. conventions: how operations are counted.
     """
     from .hw_targets.estimate import estimate as estimate_costs
+    from .hw_targets.measure import measure
     from .sim.counters import Counters
-    from .sim.run import run as run_batches
 
+    chip = _target(target)
     if isinstance(x, Counters):
-        counters = x
-    else:
-        counters = run_batches(graph, x, steps_for(graph, x, time_steps)).counters
-    return estimate_costs(graph, counters, _target(target), cost=cost)
+        return estimate_costs(graph, x, chip, cost=cost, conventions=conventions)
+    chip.cost(cost)
+    found, activity = measure(graph, x, steps_for(graph, x, time_steps), chip)
+    return estimate_costs(
+        graph, found.counters, chip, cost=cost, conventions=conventions, activity=activity
+    )
 
 
 def _target(target: str | Target) -> Target:
@@ -363,6 +368,7 @@ def report(
         executors, seed, batch: of the comparison and the runs.
         verification: a comparison already made; default: `verify` on x.
     """
+    from .hw_targets.measure import measure
     from .hw_targets.report import OnTarget, write_report
     from .sim.run import run as run_batches
 
@@ -373,13 +379,10 @@ def report(
 
     def measured(target: Target) -> OnTarget:
         theirs = _in_format(graph, source, target.profile)
-        counted = found if theirs is graph else counts_of(theirs)
-        return OnTarget(target, theirs, counted.counters, counted.accuracy(labels))
+        counted, activity = measure(theirs, x, steps, target, seed=seed, batch=batch)
+        return OnTarget(target, theirs, counted.counters, counted.accuracy(labels), activity)
 
-    def counts_of(one: Graph) -> Run:
-        return run_batches(one, x, steps, seed=seed, batch=batch)
-
-    found = counts_of(graph)
+    found = run_batches(graph, x, steps, seed=seed, batch=batch)
     proof = verification or verify(graph, x, executors, time_steps=steps, seed=seed, batch=batch)
     return write_report(
         path,

@@ -9,6 +9,13 @@ import typer
 from . import arguments as a
 from .output import emit_json, progress
 
+FirstLayer = Annotated[
+    str,
+    typer.Option("--first-layer", help="MACs of an analog first layer: once, or each_step."),
+]
+IntegerInputs = Annotated[
+    str, typer.Option("--integer-inputs", help="Operations on sums of spikes: ac, or mac.")
+]
 Cost = Annotated[str | None, typer.Option("--cost", help="One of the target's cost tables.")]
 
 
@@ -18,6 +25,8 @@ def command(
     target: a.Chip,
     samples: a.Samples,
     cost: Cost = None,
+    first_layer: FirstLayer = "once",
+    integer_inputs: IntegerInputs = "ac",
     json: a.Json = False,
 ) -> None:
     """Estimate energy and latency per inference (mean over samples) from exact counts.
@@ -25,24 +34,31 @@ def command(
     A network that is not integer yet is lowered to the chip's number format first.
     """
     from .. import api
+    from ..hw_targets.estimate import Conventions
+    from ..hw_targets.estimate import estimate as estimate_costs
+    from ..hw_targets.measure import measure
     from ..hw_targets.target import load_target
-    from ..sim.run import run
 
-    load_target(target).cost(cost)
+    chip = load_target(target)
+    chip.cost(cost)
+    conventions = Conventions(first_layer, integer_inputs)  # type: ignore[arg-type]
     graph = request.graph_for(target, samples)
     data = samples.of(graph)
     steps = api.steps_for(graph, data.x, request.time_steps)
     with progress("count", len(data)) as done:
-        found = run(
+        found, activity = measure(
             graph,
             data.x,
             steps,
+            chip,
             encoding=request.encode,
             seed=samples.seed,
             batch=samples.batch,
             progress=done,
         )
-    result = api.estimate(graph, found.counters, target, cost=cost)
+    result = estimate_costs(
+        graph, found.counters, chip, cost=cost, conventions=conventions, activity=activity
+    )
     if json:
         emit_json("estimate", result.to_json())
         return

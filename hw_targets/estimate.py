@@ -1,32 +1,25 @@
-"""Estimate: energy and latency per inference from exact counters and sourced constants.
-
-Model `operations`: E = e_MAC * MACs of analog-input layers + e_AC * SOPs (arXiv 2511.18542, section
-on energy). The MACs of a directly encoded layer count once or once a step: `first_layer`.
-
-Model `events` (Loihi 1): E = e_synop * SOPs + e_active * spikes + e_inactive * (updates - spikes)
-+ e_spike * spikes * destination cores. Latency of a step: the slowest core's work plus the barrier,
-which grows from 1 to 32 tiles of 4 cores; layer order placement, work shared evenly.
-"""
+"""Estimate: energy and latency per inference from exact counters and sourced constants."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from math import ceil
-from typing import Any, Literal, TypeAlias
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
-from ..export.ir import Array, Graph, InputError, Neuron
+from ..export.ir import Array, Graph, InputError
 from ..sim.counters import Counters
-from .fit import FitReport, check
-from .mapping import Layer
+from . import cost_events, cost_operations
+from .activity import Activity
+from .cost_operations import Conventions as Conventions
 from .target import Constant, CostTable, Target
 
-FirstLayer: TypeAlias = Literal["once", "each_step"]
-TILE_CORES = 4
-"""Cores of a Loihi 1 tile (Davies et al., 2018)."""
-TILES = 32
+BUSIEST = {
+    "synops": "synaptic operations",
+    "updated": "neuron updates",
+    "packets_in": "packets entering",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +28,10 @@ class Estimate:
 
     Attributes:
         energy_uj: `total` and one entry a part; None where the target has no sourced energy.
+        energy_range_uj, latency_range_us: where the table's source publishes its error.
         layers: energy per layer in uJ. steps: energy per time step in uJ.
         latency_us, static_mw: None where not modelled. sops: per inference.
+        busiest_core: counts of the fullest core of each step, summed over the steps.
     """
 
     target: str
@@ -51,6 +46,11 @@ class Estimate:
     not_modelled: tuple[str, ...]
     conventions: tuple[str, ...]
     uncertainty: str | None
+    energy_range_uj: tuple[float, float] | None = None
+    latency_range_us: tuple[float, float] | None = None
+    latency_bound: str | None = None
+    counts: Mapping[str, float] | None = None
+    busiest_core: Mapping[str, float] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the estimate as JSON-able data."""
@@ -58,11 +58,16 @@ class Estimate:
             "target": self.target,
             "cost": self.cost,
             "energy_uj": self.energy_uj,
+            "energy_range_uj": _listed(self.energy_range_uj),
             "layers_uj": self.layers,
             "steps_uj": list(self.steps),
             "latency_us": self.latency_us,
+            "latency_range_us": _listed(self.latency_range_us),
+            "latency_bound": self.latency_bound,
             "static_mw": self.static_mw,
             "sops": self.sops,
+            "counts": None if self.counts is None else dict(self.counts),
+            "busiest_core": None if self.busiest_core is None else dict(self.busiest_core),
             "constants": [constant.to_json() for constant in self.constants],
             "not_modelled": list(self.not_modelled),
             "conventions": list(self.conventions),
@@ -70,25 +75,51 @@ class Estimate:
         }
 
     def __str__(self) -> str:
-        if self.energy_uj is None:
-            return f"{self.target}: no sourced energy, {self.sops:,.0f} SOPs per inference"
-        parts = ", ".join(f"{k} {v:.4g}" for k, v in self.energy_uj.items() if k != "total")
-        lines = [
-            f"{self.target} --cost {self.cost}: {self.energy_uj['total']:.4g} uJ per inference "
-            f"({parts}), {self.sops:,.0f} SOPs"
-        ]
+        lines = [self._headline()]
         if self.latency_us is not None:
-            lines.append(f"  latency {self.latency_us:.4g} us, static {self.static_mw} mW apart")
+            lines.append(f"  latency {self.latency_us:.4g} us{_range(self.latency_range_us, 'us')}")
+        if self.latency_bound is not None:
+            lines.append(f"  latency of a step at least {self.latency_bound}")
+        if self.static_mw is not None:
+            lines.append(f"  static power {self.static_mw:g} mW, apart")
+        if self.busiest_core:
+            fullest = ", ".join(f"{BUSIEST[k]} {v:,.4g}" for k, v in self.busiest_core.items())
+            lines.append(f"  busiest core, summed over steps: {fullest}")
+        lines += [f"  {convention}" for convention in self.conventions]
         lines += [
             f"  {c.name} = {c.value:g} {c.unit} [{c.evidence}] {c.source}" for c in self.constants
         ]
         lines.append(f"  not modelled: {'; '.join(self.not_modelled)}")
+        if self.uncertainty:
+            lines.append(f"  uncertainty: {self.uncertainty}")
         return "\n".join(lines)
+
+    def _headline(self) -> str:
+        if self.energy_uj is None:
+            return f"{self.target}: no sourced energy, {self.sops:,.0f} SOPs per inference"
+        parts = ", ".join(f"{k} {v:.4g}" for k, v in self.energy_uj.items() if k != "total")
+        return (
+            f"{self.target} --cost {self.cost}: {self.energy_uj['total']:.4g} uJ per inference"
+            f"{_range(self.energy_range_uj, 'uJ')} ({parts}), {self.sops:,.0f} SOPs"
+        )
 
     def _repr_html_(self) -> str:
         from html import escape
 
         return f"<pre>{escape(str(self))}</pre>"
+
+
+def _listed(ends: tuple[float, float] | None) -> list[float] | None:
+    return None if ends is None else list(ends)
+
+
+def _range(ends: tuple[float, float] | None, unit: str) -> str:
+    return "" if ends is None else f" ({ends[0]:.4g} to {ends[1]:.4g} {unit})"
+
+
+def needs_activity(target: Target) -> bool:
+    """Whether estimates on a target need the activity of its cores, not counters alone."""
+    return target.mapping == "cores" or any(t.model == "events" for t in target.costs.values())
 
 
 def estimate(
@@ -97,190 +128,165 @@ def estimate(
     target: Target,
     *,
     cost: str | None = None,
-    first_layer: FirstLayer = "once",
+    conventions: Conventions | None = None,
+    activity: Activity | None = None,
 ) -> Estimate:
     """Return what one inference of `graph` costs on `target`.
 
     Args:
         counters: of a run of the same graph. cost: one of the target's tables by name.
-        first_layer: whether the MACs of an analog layer count `once` an inference (its frame is the
-            same at every step) or at `each_step`.
+        conventions: how operations are counted, for tables of the model `operations`.
+        activity: of the same run on the target's cores (`activity.Observer`); tables of the model
+            `events` need it.
 
     Raises:
         InputError: for counters of another graph. UnknownNameError: for an unknown table.
     """
-    missing = set(counters.layers) ^ {n for n in graph.nodes if n in counters.layers}
-    if missing or not set(graph.neurons) <= set(counters.layers):
+    if not set(counters.layers) <= set(graph.nodes) or not set(graph.neurons) <= set(
+        counters.layers
+    ):
         raise InputError(
             "the counters are those of another graph", remedy="count a run of this graph"
         )
     table = target.cost(cost)
     if table is None:
-        return _without_energy(counters, target)
-    fit = check(graph, target) if graph.level == "integer" else None
-    return MODELS[table.model](graph, counters, target, table, fit, first_layer)
+        return _without_energy(counters, target, activity)
+    how = conventions or Conventions()
+    if table.model == "operations":
+        said = (*how, *MEMORY) if cost_operations.has_memory(table) else tuple(how)
+
+        def priced(one: CostTable) -> Mapping[str, Mapping[str, Array]]:
+            return cost_operations.layer_energy_pj(graph, counters, one, how)
+
+        found = _result(target, table, counters, priced(table), said, None)
+        return _with_range(found, priced, table)
+    if activity is None:
+        raise InputError(
+            f"counters do not say which neuron fired, and {target.name} --cost {table.name} bills "
+            "packets between cores",
+            remedy="give samples, or the run's activity",
+        )
+    if activity.samples != counters.samples or activity.time_steps != counters.time_steps:
+        raise InputError("counters and activity are of different runs", remedy="observe this run")
+    layers = cost_events.layer_energy_pj(activity, table)
+    return _result(target, table, counters, layers, PLACED, activity)
 
 
-def _mean(values: Array, samples: int) -> Array:
-    """Return [time] means over samples."""
-    mean: Array = values.sum(axis=1) / samples
-    return mean
+MEMORY = (
+    "memory: one weight read a MAC or SOP, one potential read and written a neuron update, each "
+    "weight fetched from DRAM once an inference",
+)
+PLACED = (
+    "placement: layers on cores in order; a packet for each core that a spike reaches",
+    "latency: the slowest core of a step plus the barrier; steps do not overlap",
+    "an integer (multi-)spike counts as one event",
+)
 
 
-def _without_energy(counters: Counters, target: Target) -> Estimate:
+def _without_energy(counters: Counters, target: Target, activity: Activity | None) -> Estimate:
     return Estimate(
-        target.name,
-        None,
-        None,
-        {},
-        (),
-        None,
-        None,
-        counters.total("sops") / counters.samples,
-        (),
-        ("energy: none is published for this chip",),
-        (),
-        None,
+        target=target.name,
+        cost=None,
+        energy_uj=None,
+        layers={},
+        steps=(),
+        latency_us=None,
+        static_mw=None,
+        sops=counters.total("sops") / counters.samples,
+        constants=(),
+        not_modelled=("energy: none is published for this chip",),
+        conventions=(),
+        uncertainty=None,
+        latency_bound=target.latency_bound or None,
+        counts=_counts(activity),
+        busiest_core=_busiest(activity),
     )
 
 
-def _operations(
-    graph: Graph,
-    counters: Counters,
-    target: Target,
+def _with_range(
+    found: Estimate,
+    priced: Callable[[CostTable], Mapping[str, Mapping[str, Array]]],
     table: CostTable,
-    fit: FitReport | None,
-    first_layer: FirstLayer,
 ) -> Estimate:
-    steps = np.zeros(counters.time_steps)
-    parts = {"mac": 0.0, "ac": 0.0}
-    by_layer: dict[str, float] = {}
-    for name, layer in counters.layers.items():
-        macs = _mean(layer.macs, counters.samples)
-        if first_layer == "once":
-            macs = np.where(np.arange(len(macs)) == 0, macs, 0)
-        mac = macs * table.value("mac_pj") * 1e-6
-        ac = _mean(layer.sops, counters.samples) * table.value("ac_pj") * 1e-6
-        if layer.kind == "Neuron":
-            continue
-        by_layer[name] = float((mac + ac).sum())
-        steps += mac + ac
-        parts["mac"] += float(mac.sum())
-        parts["ac"] += float(ac.sum())
-    conventions = (
-        f"MACs of an analog-input layer count {first_layer.replace('_', ' ')}",
-        "an integer (multi-)spike counts as one event",
-    )
-    return _result(target, table, counters, parts, by_layer, steps, None, None, conventions)
+    """Return the estimate with the range that published ranges of its constants give."""
+    if all(c.low is None and c.high is None for c in table.constants.values()):
+        return found
+    ends = []
+    for end in ("low", "high"):
+        constants = {
+            name: replace(c, value=c.value if getattr(c, end) is None else getattr(c, end))
+            for name, c in table.constants.items()
+        }
+        layers = priced(replace(table, constants=constants))
+        pj = sum(float(np.sum(v)) for parts in layers.values() for v in parts.values())
+        ends.append(pj * 1e-6)
+    return replace(found, energy_range_uj=(ends[0], ends[1]))
 
 
-def _events(
-    graph: Graph,
-    counters: Counters,
-    target: Target,
-    table: CostTable,
-    fit: FitReport | None,
-    first_layer: FirstLayer,
-) -> Estimate:
-    if fit is None:
-        raise InputError(f"a {graph.level} graph", remedy="lower it to integers first")
-    steps = np.zeros(counters.time_steps)
-    parts = {"synapse": 0.0, "neuron": 0.0, "spike": 0.0}
-    by_layer: dict[str, float] = {}
-    slowest = np.zeros(counters.time_steps)
-    cores = {layer.name: layer.cores for layer in fit.layers}
-    for layer in fit.layers:
-        if layer.on_host:
-            continue
-        work = _layer_work(graph, counters, layer, table, cores)
-        total = work["synapse"] + work["neuron"] + work["spike"]
-        for part in parts:
-            parts[part] += float(work[part].sum())
-        by_layer[layer.name] = float(total.sum())
-        steps += total
-        slowest = np.maximum(slowest, work["ns"])
-    latency_us = float((slowest + _barrier_ns(fit.cores, table)).sum()) * 1e-3
-    static = table.value("static_mw") or None
-    conventions = (
-        "latency: slowest core of a step plus the barrier, work of a layer shared evenly",
-        *(f"{name} is computed on the host, outside the energy" for name in fit.host),
-    )
-    return _result(target, table, counters, parts, by_layer, steps, latency_us, static, conventions)
+def _counts(activity: Activity | None) -> dict[str, float] | None:
+    if activity is None:
+        return None
+    return {name: activity.total(name) for name in activity.counts}
 
 
-def _layer_work(
-    graph: Graph, counters: Counters, layer: Layer, table: CostTable, cores: dict[str, int]
-) -> dict[str, Array]:
-    """Return the energies [time] in uJ of a layer's parts, and the ns of one of its cores."""
-    samples = counters.samples
-    zero = np.zeros(counters.time_steps)
-    sops = sum((_mean(counters.layers[w].sops, samples) for w in layer.weights), zero)
-    fired, updates = zero, zero
-    if isinstance(graph.nodes[layer.name], Neuron):
-        counted = counters.layers[layer.name]
-        fired, updates = (_mean(v, samples) for v in (counted.spikes, counted.neuron_updates))
-    else:
-        updates = zero + layer.neurons
-    idle = updates - fired
-    neuron = fired * table.value("neuron_active_pj") + idle * table.value("neuron_inactive_pj")
-    packets = fired * _destinations(graph, layer.name, cores)
-    ns = sops * table.value("synop_ns")
-    ns = ns + fired * table.value("neuron_active_ns") + idle * table.value("neuron_inactive_ns")
-    return {
-        "synapse": sops * table.value("synop_pj") * 1e-6,
-        "neuron": neuron * 1e-6,
-        "spike": packets * table.value("packet_pj") * 1e-6,
-        "ns": ns / layer.cores,
-    }
-
-
-def _destinations(graph: Graph, name: str, cores: dict[str, int]) -> int:
-    """Return how many cores hold layers that a neuron node's spikes reach (an upper bound)."""
-    found, waiting, seen = 0, list(graph.consumers(name)), set()
-    while waiting:
-        here = waiting.pop()
-        if here in seen:
-            continue
-        seen.add(here)
-        if here in cores:
-            found += cores[here]
-        else:
-            waiting += graph.consumers(here)
-    return found
-
-
-def _barrier_ns(cores: int, table: CostTable) -> float:
-    """Return the barrier of a step, linear in tiles between the published ends."""
-    tiles = min(TILES, max(1, ceil(cores / TILE_CORES)))
-    low, high = table.value("barrier_min_ns"), table.value("barrier_max_ns")
-    return low + (high - low) * (tiles - 1) / (TILES - 1)
+def _busiest(activity: Activity | None) -> dict[str, float] | None:
+    if activity is None:
+        return None
+    return {name: float(activity.busiest[name].sum()) / activity.samples for name in BUSIEST}
 
 
 def _result(
     target: Target,
     table: CostTable,
     counters: Counters,
-    parts: dict[str, float],
-    by_layer: dict[str, float],
-    steps: Array,
-    latency_us: float | None,
-    static_mw: float | None,
+    layers: Mapping[str, Mapping[str, Array]],
     conventions: tuple[str, ...],
+    activity: Activity | None,
 ) -> Estimate:
+    """Sum energies [time] in pJ over layers, parts and steps."""
+    parts: dict[str, float] = {}
+    steps = np.zeros(counters.time_steps)
+    by_layer = {}
+    for name, energies in layers.items():
+        for part, values in energies.items():
+            parts[part] = parts.get(part, 0.0) + float(np.sum(values)) * 1e-6
+            steps = steps + values * 1e-6
+        by_layer[name] = sum(float(np.sum(values)) for values in energies.values()) * 1e-6
+    total = sum(parts.values())
+    latency = _latency_us(activity, table)
     return Estimate(
         target=target.name,
         cost=table.name,
-        energy_uj={"total": sum(parts.values()), **parts},
+        energy_uj={"total": total, **parts},
         layers=by_layer,
         steps=tuple(float(step) for step in steps),
-        latency_us=latency_us,
-        static_mw=static_mw,
+        latency_us=latency,
+        static_mw=table.value("static_mw") or None,
         sops=counters.total("sops") / counters.samples,
         constants=tuple(table.constants.values()),
         not_modelled=table.not_modelled,
-        conventions=conventions,
+        conventions=(*conventions, *_clock(table)),
         uncertainty=table.uncertainty,
+        energy_range_uj=_around(total, table.energy_error),
+        latency_range_us=_around(latency, table.latency_error),
+        counts=_counts(activity),
+        busiest_core=_busiest(activity),
     )
 
 
-MODELS: dict[str, Callable[..., Estimate]] = {"operations": _operations, "events": _events}
+def _clock(table: CostTable) -> tuple[str, ...]:
+    each = table.value("clock_uw_per_mhz")
+    return (f"the clock takes {each:g} uW per MHz, apart",) if each else ()
+
+
+def _latency_us(activity: Activity | None, table: CostTable) -> float | None:
+    timed = any(name.endswith("_ns") for name in table.constants)
+    if activity is None or not timed:
+        return None
+    return float(activity.latency_ns[table.name].sum()) / activity.samples * 1e-3
+
+
+def _around(value: float | None, error: float | None) -> tuple[float, float] | None:
+    if value is None or error is None:
+        return None
+    return value * (1 - error), value * (1 + error)

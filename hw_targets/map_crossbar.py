@@ -147,7 +147,7 @@ def _on_one(graph: Graph, target: Target, found: list[Layer]) -> Mapped:
         for _, reached in reaches(graph, layer):
             for source, values in reached.items():
                 drives = values.any(axis=0)
-                sources[source.name] = sources.get(source.name, np.zeros_like(drives)) | drives
+                sources[source] = sources.get(source, np.zeros_like(drives)) | drives
     rows = sum(int(np.count_nonzero(there)) for there in sources.values())
     fewer = "use fewer inputs or hidden neurons"
     violations = [

@@ -44,10 +44,10 @@ def _reach(graph: Graph, hidden: list[Layer], readout: Layer) -> dict[str, int]:
     for layer in (*hidden, readout):
         every = np.ones((1, *graph.shapes[layer.name]), np.int32)
         for source, values in reach(graph, layer.name, every, effective=True).items():
-            if source.name in names:
-                fan_out[source.name] = fan_out[source.name] + values[0]
+            if source in names:
+                fan_out[source] = fan_out[source] + values[0]
                 if layer is readout:
-                    to_readout[source.name] = values[0] != 0
+                    to_readout[source] = values[0] != 0
         if layer is not readout:
             from_input += _driven_by_input(graph, layer)
     counts = np.concatenate([f.reshape(-1) for f in fan_out.values()] or [np.zeros(1, np.int64)])
@@ -65,7 +65,7 @@ def _driven_by_input(graph: Graph, layer: Layer) -> int:
     shape = graph.shapes[layer.name]
     one_each = np.eye(neurons, dtype=np.int32).reshape(neurons, *shape)
     for source, values in reach(graph, layer.name, one_each, effective=True).items():
-        if source.name == graph.input_name:
+        if source == graph.input_name:
             return int(values.reshape(neurons, -1).any(axis=1).sum())
     return 0
 

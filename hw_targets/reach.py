@@ -36,26 +36,26 @@ from ..export.ir import (
 from ..export.ir.nodes import Conv
 
 
-class Source(NamedTuple):
-    """Where spikes come from: a Neuron or the Input, `lag` steps ago."""
+class _Place(NamedTuple):
+    """A node on the way back, behind Delays of `lag` steps in all."""
 
     name: str
     lag: int = 0
 
 
-def reach(
-    graph: Graph, layer: str, chosen: Array, *, effective: bool = False
-) -> dict[Source, Array]:
+def reach(graph: Graph, layer: str, chosen: Array, *, effective: bool = False) -> dict[str, Array]:
     """Return, per source, the synapses [part, *source shape] into parts of a neuron node.
+
+    A source is a Neuron or the Input; a Delay on the way is part of the synapse.
 
     Args:
         layer: a Neuron, or the Output. chosen: [part, *shape], 1 where a neuron belongs to the
             part, else 0. effective: leave out synapses of weight zero.
     """
-    found: dict[Source, Array] = {}
-    waiting: dict[Source, Array] = {}
+    found: dict[str, Array] = {}
+    waiting: dict[_Place, Array] = {}
     for source in graph.inputs(layer):
-        _put(waiting, Source(source), chosen.astype(np.int32))
+        _put(waiting, _Place(source), chosen.astype(np.int32))
     place: dict[str, int] = {}
     while waiting:
         # Latest first, so that a node is left only when all that it feeds has been added up. What
@@ -66,7 +66,7 @@ def reach(
         values = waiting.pop(here)
         node = graph.nodes[here.name]
         if isinstance(node, (Neuron, Input)):
-            _put(found, here, values)
+            _put(found, here.name, values)
             continue
         lag = here.lag + (node.steps if isinstance(node, Delay) else 0)
         table = {**ADJOINTS, **EFFECTIVE} if effective else ADJOINTS
@@ -75,11 +75,11 @@ def reach(
             continue
         for source in graph.inputs(here.name):
             before = graph.shapes[source]
-            _put(waiting, Source(source, lag), back(node, values, before))
+            _put(waiting, _Place(source, lag), back(node, values, before))
     return found
 
 
-def _put(table: dict[Source, Array], key: Source, values: Array) -> None:
+def _put(table: dict[Any, Array], key: Any, values: Array) -> None:
     table[key] = table[key] + values if key in table else values
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..export.ir import Array, Graph, Neuron
 from .mapping import Layer
-from .reach import Source, collapsed, reach
+from .reach import collapsed, reach
 
 CHUNK_VALUES = 1 << 24
 """Cores of a layer are looked at together while [core, *shape] holds no more values than this."""
@@ -26,7 +26,7 @@ def split(graph: Graph, layer: Layer, cores: int, by_place: bool) -> Layer:
     return replace(layer, cores=cores, core_of=np.ascontiguousarray(core_of))
 
 
-def reaches(graph: Graph, layer: Layer) -> Iterator[tuple[slice, dict[Source, Array]]]:
+def reaches(graph: Graph, layer: Layer) -> Iterator[tuple[slice, dict[str, Array]]]:
     """Yield runs of a layer's cores, and the reach of each source into them (see `reach`)."""
     assert layer.core_of is not None
     column = (-1,) + (1,) * layer.core_of.ndim
@@ -54,10 +54,10 @@ def note_axons(graph: Graph, layer: Layer, axons: dict[str, Array], each: int = 
     """
     for _, sources in reaches(graph, layer):
         for source, values in sources.items():
-            if isinstance(graph.nodes[source.name], Neuron):
+            if isinstance(graph.nodes[source], Neuron):
                 small, _, _ = collapsed(values)
                 there = np.broadcast_to(np.count_nonzero(small, axis=0), values.shape[1:])
-                axons[source.name] = axons.get(source.name, 0) + there * each
+                axons[source] = axons.get(source, 0) + there * each
 
 
 def distinct(layer: Layer, shape: tuple[int, ...], *values: Array | None) -> int:

@@ -57,6 +57,7 @@ def run(
     batch: int = 64,
     keep: Record | None = None,
     progress: Callable[[int], None] | None = None,
+    watch: Callable[[Trace], None] | None = None,
 ) -> Run:
     """Return the run of raw samples x (see `encode`) through one executor.
 
@@ -64,6 +65,7 @@ def run(
         executor_name: None takes `usual`, the fastest that can run the graph here.
         batch: samples in memory at once; it changes no value. keep: what the returned trace
             holds; None returns no trace, and no state is recorded.
+        watch: called with the trace of each batch, states and all, before it is dropped.
 
     Raises:
         InputError: for no samples, a batch below 1, or see `encode`.
@@ -81,10 +83,12 @@ def run(
     for start in range(0, len(x), batch):
         values = encode(graph, x[start : start + batch], time_steps, encoding, seed, start)
         began = perf_counter()
-        trace = session.run(values, "states" if keep == "states" else "spikes")
+        trace = session.run(values, "states" if keep == "states" or watch else "spikes")
         seconds += perf_counter() - began
         counts = count(trace, fan_outs)
         counted = counts if counted is None else counted + counts
+        if watch is not None:
+            watch(trace)
         parts.append((trace.predictions(), trace.output[-1]))
         if keep is not None:
             traces.append(replace(trace, neurons={}) if keep == "output" else trace)

@@ -13,6 +13,7 @@ from ...export.ir.digest import digest
 from ...sim.counters import Counters
 from ...sim.trace import Trace
 from ...sim.verify import Verification
+from ..activity import Activity
 from ..estimate import estimate
 from ..fit import check
 from ..target import Target
@@ -24,12 +25,16 @@ RASTER_NEURONS = 256
 
 @dataclass(frozen=True, slots=True)
 class OnTarget:
-    """A target, the network in its number format, and the counters and accuracy of that."""
+    """A target, the network in its number format, and the counters and accuracy of that.
+
+    activity: of its cores, where the target's costs ask for it.
+    """
 
     target: Target
     graph: Graph
     counters: Counters
     accuracy: float | None = None
+    activity: Activity | None = None
 
 
 def content(
@@ -54,7 +59,7 @@ def content(
         "raster": _raster(trace),
         "fits": [_fit(on) for on in targets],
         "estimates": [
-            estimate(on.graph, on.counters, on.target, cost=cost).to_json()
+            estimate(on.graph, on.counters, on.target, cost=cost, activity=on.activity).to_json()
             for on in targets
             for cost in _tables(on.target)
         ],

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from spikewright.export.ir import FormatError, Graph
+from spikewright.hw_targets.measure import measure
 from spikewright.hw_targets.report import OnTarget, write_report
-from spikewright.hw_targets.target import targets
+from spikewright.hw_targets.target import Target, targets
 from spikewright.sim.counters import count
 from spikewright.sim.encode import encode
 from spikewright.sim.reference import Reference
@@ -41,6 +42,11 @@ class Balanced(HTMLParser):
             assert self.open.pop() == tag
 
 
+def on_target(target: Target, graph: Graph, x: np.ndarray) -> OnTarget:
+    run, activity = measure(graph, x, 5, target, executor_name="reference")
+    return OnTarget(target, graph, run.counters, 0.5, activity)
+
+
 def written(path: Path, graph: Graph, **options: object) -> Path:
     x = np.random.default_rng(0).integers(0, 2, (4, 5, *graph.input.shape))
     values = encode(graph, x)
@@ -52,7 +58,7 @@ def written(path: Path, graph: Graph, **options: object) -> Path:
         counters=counters,
         trace=trace,
         verification=verify(graph, values, ("reference", "native")),
-        targets=[OnTarget(target, graph, counters, 0.5) for target in targets()],
+        targets=[on_target(target, graph, x) for target in targets()],
         accuracies={"integer": 0.75, "float": None},
         **options,  # type: ignore[arg-type]
     )

@@ -1,0 +1,322 @@
+"""Activity: what each core did, step by step, counted from recorded spikes and a mapping.
+
+A spike makes one packet for each core that holds a neuron it drives (a core replicates it inside),
+and a synaptic operation for each synapse there. Packets go first east-west, then north-south. What
+comes from the host (the Input, layers on the host) makes packets that enter cores and no others.
+A synapse works in the step its spike is sent in; a Delay holds back what it adds to the neuron.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from ..export.ir import WEIGHTS, Array, Graph, Neuron, Node
+from ..sim.counters import values_of
+from ..sim.trace import Trace
+from .latency import step_ns
+from .mapping import Layer, Mapped
+from .reach import collapsed
+from .split import reaches
+from .target import Target
+
+COUNTS = (
+    "synops",
+    "packets_in",
+    "packets_out",
+    "fired",
+    "updated",
+    "hops_ew",
+    "hops_ns",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Activity:
+    """Counts of the cores, summed over samples.
+
+    Attributes:
+        counts: `COUNTS` by name, float64 [time, core]. neurons: on each core, [core].
+        layer_counts: the same, by layer: [time]. busiest: the fullest core's count, [time].
+        latency_ns: by cost table, [time]; the sums over samples of a step's latency.
+        tiles: that hold a neuron.
+    """
+
+    time_steps: int
+    samples: int
+    cores: int
+    tiles: int
+    neurons: Array
+    counts: Mapping[str, Array]
+    layer_counts: Mapping[str, Mapping[str, Array]]
+    layer_neurons: Mapping[str, int]
+    busiest: Mapping[str, Array]
+    latency_ns: Mapping[str, Array]
+
+    def total(self, count: str) -> float:
+        """Return a count's mean over samples, of all cores and steps."""
+        return float(self.counts[count].sum()) / self.samples
+
+
+@dataclass(slots=True)
+class Observer:
+    """Counts activity trace by trace: call it with traces that hold states, then ask `activity`.
+
+    Args:
+        graph, target, mapped: of the traces. A layer of `mapped` with the Input's name puts the
+            Input on cores, as generators of spikes that cost nothing themselves.
+    """
+
+    graph: Graph
+    target: Target
+    mapped: Mapped
+    _links: list[Any] = field(default_factory=list)
+    _sums: dict[str, Array] = field(default_factory=dict)
+    _by_layer: dict[str, dict[str, Array]] = field(default_factory=dict)
+    _busiest: dict[str, Array] = field(default_factory=dict)
+    _latency: dict[str, Array] = field(default_factory=dict)
+    _samples: int = 0
+
+    def __post_init__(self) -> None:
+        self._links = list(_links(self.graph, self.mapped, self.target))
+
+    @property
+    def computing(self) -> list[Layer]:
+        """The layers whose neurons stand on cores."""
+        return [
+            layer
+            for layer in self.mapped.layers
+            if layer.core_of is not None and not layer.on_host and self._is_neurons(layer)
+        ]
+
+    def _is_neurons(self, layer: Layer) -> bool:
+        return layer.name != self.graph.input_name
+
+    @property
+    def cores(self) -> int:
+        """How many cores are numbered."""
+        ends = (layer.first_core + layer.cores for layer in self.mapped.layers)
+        return max(1, *ends) if self.mapped.layers else 1
+
+    def neurons(self) -> Array:
+        """Return the neurons on each core."""
+        found = np.zeros(self.cores)
+        for layer in self.computing:
+            found += np.bincount(_global(layer).reshape(-1), minlength=self.cores)
+        return found
+
+    def __call__(self, trace: Trace) -> None:
+        """Count one batch."""
+        shape = (trace.time_steps, trace.samples)
+        counts = {name: np.zeros((*shape, self.cores)) for name in COUNTS}
+        for link in self._links:
+            own = {n: np.zeros_like(v) for n, v in counts.items()}
+            link.count(_events(trace, link.source), own)
+            self._add(link.layer.name, own, counts)
+        for layer in self.computing:
+            own = {n: np.zeros_like(counts[n]) for n in ("fired", "updated")}
+            self._neurons(layer, trace, own)
+            self._add(layer.name, own, counts)
+        self._close(counts)
+
+    def _add(self, layer: str, own: Mapping[str, Array], counts: Mapping[str, Array]) -> None:
+        mine = self._by_layer.setdefault(layer, {})
+        for name, values in own.items():
+            counts[name][...] += values
+            summed = values.sum(axis=(1, 2))
+            mine[name] = mine.get(name, 0) + summed
+
+    def _neurons(self, layer: Layer, trace: Trace, own: Mapping[str, Array]) -> None:
+        where = _global(layer).reshape(-1)
+        fired = _fired(trace, layer.name)
+        if fired is not None:
+            own["fired"][...] = _by_core(fired, where, self.cores)
+        own["updated"][...] = _by_core(_updated(trace, layer.name), where, self.cores)
+
+    def _close(self, counts: dict[str, Array]) -> None:
+        steps, samples, _ = counts["synops"].shape
+        self._samples += samples
+        neurons = self.neurons()
+        for name, values in counts.items():
+            self._sums[name] = self._sums.get(name, 0) + values.sum(axis=1)
+            self._busiest[name] = self._busiest.get(name, 0) + values.max(axis=2).sum(axis=1)
+        for name, table in self.target.costs.items():
+            if table.model == "events":
+                found = step_ns(counts, neurons, table, self._tiles()).sum(axis=1)
+                self._latency[name] = self._latency.get(name, np.zeros(steps)) + found
+
+    def _tiles(self) -> int:
+        each = self.target.limit("cores_per_tile") or 1
+        used: set[int] = set()
+        for layer in self.mapped.layers:
+            if layer.core_of is not None and not layer.on_host:
+                used |= {int(core) // each for core in np.unique(_global(layer))}
+        return max(1, len(used))
+
+    def activity(self) -> Activity:
+        """Return the counts of all traces so far."""
+        neurons = self.neurons()
+        return Activity(
+            time_steps=len(self._sums["synops"]),
+            samples=self._samples,
+            cores=self.cores,
+            tiles=self._tiles(),
+            neurons=neurons,
+            counts=dict(self._sums),
+            layer_counts=self._by_layer,
+            layer_neurons={layer.name: layer.neurons for layer in self.computing},
+            busiest={**self._busiest},
+            latency_ns=dict(self._latency),
+        )
+
+
+def _global(layer: Layer) -> Array:
+    assert layer.core_of is not None
+    found: Array = layer.core_of.astype(np.int64) + layer.first_core
+    return found
+
+
+def _events(trace: Trace, source: str) -> Array:
+    """Return which neurons of a source sent a spike, [time, batch, *shape] bool."""
+    neuron = trace.neurons.get(source)
+    return np.asarray((trace.input if neuron is None else neuron.spikes) != 0)
+
+
+def _fired(trace: Trace, layer: str) -> Array | None:
+    return np.asarray(trace.neurons[layer].spikes != 0) if layer in trace.neurons else None
+
+
+def _by_core(flags: Array, where: Array, cores: int) -> Array:
+    """Return the sums [time, batch, core] of flags [time, batch, *shape]."""
+    flat = flags.reshape(*flags.shape[:2], -1)
+    order = np.argsort(where, kind="stable")
+    used, starts = np.unique(where[order], return_index=True)
+    found = np.zeros((*flags.shape[:2], cores))
+    found[..., used] = np.add.reduceat(flat[..., order].astype(np.float64), starts, axis=-1)
+    return found
+
+
+def _updated(trace: Trace, layer: str) -> Array:
+    """Return which neurons are not at rest: v was not 0, input arrived, or there is a bias."""
+    graph = trace.graph
+    node = graph.nodes[layer]
+    if isinstance(node, Neuron):
+        states = trace.neurons[layer].v
+        assert states is not None, "the trace holds no states"
+        start = np.broadcast_to(node.v_init, states.shape[1:])
+    else:
+        states, start = trace.output, np.zeros(trace.output.shape[1:])
+    before = np.concatenate([np.asarray(start)[None], states[:-1]])
+    bias = getattr(node, "bias", None)
+    active = np.asarray((before != 0) | (_arrived(trace, layer) > 0))
+    return active if bias is None else active | (np.broadcast_to(bias, active.shape[2:]) != 0)
+
+
+def _arrived(trace: Trace, layer: str) -> Array:
+    """Return how many synapses carried a spike to each neuron of a layer, [time, batch, *shape]."""
+    ones = trace.graph.map_nodes(_of_ones)
+    flags = {name: type(n)((n.spikes != 0).astype(np.int32)) for name, n in trace.neurons.items()}
+    marked = Trace(ones, trace.executor, (trace.input != 0).astype(np.int64), trace.output, flags)
+    found = values_of(marked, ones.inputs(layer)[0])
+    return np.asarray(found.reshape(trace.time_steps, trace.samples, *found.shape[1:]))
+
+
+def _of_ones(name: str, node: Node) -> Node:
+    if isinstance(node, WEIGHTS):
+        return replace(node, weight=np.ones_like(node.weight), weight_shift=0)
+    return node
+
+
+@dataclass(frozen=True, slots=True)
+class _Link:
+    """One source and one layer: how spikes become packets and synaptic operations.
+
+    Attributes:
+        run: the cores of the layer, as numbers of the chip. reach: synapses [core, place].
+        order, starts: the source's neurons sorted by (core, place), and where groups begin.
+        group_core, group_place: of each group; group_core is -1 for what comes from the host.
+        east_west, north_south: distances [source core, core of the run].
+    """
+
+    source: str
+    layer: Layer
+    run: Array
+    reach: Array
+    order: Array
+    starts: Array
+    group_core: Array
+    group_place: Array
+    distances: tuple[Array, Array]
+
+    def count(self, events: Array, counts: Mapping[str, Array]) -> None:
+        """Add what events [time, batch, *shape] cause to counts [time, batch, core]."""
+        flat = events.reshape(*events.shape[:2], -1)[..., self.order].astype(np.float64)
+        grouped = np.add.reduceat(flat, self.starts, axis=-1)
+        counts["synops"][..., self.run] += grouped @ self.reach[:, self.group_place].T
+        lands = (self.reach[:, self.group_place] > 0).astype(np.float64)
+        for core in np.unique(self.group_core):
+            mine = self.group_core == core
+            packets = grouped[..., mine] @ lands[:, mine].T
+            counts["packets_in"][..., self.run] += packets
+            if core >= 0:
+                counts["packets_out"][..., core] += packets.sum(axis=-1)
+                for name, distance in zip(("hops_ew", "hops_ns"), self.distances, strict=True):
+                    counts[name][..., core] += packets @ distance[core]
+
+
+def _links(graph: Graph, mapped: Mapped, target: Target) -> Iterator[_Link]:
+    placed = {layer.name: layer for layer in mapped.layers if not layer.on_host}
+    for layer in placed.values():
+        if layer.core_of is None or layer.name == graph.input_name:
+            continue
+        for part, sources in reaches(graph, layer):
+            run = np.arange(part.start, part.stop) + layer.first_core
+            for source, values in sources.items():
+                yield _link(source, layer, run, values, placed.get(source), target)
+
+
+def _link(
+    source: str, layer: Layer, run: Array, values: Array, sender: Layer | None, target: Target
+) -> _Link:
+    small, axes, _ = collapsed(values)
+    shape = values.shape[1:]
+    kept = tuple(1 if k in axes else n for k, n in enumerate(shape))
+    place = np.broadcast_to(np.arange(int(np.prod(kept))).reshape(kept), shape).reshape(-1)
+    if sender is None or sender.core_of is None:
+        core = np.full(place.size, -1)
+    else:
+        core = _global(sender).reshape(-1)
+    key = core * int(np.prod(kept)) + place
+    order = np.argsort(key, kind="stable")
+    _, starts = np.unique(key[order], return_index=True)
+    first = order[starts]
+    return _Link(
+        source,
+        layer,
+        run,
+        small.reshape(len(small), -1).astype(np.float64),
+        order,
+        starts,
+        core[first],
+        place[first],
+        _distances(int(core.max()), run, target),
+    )
+
+
+def _distances(last: int, run: Array, target: Target) -> tuple[Array, Array]:
+    """Return the tiles between cores 0..last and those of `run`, east-west and north-south.
+
+    Tiles are numbered down the columns of the mesh.
+    """
+    each, rows = target.limit("cores_per_tile"), target.limit("mesh_rows")
+    cores = np.arange(last + 1)
+    if each is None or rows is None:
+        nothing = np.zeros((len(cores), len(run)))
+        return nothing, nothing
+    here, there = cores // each, run // each
+    across = np.abs(here[:, None] // rows - there[None] // rows)
+    along = np.abs(here[:, None] % rows - there[None] % rows)
+    return across.astype(np.float64), along.astype(np.float64)

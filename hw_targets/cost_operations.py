@@ -1,0 +1,119 @@
+"""Operation counts: multiply-accumulates and accumulations at a price each, and memory.
+
+    mac = e_MAC * MACs      ac = e_AC * SOPs      (arXiv 2511.18542, section on energy)
+    memory = e_weight * (MACs + SOPs) + (e_read + e_write) * neuron updates + e_DRAM * weights
+
+Published figures count differently; how is an option by name, and stands in every report:
+`first_layer`: the MACs of a directly encoded layer `once` an inference, or `each_step`;
+`integer_inputs`: SOPs of inputs that may exceed 1 (sums of spikes) as `ac`, or as `mac`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, TypeAlias, get_args
+
+import numpy as np
+
+from ..export.ir import WEIGHTS, Array, Graph, MatMul, UnknownNameError, value_kinds
+from ..export.ir import bounds as bounds_of
+from ..export.ir.nodes import Add
+from ..sim.counters import Counters, LayerCounters
+from .target import CostTable
+
+FirstLayer: TypeAlias = Literal["once", "each_step"]
+IntegerInputs: TypeAlias = Literal["ac", "mac"]
+
+
+@dataclass(frozen=True, slots=True)
+class Conventions:
+    """How operations are counted; see the module."""
+
+    first_layer: FirstLayer = "once"
+    integer_inputs: IntegerInputs = "ac"
+
+    def __post_init__(self) -> None:
+        for option, value, kind in (
+            ("first-layer convention", self.first_layer, FirstLayer),
+            ("integer-inputs convention", self.integer_inputs, IntegerInputs),
+        ):
+            if value not in get_args(kind):
+                raise UnknownNameError.of(option, value, get_args(kind))
+
+    def __iter__(self) -> Iterator[str]:
+        yield f"MACs of an analog-input layer count {self.first_layer.replace('_', ' ')}"
+        if self.integer_inputs == "ac":
+            yield "an integer (multi-)spike counts as one event"
+        else:
+            yield "operations on integer inputs (sums of spikes) are billed as MACs"
+
+
+def operations(graph: Graph, counters: Counters, how: Conventions) -> dict[str, dict[str, Array]]:
+    """Return, per weight node, `macs` and `acs` of each step, [time], means over samples."""
+    whole = _integer_inputs(graph) if how.integer_inputs == "mac" else set()
+    found = {}
+    for name, layer in counters.layers.items():
+        if layer.kind == "Neuron":
+            continue
+        macs, acs = _macs(layer, counters.samples, how), layer.sops.sum(axis=1) / counters.samples
+        if name in whole:
+            macs, acs = macs + acs, np.zeros_like(acs)
+        found[name] = {"macs": macs, "acs": acs}
+    return found
+
+
+def _macs(layer: LayerCounters, samples: int, how: Conventions) -> Array:
+    macs: Array = layer.macs.sum(axis=1) / samples
+    if how.first_layer == "once":
+        macs = np.where(np.arange(len(macs)) == 0, macs, 0)
+    return macs
+
+
+def _integer_inputs(graph: Graph) -> set[str]:
+    """Return the weight and MatMul nodes whose spiking inputs may be other than 0 and 1."""
+    kinds = value_kinds(graph)
+    if graph.level == "integer":
+        largest = {name: bound.largest for name, bound in bounds_of(graph).items()}
+    else:
+        largest = {name: 2 if isinstance(n, Add) else 1 for name, n in graph.nodes.items()}
+    return {
+        name
+        for name in graph.of_kind(*WEIGHTS, MatMul)
+        for source in graph.inputs(name)
+        if kinds[source] != "analog" and largest[source] > 1
+    }
+
+
+def layer_energy_pj(
+    graph: Graph, counters: Counters, table: CostTable, how: Conventions
+) -> dict[str, dict[str, Array]]:
+    """Return, per layer and part, the energy of each step in pJ, [time], mean over samples."""
+    cost = table.value
+    found = {
+        name: {
+            "mac": ops["macs"] * cost("mac_pj"),
+            "ac": ops["acs"] * cost("ac_pj"),
+        }
+        for name, ops in operations(graph, counters, how).items()
+    }
+    if not has_memory(table):
+        return found
+    for name, ops in operations(graph, counters, how).items():
+        reads = (ops["macs"] + ops["acs"]) * cost("weight_read_pj")
+        node = graph.nodes[name]
+        if isinstance(node, WEIGHTS):
+            first = np.arange(len(reads)) == 0
+            reads = reads + first * node.weight.size * cost("dram_read_pj")
+        found[name]["memory"] = reads
+    for name, layer in counters.layers.items():
+        if layer.kind == "Neuron":
+            updates = layer.neuron_updates.sum(axis=1) / counters.samples
+            both = cost("state_read_pj") + cost("state_write_pj")
+            found[name] = {"memory": updates * both}
+    return found
+
+
+def has_memory(table: CostTable) -> bool:
+    """Whether a table prices memory."""
+    return "weight_read_pj" in table.constants

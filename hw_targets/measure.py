@@ -1,0 +1,37 @@
+"""Measure: a run whose counters and core activity an estimate takes."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from ..export.ir import Array, Graph, InputError
+from ..sim.run import Run, run
+from .activity import Activity, Observer
+from .estimate import needs_activity
+from .mapping import map_graph
+from .target import Target
+
+
+class Measured(NamedTuple):
+    """A run on samples, and the activity of the target's cores where its costs ask for that."""
+
+    run: Run
+    activity: Activity | None
+
+
+def measure(graph: Graph, x: Array, time_steps: int, target: Target, **options: Any) -> Measured:
+    """Return the run of samples x and the activity that `target` needs.
+
+    Args:
+        options: of `sim.run.run`.
+
+    Raises:
+        InputError: for a float graph on a target whose costs ask for its cores.
+    """
+    if not needs_activity(target):
+        return Measured(run(graph, x, time_steps, **options), None)
+    if graph.level != "integer":
+        raise InputError(f"a {graph.level} graph", remedy="lower it to integers first")
+    observer = Observer(graph, target, map_graph(graph, target))
+    found = run(graph, x, time_steps, watch=observer, **options)
+    return Measured(found, observer.activity())
