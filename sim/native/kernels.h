@@ -75,8 +75,10 @@ typedef struct KernelTable {
                        const int32_t *times, size_t events, size_t count);
   /* Writes places[i] for each non-zero x[i]; returns how many. May write kSlack bytes past them. */
   size_t (*events)(uint32_t *out, const uint8_t *x, const uint32_t *places, size_t count);
-  /* out[i] = list[i] + base; may write kSlack bytes past them. */
-  void (*append)(uint32_t *out, const uint32_t *list, size_t count, uint32_t base);
+  /* The lists of one window behind each other: list cells[k] + step, each entry plus bases[k]; list c
+   * has counts[c] entries from c * capacity on. May write kSlack bytes past them. */
+  size_t (*join)(uint32_t *out, const uint32_t *lists, const uint32_t *counts, size_t capacity,
+                 const uint32_t *cells, const uint32_t *bases, size_t windows, size_t step);
   size_t (*count)(const uint8_t *x, size_t count); /* non-zeros */
   void (*add_scaled)(int32_t *sums, const int32_t *values, int32_t times, size_t count);
   void (*add_bytes)(int32_t *sums, const uint8_t *values, int32_t times, size_t count);

@@ -90,9 +90,17 @@ static void add_bytes(int32_t *sums, const uint8_t *values, int32_t times, size_
   for (size_t i = 0; i < count; ++i) sums[i] += times * values[i];
 }
 
-static void append(uint32_t *out, const uint32_t *list, size_t count, uint32_t base) {
-  for (size_t i = 0; i < count; i += LANES)
-    store((int32_t *)out + i, load((const int32_t *)list + i) + (int32_t)base);
+static size_t join(uint32_t *out, const uint32_t *lists, const uint32_t *counts, size_t capacity,
+                   const uint32_t *cells, const uint32_t *bases, size_t windows, size_t step) {
+  uint32_t *to = out;
+  for (size_t k = 0; k < windows; ++k) {
+    const size_t cell = cells[k] + step, count = counts[cell];
+    const int32_t *list = (const int32_t *)lists + cell * capacity;
+    const int32_t base = (int32_t)bases[k];
+    for (size_t i = 0; i < count; i += LANES) store((int32_t *)to + i, load(list + i) + base);
+    to += count;
+  }
+  return (size_t)(to - out);
 }
 
 #endif

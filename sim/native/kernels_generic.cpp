@@ -62,4 +62,4 @@ static size_t count(const uint8_t *x, size_t count) {
 
 extern "C" const KernelTable kernels_generic = {
     "generic", 1, 1, 255,    kSignedNative, dense,      gather,    gather_wide, gather_times,
-    events,    append, count, add_scaled,    add_bytes, cells};
+    events,    join, count, add_scaled,    add_bytes, cells};

@@ -10,13 +10,14 @@
 #include <memory>
 #include <vector>
 
+#include "aligned.hpp"
 #include "kernels.h"
 #include "team.hpp"
 
 namespace spikewright {
 
 using Ints = std::vector<int32_t>;
-using Codes = std::vector<int8_t>;
+using Codes = Lined<int8_t>;
 
 enum class Kind { u8, s8, i32 };
 inline size_t width_of(Kind kind) { return kind == Kind::i32 ? 4 : 1; }

@@ -39,18 +39,28 @@ class Carver {
 struct Weights::Ring {
   Ring(const Weights &w, size_t steps, Carver &carver) : slots((w.s_.kernel_y - 1) * w.s_.dilation_y + 1) {
     slots = std::min(slots, w.s_.height);
-    const size_t cells = slots * w.s_.width * steps;
+    const size_t all = slots * w.s_.width * steps;
     const size_t repeats = w.events_ == Events::repeated ? static_cast<size_t>(w.largest_) : 1;
     capacity = up(w.in_ * repeats + 16, 16);
-    counts = carver.take<uint32_t>(cells);
-    places = carver.take<uint32_t>(cells * capacity);
-    times = carver.take<int32_t>(w.events_ == Events::scaled ? cells * capacity : 0);
+    counts = carver.take<uint32_t>(all);
+    places = carver.take<uint32_t>(all * capacity);
+    times = carver.take<int32_t>(w.events_ == Events::scaled ? all * capacity : 0);
+    cells = carver.take<uint32_t>(w.taps_);
+    bases = carver.take<uint32_t>(w.taps_);
     joined = carver.take<uint32_t>(w.taps_ * capacity);
     joined_times = carver.take<int32_t>(w.events_ == Events::scaled ? w.taps_ * capacity : 0);
   }
 
+  void join_times(size_t windows, size_t step) {
+    int32_t *to = joined_times;
+    for (size_t k = 0; k < windows; ++k) {
+      const size_t cell = cells[k] + step;
+      to = std::copy_n(times + cell * capacity, counts[cell], to);
+    }
+  }
+
   size_t slots, capacity, next_row = 0;
-  uint32_t *counts, *places, *joined;
+  uint32_t *counts, *places, *joined, *cells, *bases;
   int32_t *times, *joined_times;
 };
 
@@ -426,30 +436,39 @@ void Weights::gather_flat(const Context &c, Ring &ring, int32_t *sums, const Til
 
 void Weights::gather_conv(const Context &c, Ring &ring, int32_t *sums, const Tile &tile, size_t g,
                           size_t from, size_t to, size_t steps) const {
-  const size_t line = up(s_.out_width * steps, 16), wide = s_.width * steps;
+  const size_t line = up(s_.out_width * steps, 16);
   const int8_t *weights = by_event_.data() + g * taps_ * in_ * event_row_ + from;
   for (size_t n = 0; n < tile.positions / s_.out_width; ++n) {
     const size_t y = tile.position / s_.out_width + n;
     list_rows(c, ring, tile.sample, g, y, steps);
-    for (size_t x = 0; x < s_.out_width; ++x)
+    for (size_t x = 0; x < s_.out_width; ++x) {
+      const size_t windows = reach(ring, y, x, steps);
       for (size_t t = 0; t < steps; ++t) {
-        size_t events = 0;
-        for (size_t tap = 0; tap < taps_; ++tap) {
-          const size_t row = y * s_.stride_y + tap / s_.kernel_x * s_.dilation_y - s_.pad_y;
-          const size_t column = x * s_.stride_x + tap % s_.kernel_x * s_.dilation_x - s_.pad_x;
-          if (row >= s_.height || column >= s_.width) continue;
-          const size_t cell = row % ring.slots * wide + column * steps + t;
-          const size_t count = ring.counts[cell];
-          const uint32_t base = static_cast<uint32_t>(tap * in_ * event_row_);
-          k_.append(ring.joined + events, ring.places + cell * ring.capacity, count, base);
-          if (events_ == Events::scaled)
-            std::copy_n(ring.times + cell * ring.capacity, count, ring.joined_times + events);
-          events += count;
-        }
+        const size_t events = k_.join(ring.joined, ring.places, ring.counts, ring.capacity,
+                                      ring.cells, ring.bases, windows, t);
+        if (events_ == Events::scaled) ring.join_times(windows, t);
         sum(sums + (n * line + x * steps + t) * event_row_ + from, weights, ring.joined,
             ring.joined_times, events, to - from);
       }
+    }
   }
+}
+
+// Finds the cells of the ring that output (y, x) sees, and through which tap; returns how many.
+size_t Weights::reach(Ring &ring, size_t y, size_t x, size_t steps) const {
+  size_t found = 0;
+  for (size_t ky = 0; ky < s_.kernel_y; ++ky) {
+    const size_t row = y * s_.stride_y + ky * s_.dilation_y - s_.pad_y;  // wraps before the border
+    if (row >= s_.height) continue;
+    const size_t line = row % ring.slots * s_.width;
+    for (size_t kx = 0; kx < s_.kernel_x; ++kx) {
+      const size_t column = x * s_.stride_x + kx * s_.dilation_x - s_.pad_x;
+      if (column >= s_.width) continue;
+      ring.cells[found] = static_cast<uint32_t>((line + column) * steps);
+      ring.bases[found++] = static_cast<uint32_t>((ky * s_.kernel_x + kx) * in_ * event_row_);
+    }
+  }
+  return found;
 }
 
 // Lists the events of the input rows that output row y reaches and that are not listed yet.

@@ -70,6 +70,7 @@ class Weights final : public Op {
                    size_t to, size_t steps) const;
   void gather_conv(const Context &c, Ring &ring, int32_t *sums, const Tile &tile, size_t g,
                    size_t from, size_t to, size_t steps) const;
+  size_t reach(Ring &ring, size_t y, size_t x, size_t steps) const;
   void list_rows(const Context &c, Ring &ring, size_t sample, size_t g, size_t y,
                  size_t steps) const;
   size_t list(const uint8_t *x, uint32_t *places, int32_t *times) const;
