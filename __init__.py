@@ -15,6 +15,7 @@ _PUBLIC: dict[str, tuple[str, str | None]] = {
         verb: (".api", verb)
         for verb in ("lower", "read", "write", "run", "verify", "check", "estimate", "report")
     },
+    "agreement": (".api", "agreement"),
     "Session": (".api", "Session"),
     "targets": (".api", "targets"),
     "Graph": (".export.ir.graph", "Graph"),

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .hw_targets.estimate import Conventions, Estimate
     from .hw_targets.fit import FitReport
     from .hw_targets.target import Target
+    from .sim.agreement import Agreement
     from .sim.counters import Counters
     from .sim.executor import Executor
     from .sim.trace import Record, Trace
@@ -129,12 +130,51 @@ def _as_graph(
     if sample is not None:
         from .export.trace import trace
 
-        return trace(source, sample, encoding=encoding)
+        return _compared(trace(source, sample, encoding=encoding), source, sample, time_steps)
     shape = getattr(source, "input_shape", None)
     if shape is None:
         raise InputError("a module needs one example input", remedy="give sample=")
     steps = time_steps or int(getattr(source, "time_steps", DEFAULT_TIME_STEPS))
     return trace_module(source, tuple(shape), steps, encoding, {"time_steps": steps})
+
+
+def agreement(
+    module: Any, sample: Any, graph: Graph | None = None, *, time_steps: int | None = None
+) -> Agreement:
+    """Return how our float run agrees with a module's own: a module of another framework's neurons.
+
+    Args:
+        module: of snntorch, norse, spikingjelly or sinabs neurons. sample: as for `lower`; a module
+            that takes one step a call is called `time_steps` times with it, states kept.
+        graph: of the module, float or folded; default: traced here.
+
+    Raises:
+        InputError: for a module without such neurons. LoweringError: for one that cannot be traced.
+    """
+    from .export.foreign_run import own_run
+    from .export.trace import trace
+    from .sim.agreement import agreement as compare_spikes
+
+    graph = graph or trace(module, sample)
+    if graph.level == "integer":
+        raise InputError("an integer graph rounds", node="graph", remedy="give the float graph")
+    own = own_run(module, sample, time_steps_of(graph, time_steps))
+    return compare_spikes(graph, own.values, own.spikes)
+
+
+def _compared(graph: Graph, module: Any, sample: Any, time_steps: int | None) -> Graph:
+    """Note in the metadata how the float graph agrees with a framework's own run."""
+    from .export.foreign import is_neuron
+
+    if not any(is_neuron(layer) for layer in module.modules()):
+        return graph
+    found = agreement(module, sample, graph, time_steps=time_steps)
+    told = {
+        "differ": found.differ,
+        "spike_rate": found.spike_rate,
+        "by_neuron": dict(found.by_neuron),
+    }
+    return graph.replace(metadata={**graph.metadata, "agreement": told})
 
 
 def _profile(target: str | None, bits: int | None) -> Profile:

@@ -3,16 +3,23 @@
 By torch.fx, not torch.export: fx keeps modules, and with them the source paths that every number
 and error is traced back to; torch.export decomposes them into operators and unrolls neurons over
 time. Layers with a `to_node(shape)` method (our neurons) describe themselves; torch's layers are in
-`torch_layers`, functions and methods in `torch_functions`.
+`torch_layers`, functions and methods in `torch_functions`, neurons of snntorch, norse, spikingjelly
+and sinabs in `foreign`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from inspect import signature
 from typing import Any
 
+from .foreign import Looped, foreign_rule, is_foreign, is_neuron, time_of
+from .foreign_calls import Loop, one_step
+from .foreign_state import kept_state
 from .ir import (
+    Add,
+    Delay,
     Edge,
     Graph,
     Input,
@@ -53,14 +60,23 @@ def trace(
     """
     torch = _torch()
     multi = _is_multi_step(module) if multi_step is None else multi_step
-    lead = _lead(sample, multi)
-    with _eval_mode(module), torch.no_grad():
-        traced = _symbolic(torch, module)
+    with eval_mode(module), kept_state(module), torch.no_grad():
+        traced = _symbolic(torch, module, sample)
+        loop = _one_step(traced)
+        sample = sample if loop is None else loop.first(sample)
+        lead = _lead(sample, multi)
         _run(torch, traced, sample, multi)
     builder = _Builder(traced, lead, encoding, readout)
     for fx_node in traced.graph.nodes:
         builder.add(fx_node)
-    return check(builder.graph())
+    steps = {} if loop is None else {"time_steps": loop.steps}
+    return check(builder.graph().replace(metadata=steps))
+
+
+def loop_of(module: Any, sample: Any) -> Loop | None:
+    """Return the loop over time that forward() runs itself, or None where it takes one step."""
+    with eval_mode(module), kept_state(module):
+        return _one_step(_symbolic(_torch(), module, sample))
 
 
 def _torch() -> Any:
@@ -74,7 +90,10 @@ def _torch() -> Any:
 
 
 def _is_multi_step(module: Any) -> bool:
-    return any(getattr(m, "multi_step", False) for m in module.modules())
+    return any(
+        getattr(m, "multi_step", False) or time_of(m) in ("steps", "batch first")
+        for m in module.modules()
+    )
 
 
 def _lead(sample: Any, multi_step: bool) -> Lead:
@@ -87,7 +106,8 @@ def _lead(sample: Any, multi_step: bool) -> Lead:
 
 
 @contextmanager
-def _eval_mode(module: Any) -> Iterator[None]:
+def eval_mode(module: Any) -> Iterator[None]:
+    """Within the context the module is in eval mode."""
     training = {m: m.training for m in module.modules()}
     module.eval()
     try:
@@ -97,22 +117,62 @@ def _eval_mode(module: Any) -> Iterator[None]:
             m.training = mode
 
 
-def _symbolic(torch: Any, module: Any) -> Any:
+def _symbolic(torch: Any, module: Any, sample: Any) -> Any:
+    class Sized(torch.fx.Proxy):  # type: ignore[misc]
+        """The input: its sizes are known, so that forward() may loop over its steps."""
+
+        shape = sample.shape
+
+        def size(self, dim: int | None = None) -> Any:
+            return self.shape if dim is None else self.shape[dim]
+
+        def __len__(self) -> int:
+            return int(self.shape[0])
+
+        def __iter__(self) -> Iterator[Any]:
+            return (self[k] for k in range(len(self)))
+
     class Tracer(torch.fx.Tracer):  # type: ignore[misc]
         def is_leaf_module(self, m: Any, path: str) -> bool:
-            known = hasattr(m, "to_node") or rule_of(m) is not None
+            known = hasattr(m, "to_node") or rule_of(m) is not None or is_foreign(m)
             return known or bool(super().is_leaf_module(m, path))
+
+        def proxy(self, node: Any) -> Any:
+            first = node.op == "placeholder" and node.prev.op == "root"
+            return Sized(node, self) if first else super().proxy(node)
 
     tracer = Tracer()
     tracer.record_stack_traces = True
     try:
-        return torch.fx.GraphModule(module, tracer.trace(module))
+        graph = tracer.trace(module, concrete_args=_left_out(module))
+        return torch.fx.GraphModule(module, graph)
     except Exception as error:  # fx raises many kinds, each for code that depends on data
         raise LoweringError(
             f"torch.fx cannot follow forward(): {_first_line(error)}",
             node=type(module).__name__,
             remedy="keep data-dependent branches and loops out of forward()",
         ) from error
+
+
+def _left_out(module: Any) -> dict[str, Any]:
+    """Return the arguments of forward() behind the first that may be left out, at their defaults.
+
+    State is one; a number of steps, which a loop runs over, another.
+    """
+    given = list(signature(module.forward).parameters.values())[1:]
+    plain = (type(None), bool, int, float, str)
+    return {p.name: p.default for p in given if isinstance(p.default, plain)}
+
+
+def _one_step(traced: Any) -> Loop | None:
+    """Reduce the fx graph, in place, to one step of its neurons; return the loop it was."""
+    modules = dict(traced.named_modules())
+    try:
+        loop = one_step(traced.graph, modules, is_neuron)
+    except Refused as refused:
+        raise refused.at("forward()") from None
+    traced.recompile()
+    return loop
 
 
 def _first_line(error: Exception) -> str:
@@ -152,7 +212,8 @@ def _run(torch: Any, traced: Any, sample: Any, multi_step: bool) -> None:
                     node=_path(n),
                     remedy=_remedy(_layer(traced, n), multi_step),
                 ) from error
-            n.meta["value_shape"] = tuple(value.shape) if hasattr(value, "shape") else None
+            whole = value[0] if n.op == "call_module" and isinstance(value, tuple) else value
+            n.meta["value_shape"] = tuple(whole.shape) if hasattr(whole, "shape") else None
             n.meta["value"] = value if n.op == "get_attr" else None
             return value
 
@@ -182,6 +243,8 @@ class _Builder:
         self.nodes: dict[str, Node] = {}
         self.edges: list[Edge] = []
         self.names: dict[Any, str] = {}
+        self.spiking: set[Any] = set()
+        self.integrators: dict[Any, Output] = {}
         self.leads: dict[Any, Lead] = {}
 
     def add(self, fx_node: Any) -> None:
@@ -220,13 +283,35 @@ class _Builder:
         source = fx_node.args[0]
         self.leads[fx_node] = self.leads[source]
         before, after = self.shape(source), self.shape(fx_node)
+        rule = foreign_rule(module)
+        if rule is not None:
+            self.spiking.add(fx_node)
         if hasattr(module, "to_node"):
             nodes = [module.to_node(after)]
+        elif rule is not None:
+            found = rule(module, after)
+            if isinstance(found, Looped):
+                self._loop(fx_node, found, source)
+                return
+            nodes = found
         else:
             nodes = _rule(module)(module, before, after)
         if self.leads[source].averaged and any(isinstance(n, (Neuron, MaxPool)) for n in nodes):
             raise averaged_first(f"a {type(module).__name__}")
+        if nodes and isinstance(nodes[-1], Output):
+            self.integrators[fx_node] = nodes[-1]
+            nodes = nodes[:-1]
         self._chain(fx_node, nodes, (source,))
+
+    def _loop(self, fx_node: Any, looped: Looped, source: Any) -> None:
+        """Put a neuron whose spikes come back through weights, a step later."""
+        path = _path(fx_node)
+        delay, back, total = (f"{path}.{part}" for part in ("delay", "recurrent", "sum"))
+        self.nodes |= {delay: Delay(looped.neuron.shape), back: looped.weights}
+        self.edges.append(Edge(delay, back))
+        self._put(total, Add(), (self.names[source], back))
+        self.names[fx_node] = self._put(path, looped.neuron, (total,))
+        self.edges.append(Edge(path, delay))
 
     def _call_function(self, fx_node: Any) -> None:
         name = getattr(fx_node.target, "__name__", str(fx_node.target))
@@ -238,6 +323,12 @@ class _Builder:
     def _call(self, fx_node: Any, name: str) -> None:
         if fx_node.meta["value_shape"] is None:
             return  # a size or another plain value: its uses are seen in the shapes
+        if name == "getitem" and fx_node.args[1] == 0 and fx_node.args[0] in self.spiking:
+            self.names[fx_node] = self.names[fx_node.args[0]]  # `spikes, state = neuron(x)`
+            self.leads[fx_node] = self.leads[fx_node.args[0]]
+            if fx_node.args[0] in self.integrators:
+                self.integrators[fx_node] = self.integrators[fx_node.args[0]]
+            return
         called = convert_call(name, fx_node, self.leads)
         self.leads[fx_node] = called.lead
         self._chain(fx_node, called.nodes, called.sources)
@@ -246,6 +337,9 @@ class _Builder:
         source = fx_node.args[0]
         if source not in self.names:
             raise Refused("forward() does not return one tensor", "return the output only")
+        if source in self.integrators:
+            self._put("output", self.integrators[source], (self.names[source],))
+            return
         last = self.nodes[self.names[source]]
         usual: Readout = "spike_count" if last.kind == "Neuron" else "integrate"
         readout: Readout = self.readout or usual
@@ -253,6 +347,8 @@ class _Builder:
 
     def _chain(self, fx_node: Any, nodes: list[Node], sources: tuple[Any, ...]) -> None:
         """Put `nodes` one behind the other; the first takes all sources."""
+        if any(source in self.integrators for source in sources):
+            raise Refused("reads a leaky integrator", "integrate at the output only")
         feeding = tuple(self.names[source] for source in sources)
         path = _path(fx_node)
         for k, node in enumerate(nodes):
