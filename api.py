@@ -22,6 +22,7 @@ from .export.ir import profile as profile_named
 from .export.ir.graph import LEVELS, Level
 from .export.ir.nodes import Encoding
 from .export.ir.profile import ScaleRule
+from .sim.executor import offer
 from .sources import DEFAULT_TIME_STEPS, SourceOptions, read_source, trace_module
 
 if TYPE_CHECKING:
@@ -36,6 +37,15 @@ if TYPE_CHECKING:
     from .sim.verify import Verification
 
 CALIBRATION_SAMPLES = 256
+
+
+def _lava() -> Executor:
+    from .hw_targets.lava.executor import Lava
+
+    return Lava()
+
+
+offer("lava", _lava)
 
 
 def time_steps_of(graph: Graph, time_steps: int | None = None) -> int:

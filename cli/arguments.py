@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass, fields, is_dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields, is_dataclass, replace
 from inspect import Parameter, signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
@@ -106,6 +106,16 @@ class Request:
     def lowers(self) -> bool:
         """Whether a level or a number format was asked for."""
         return any(value is not None for value in (self.level, self.bits, self.target))
+
+    def on(self, executors: Iterable[str]) -> Request:
+        """Return the request with Lava's number format, if Lava is among the executors.
+
+        A target that was asked for, and the format of a file that holds integers, stay.
+        """
+        held = self.source.endswith((".spk", ".net"))
+        if "lava" not in executors or held or self.target is not None:
+            return self
+        return replace(self, target="loihi2")
 
     def read(self) -> Graph:
         """Return the source at the level it holds."""

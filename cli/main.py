@@ -19,6 +19,7 @@ from . import (
     estimate,
     export,
     inspect,
+    lava,
     lower,
     models,
     report,
@@ -55,6 +56,7 @@ COMMANDS = {
 for module, summary in COMMANDS.items():
     app.command(module.__name__.rpartition(".")[2], short_help=summary)(module.command)
 app.add_typer(train.app, name="train")
+app.add_typer(lava.app, name="lava")
 
 
 def main() -> None:

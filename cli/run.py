@@ -12,7 +12,7 @@ from .output import emit_json, percent, print_table, progress
 
 ExecutorName = Annotated[
     str | None,
-    typer.Option("--executor", help="native (default where it can run), reference or onnxruntime."),
+    typer.Option("--executor", help="native (the usual one), reference, onnxruntime or lava."),
 ]
 TraceFile = Annotated[
     Path | None, typer.Option("--trace", help="Write spikes and states to this .npz.")
@@ -51,7 +51,7 @@ def command(
         refuse_overwrite(trace, force=force)
     if executor is not None:
         named(executor, threads)
-    graph = request.graph(samples)
+    graph = request.on([executor or ""]).graph(samples)
     data = samples.of(graph)
     steps = api.steps_for(graph, data.x, request.time_steps)
     with progress("run", len(data)) as done:

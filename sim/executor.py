@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib import import_module
 from typing import Protocol
 
@@ -53,6 +54,12 @@ _TABLE = {
 }
 _THREADED = ("native", "onnxruntime")
 NAMES = tuple(_TABLE)
+_OFFERED: dict[str, Callable[[], Executor]] = {}
+
+
+def offer(name: str, make: Callable[[], Executor]) -> None:
+    """Add an executor that lives outside this room; `make` is called when it is asked for."""
+    _OFFERED[name] = make
 
 
 def able(graph: Graph) -> tuple[str, ...]:
@@ -79,8 +86,10 @@ def executor(name: str, threads: int = 1) -> Executor:
     Raises:
         UnknownNameError: naming the near ones.
     """
+    if name in _OFFERED:
+        return _OFFERED[name]()
     if name not in _TABLE:
-        raise UnknownNameError.of("executor", name, _TABLE)
+        raise UnknownNameError.of("executor", name, [*_TABLE, *_OFFERED])
     module, attribute = _TABLE[name]
     kind = getattr(import_module(f".{module}", __package__), attribute)
     found: Executor = kind(threads=threads) if name in _THREADED else kind()

@@ -34,7 +34,7 @@ Reason = tuple[str, str, str]
 STATE_SHIFT, STATE_BITS = 6, 24
 THRESHOLD_LIMIT = (1 << 17) - 1
 BIAS_LIMIT = (1 << 15) - 1
-_LOWER = "lower it with --target loihi2"
+LOWER = "lower it with --target loihi2"
 _KINDS: dict[str, str] = {
     "Add": "netx has no additions; use a feed-forward network (residual rule none)",
     "MaxPool": "Lava has no max-pooling; use strided convolutions",
@@ -51,7 +51,7 @@ _KINDS: dict[str, str] = {
 def why_not_lava(graph: Graph) -> list[Reason]:
     """Return, by node, why netx cannot hold an integer graph; empty if it can."""
     if graph.level != "integer":
-        return [("network", f"is {graph.level}, Lava takes integers", _LOWER)]
+        return [("network", f"is {graph.level}, Lava takes integers", LOWER)]
     found: list[Reason] = []
     for name, node in graph.nodes.items():
         found += [(name, reason, remedy) for reason, remedy in _problems(graph, name, node)]
@@ -69,7 +69,7 @@ def _problems(graph: Graph, name: str, node: Node) -> Iterator[tuple[str, str]]:
         if not isinstance(target, (Neuron, Output)):
             yield f"feeds a {target.kind}, netx needs a neuron behind weights", "put one there"
         if node.weight_shift:
-            yield f"weight_shift {node.weight_shift}", _LOWER
+            yield f"weight_shift {node.weight_shift}", LOWER
     if isinstance(node, Neuron):
         yield from _neuron_problems(node)
     if isinstance(node, Output):
@@ -92,14 +92,14 @@ def _neuron_problems(node: Neuron) -> Iterator[tuple[str, str]]:
     }
     for field, value in wanted.items():
         if getattr(node, field) != value:
-            yield f"{field} is {getattr(node, field)}, Lava has {value}", _LOWER
+            yield f"{field} is {getattr(node, field)}, Lava has {value}", LOWER
     for field in ("v_reset", "v_init"):
         if getattr(node, field).any():
             yield f"{field} is not 0", "shift the potentials so that it is 0"
     for field in ("v_threshold", "dv", "du"):
         array = getattr(node, field)
         if array is not None and array.size > 1:
-            yield f"{field} varies within the layer", _LOWER
+            yield f"{field} varies within the layer", LOWER
     yield from _steps("v_threshold", node.v_threshold, THRESHOLD_LIMIT)
     yield from _steps("bias", node.bias, BIAS_LIMIT)
 
@@ -109,7 +109,7 @@ def _steps(what: str, values: Array | None, limit: int) -> Iterator[tuple[str, s
     if values is None:
         return
     if (values % (1 << STATE_SHIFT)).any():
-        yield f"{what} is no multiple of {1 << STATE_SHIFT}", _LOWER
+        yield f"{what} is no multiple of {1 << STATE_SHIFT}", LOWER
     elif (np.abs(values) >> STATE_SHIFT).max() > limit:
         yield f"{what} {np.abs(values).max() >> STATE_SHIFT} exceeds {limit}", "use fewer --bits"
 
@@ -119,7 +119,7 @@ def _output_problems(node: Output) -> Iterator[tuple[str, str]]:
         yield f"readout {node.readout}", "use integrate or spike_count"
     if node.readout == "integrate":
         if (node.state_shift, node.state_bits) != (STATE_SHIFT, STATE_BITS):
-            yield f"a {node.state_bits}-bit readout of shift {node.state_shift}", _LOWER
+            yield f"a {node.state_bits}-bit readout of shift {node.state_shift}", LOWER
         yield from _steps("bias", node.bias, BIAS_LIMIT)
 
 

@@ -1,0 +1,125 @@
+"""`lava`: the worker environment of Intel's Lava, and networks run in it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from . import arguments as a
+from .output import emit_json, print_table, progress, say
+
+app = typer.Typer(
+    help="Run networks on Intel's Lava, in an environment of its own.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+Prefix = Annotated[
+    Path | None,
+    typer.Option("--prefix", help="Folder of the environment; default: the user's cache folder."),
+]
+Rebuild = Annotated[bool, typer.Option("--force", help="Rebuild it if it exists.")]
+TimeLimit = Annotated[
+    float, typer.Option("--time-limit", min=1, help="Seconds until the worker is ended.")
+]
+Networks = Annotated[int, typer.Option("--networks", min=1, help="How many random networks.")]
+
+
+@app.command(short_help="Build the worker environment.")
+def install(prefix: Prefix = None, force: Rebuild = False, json: a.Json = False) -> None:
+    """Build the environment: a pinned, hash-checked list; about 450 MB, needs a package index."""
+    from ..hw_targets.lava.environment import install as build
+
+    found = build(prefix, force=force, say=say)
+    if json:
+        emit_json("lava-install", _described(found))
+        return
+    print(
+        f"Lava {found.marker['versions']['lava-nc']} on Python {found.marker['python']} in "
+        f"{found.prefix}: {found.marker['seconds']:.1f} s, {found.marker['megabytes']} MB"
+    )
+
+
+@app.command(short_help="Is the worker environment there and whole?")
+def status(json: a.Json = False) -> None:
+    """Import Lava in the worker environment; exit code 1 if it is missing or broken."""
+    from ..export.ir.errors import SpikewrightError
+    from ..hw_targets.lava.environment import default_prefix, find
+    from ..hw_targets.lava.runner import run_job
+
+    fields: dict[str, Any] = {"prefix": str(default_prefix()), "python": None, "versions": {}}
+    reason = None
+    try:
+        found = find()
+        fields |= _described(found)
+        run_job(found, {"kind": "status"}, {}, time_limit_s=120)
+    except SpikewrightError as error:
+        reason = str(error)
+    fields |= {"ready": reason is None, "reason": reason}
+    if json:
+        emit_json("lava-status", fields)
+    elif reason is not None:
+        print(f"not ready: {reason}")
+    else:
+        print(f"ready: {fields['prefix']}, Python {fields['python']}")
+        print_table(
+            [{"package": k, "version": v} for k, v in fields["versions"].items()],
+            ("package", "version"),
+        )
+    if reason is not None:
+        raise typer.Exit(1)
+
+
+def _described(found: Any) -> dict[str, Any]:
+    kept = ("python", "versions", "seconds", "megabytes")
+    return {"prefix": str(found.prefix), **{key: found.marker.get(key) for key in kept}}
+
+
+@app.command(short_help="Run a network on Lava.")
+@a.with_groups
+def run(
+    request: a.Request,
+    samples: a.Samples,
+    time_limit: TimeLimit = 1800.0,
+    json: a.Json = False,
+) -> None:
+    """Run a network on Lava; say what it became there: processes, delay lines, steps."""
+    from .. import api
+    from ..hw_targets.lava.build import build
+    from ..hw_targets.lava.executor import Lava
+    from ..hw_targets.lava.sdk import LavaCpu
+    from ..sim.run import run as run_batches
+
+    graph = request.on(["lava"]).graph(samples)
+    program = build(graph)
+    data = samples.of(graph)
+    with progress("lava", len(data)) as done:
+        found = run_batches(
+            graph,
+            data.x,
+            api.steps_for(graph, data.x, request.time_steps),
+            executor_name=Lava(LavaCpu(time_limit_s=time_limit)),
+            encoding=request.encode,
+            seed=samples.seed,
+            batch=samples.batch,
+            progress=done,
+        )
+    if json:
+        emit_json(
+            "lava-run",
+            {
+                "samples": len(found.predictions),
+                "accuracy": found.accuracy(data.y),
+                "predictions": found.predictions,
+                "layers": found.counters.rows(),
+                "totals": found.counters.totals(),
+                "samples_per_s": found.samples_per_s,
+                "program": program.to_json(),
+            },
+        )
+        return
+    from .run import show
+
+    show(found, data.y, False)
+    print(program)

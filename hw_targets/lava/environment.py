@@ -1,0 +1,211 @@
+"""The worker environment: where it is, how it is built, and whether it is whole.
+
+Lava is archived and pins old packages, so it lives in a virtual environment that nothing else
+uses: a hash-checked list, no dependency resolution, no file of Lava edited.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from ...export.ir import InputError, MissingPackageError
+
+LOCK = Path(__file__).parent / "requirements.txt"
+MARKER = "spikewright-lava.json"
+PREFIX_VARIABLE = "SPIKEWRIGHT_LAVA_PREFIX"
+"""Environment variable that names the worker environment's folder; wins over everything."""
+PYTHONS = ((3, 10), (3, 12))
+"""The oldest and newest CPython for which all of the list exists and runs."""
+_INSTALL = "spikewright lava install"
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """A built environment. `marker`: python, versions, lock, seconds, megabytes."""
+
+    prefix: Path
+    marker: dict[str, Any]
+
+    @property
+    def python(self) -> Path:
+        """The interpreter of the environment."""
+        return interpreter(self.prefix)
+
+    @property
+    def whole(self) -> bool:
+        """Whether it was built from the present list and its interpreter still exists."""
+        return self.marker.get("lock") == lock_digest() and self.python.exists()
+
+
+def interpreter(prefix: Path) -> Path:
+    """Return the interpreter of a virtual environment."""
+    return prefix / "bin" / "python"
+
+
+def lock_digest() -> str:
+    """Return the SHA-256 of the pinned list."""
+    return hashlib.sha256(LOCK.read_bytes()).hexdigest()
+
+
+def cache_folder() -> Path:
+    """Return the user's cache folder for spikewright, by the platform's convention."""
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "spikewright"
+    found = os.environ.get("XDG_CACHE_HOME")
+    # The XDG base directory specification: a relative path there is to be ignored.
+    usable = found is not None and Path(found).is_absolute()
+    return (Path(str(found)) if usable else Path.home() / ".cache") / "spikewright"
+
+
+def default_prefix() -> Path:
+    """Return where the environment is looked for: the variable, the last --prefix, the cache."""
+    forced = os.environ.get(PREFIX_VARIABLE)
+    if forced:
+        return Path(forced).absolute()
+    pointer = cache_folder() / "lava-prefix"
+    if pointer.is_file():
+        return Path(pointer.read_text(encoding="utf-8").strip())
+    return cache_folder() / "lava"
+
+
+def find() -> Environment:
+    """Return the built environment.
+
+    Raises:
+        MissingPackageError: if there is none, or it is broken or of another list.
+    """
+    prefix = default_prefix()
+    found = _read(prefix)
+    if found is None:
+        raise MissingPackageError.of("lava", "run networks on Lava", _INSTALL)
+    if not found.whole:
+        raise MissingPackageError(
+            f"the environment in {prefix} is broken or from another version of spikewright",
+            node="lava",
+            remedy=f"run: {_INSTALL} --force",
+        )
+    return found
+
+
+def _read(prefix: Path) -> Environment | None:
+    try:
+        marker = json.loads((prefix / MARKER).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return Environment(prefix, marker)
+
+
+def install(
+    prefix: Path | None = None, *, force: bool = False, say: Callable[[str], None] = lambda _: None
+) -> Environment:
+    """Build the environment aside, check that Lava imports in it, then move it into place.
+
+    Args:
+        prefix: the folder to make; default: the variable, the last one chosen, or the cache.
+
+    Raises:
+        InputError: for an existing folder without `force` or that is not ours, no fitting Python,
+            no network, or a list that does not install; nothing is left behind.
+    """
+    chosen = (prefix or default_prefix()).absolute()
+    _refuse_existing(chosen, force)
+    python = fitting_python()
+    aside = chosen.with_name(f"{chosen.name}.part-{os.getpid()}")
+    start = perf_counter()
+    try:
+        _build(python, aside, say)
+        found = _checked(aside, perf_counter() - start)
+        shutil.rmtree(chosen, ignore_errors=True)
+        os.replace(aside, chosen)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    if prefix is not None:
+        cache_folder().mkdir(parents=True, exist_ok=True)
+        (cache_folder() / "lava-prefix").write_text(f"{chosen}\n", encoding="utf-8")
+    return Environment(chosen, found.marker)
+
+
+def _refuse_existing(prefix: Path, force: bool) -> None:
+    if not prefix.exists():
+        return
+    if not prefix.is_dir() or (any(prefix.iterdir()) and not (prefix / MARKER).is_file()):
+        raise InputError(
+            "exists and is no worker environment", node=str(prefix), remedy="choose another folder"
+        )
+    if not force:
+        raise InputError("exists already", node=str(prefix), remedy="use --force to rebuild it")
+
+
+def fitting_python() -> str:
+    """Return an interpreter of 3.10 to 3.12: this one, else one found on the path.
+
+    Raises:
+        InputError: if there is none.
+    """
+    low, high = PYTHONS
+    if low <= sys.version_info[:2] <= high:
+        return sys.executable
+    for minor in range(high[1], low[1] - 1, -1):
+        found = shutil.which(f"python3.{minor}")
+        if found:
+            return found
+    mine = ".".join(map(str, sys.version_info[:2]))
+    raise InputError(
+        f"Python {mine}, Lava's packages exist for 3.10 to 3.12, and none of these is on the path",
+        node="lava",
+        remedy="install python3.12 (or run spikewright with it)",
+    )
+
+
+def _build(python: str, prefix: Path, say: Callable[[str], None]) -> None:
+    prefix.parent.mkdir(parents=True, exist_ok=True)
+    say(f"making {prefix.name} with {python}")
+    _call([python, "-m", "venv", str(prefix)], "make a virtual environment", _VENV_REMEDY)
+    say("installing the pinned list (about 140 MB of downloads)")
+    pip = [str(interpreter(prefix)), "-m", "pip", "install", "--quiet", "--no-deps"]
+    pip += ["--ignore-requires-python", "--only-binary", ":all:", "--require-hashes"]
+    pip += ["--disable-pip-version-check", "--requirement", str(LOCK)]
+    _call(pip, "install the pinned list", _PIP_REMEDY)
+
+
+_VENV_REMEDY = "on Debian and Ubuntu: apt install python3-venv"
+_PIP_REMEDY = (
+    "it needs a package index (check the network and `pip config list`) and wheels for this "
+    "platform: Linux or macOS on x86-64 or arm64"
+)
+
+
+def _call(command: list[str], purpose: str, remedy: str) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+        errors = [line for line in lines if line.upper().startswith("ERROR")] or lines[-1:]
+        reason = errors[0].strip() if errors else f"exit code {done.returncode}"
+        raise InputError(f"cannot {purpose}: {reason}", node="lava install", remedy=remedy)
+
+
+def _checked(prefix: Path, seconds: float) -> Environment:
+    """Import Lava in the new environment; write the marker."""
+    from .runner import run_job
+
+    result = run_job(Environment(prefix, {}), {"kind": "status"}, {}, time_limit_s=120).card
+    size = sum(p.stat().st_size for p in prefix.rglob("*") if p.is_file() and not p.is_symlink())
+    marker = {
+        "python": result["python"],
+        "versions": result["versions"],
+        "lock": lock_digest(),
+        "seconds": round(seconds, 1),
+        "megabytes": round(size / 1e6),
+    }
+    (prefix / MARKER).write_text(json.dumps(marker, indent=1), encoding="utf-8")
+    return Environment(prefix, marker)

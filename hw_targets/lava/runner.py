@@ -1,0 +1,128 @@
+"""Run one job in the worker: files in, files out, bounded in time and memory, nothing left behind.
+
+The worker is the leader of a process group of its own. However the run ends (done, time-out,
+interrupt, crash), the whole group is ended. A pickle never crosses: npz of plain arrays and JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+
+from ...export.ir import Array, ExecutorError
+from .environment import Environment, cache_folder
+
+TIME_LIMIT_S = 1800.0
+MEMORY_LIMIT_MB = 16_384
+"""Of address space, for each of Lava's processes; most of it is shared and never touched."""
+_BOOT = "import sys; sys.path.append(sys.argv[1]); from worker.main import main; main(sys.argv[2])"
+_ERROR = re.compile(r"^\s*(\w*(?:Error|Exception)): (.+)$")
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a job left: `card` (seconds, python, versions) and its arrays."""
+
+    card: Mapping[str, Any]
+    arrays: Mapping[str, Array]
+
+
+def run_job(
+    environment: Environment,
+    job: Mapping[str, Any],
+    arrays: Mapping[str, Array],
+    *,
+    time_limit_s: float = TIME_LIMIT_S,
+    memory_limit_mb: int = MEMORY_LIMIT_MB,
+) -> Result:
+    """Return the result of a job.
+
+    Raises:
+        ExecutorError: for a time-out, a crash or an error inside, with the path of the log.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="spikewright-lava-"))
+    try:
+        card = {**job, "memory_mb": memory_limit_mb}
+        (folder / "job.json").write_text(json.dumps(card), encoding="utf-8")
+        np.savez(folder / "arrays.npz", **arrays)  # type: ignore[arg-type]
+        status = _run(environment, folder, time_limit_s)
+        return _result(folder, status, time_limit_s)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _run(environment: Environment, folder: Path, time_limit_s: float) -> int | None:
+    """Return the worker's exit status, None if the time ran out; end its group in any case."""
+    command = [str(environment.python), "-I", "-c", _BOOT, str(Path(__file__).parent), str(folder)]
+    # One thread each: Lava starts a process for every node.
+    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    with (folder / "log.txt").open("wb") as log:
+        worker = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            cwd=folder,
+            env={**os.environ, **threads},
+        )
+        try:
+            return worker.wait(timeout=time_limit_s)
+        except subprocess.TimeoutExpired:
+            return None
+        finally:
+            _end(worker)
+
+
+def _end(worker: subprocess.Popen[bytes]) -> None:
+    """End what is left of the worker's group; after a bad end wait (at most 1 s) until it has."""
+    with suppress(ProcessLookupError):
+        os.killpg(worker.pid, signal.SIGKILL)
+        if worker.wait() == 0:
+            return
+        for _ in range(100):
+            os.killpg(worker.pid, 0)
+            time.sleep(0.01)
+
+
+def _result(folder: Path, status: int | None, limit: float) -> Result:
+    if status is None:
+        _fail(folder, f"took longer than {limit:g} s", "raise the limit or run less")
+    if not (folder / "result.json").exists():
+        how = f"signal {-status}" if status and status < 0 else f"exit code {status}"
+        _fail(folder, f"the worker ended by {how}", "see the log; free some memory?")
+    card = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    if card["error"] is not None:
+        reason = _cause(folder / "log.txt") or card["error"]
+        _fail(folder, reason, "run: spikewright lava install --force if it is broken")
+    with np.load(folder / "result.npz", allow_pickle=False) as file:
+        return Result(card, {name: file[name] for name in file.files})
+
+
+def _cause(log: Path) -> str | None:
+    """Return the first exception that the log names: Lava's own summary names none."""
+    for line in log.read_text(encoding="utf-8", errors="replace").splitlines():
+        found = _ERROR.match(line)
+        if found:
+            return f"{found[1]}: {found[2]}"
+    return None
+
+
+def _fail(folder: Path, reason: str, remedy: str) -> NoReturn:
+    kept = cache_folder() / "lava-last-error.log"
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(folder / "log.txt", kept)
+    raise ExecutorError(reason, node="lava", remedy=f"{remedy} (log: {kept})")

@@ -1,0 +1,142 @@
+"""What Lava's fixed-point LIF cannot compute, by node, with what to change; as tables.
+
+The rules are those of lava-nc 0.10.0's CPU models (`select_tag="fixed_pt"`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from ...export.formats.lava import LOWER, Reason
+from ...export.ir import Delay, ExecutorError, Graph, Neuron, Node, Output, bounds
+from ...export.ir.arith import DECAY_ONE
+from ...export.ir.bounds import Bound
+from .lags import SYNAPSES
+
+STATE_BITS, STATE_SHIFT = 24, 6
+CURRENT_LIMIT = 1 << 17
+"""|a| below it keeps u = a << 6 within 24 bits, where it does not wrap."""
+CONV_LIMIT = 1 << 23
+"""Lava's Conv wraps its sums to 24 bits."""
+BIAS_LIMIT = (1 << 15) - 1
+"""Lava holds bias mantissas as int16."""
+
+_KINDS = {
+    "MaxPool": "Lava has no max-pooling; train with strided convolutions or average pooling",
+    "MatMul": "Lava has no attention; use a convolutional network, or --executor native",
+}
+_FIELDS: tuple[tuple[str, object, str], ...] = (
+    ("state_shift", STATE_SHIFT, LOWER),
+    ("state_bits", STATE_BITS, LOWER),
+    ("reset", "hard", "train with hard reset to 0"),
+    ("max_spikes_per_step", 1, "use single spikes"),
+    ("refractory_steps", 0, "train without a refractory period"),
+    ("v_min", None, "train without a lower clamp of v"),
+    ("leak_subtract", None, "train with a leak that multiplies"),
+    ("v_low", None, LOWER),
+    ("v_high", None, LOWER),
+)
+
+
+def problems(graph: Graph) -> list[Reason]:
+    """Return (node, reason, remedy) of all that Lava cannot compute; empty if it can."""
+    if graph.level != "integer":
+        return [("network", f"is {graph.level}, Lava computes integers", LOWER)]
+    found = [
+        (name, f"{node.kind} has no form in Lava", _KINDS[node.kind])
+        for name, node in graph.nodes.items()
+        if node.kind in _KINDS
+    ]
+    limits = bounds(graph)
+    for name, node in graph.nodes.items():
+        found += [(name, *problem) for problem in _of(graph, name, node, limits)]
+    return found
+
+
+def refuse(graph: Graph) -> None:
+    """Raise for the first problem.
+
+    Raises:
+        ExecutorError: naming the node and the remedy.
+    """
+    found = problems(graph)
+    if found:
+        node, reason, remedy = found[0]
+        raise ExecutorError(reason, node=node, remedy=remedy)
+
+
+def _of(
+    graph: Graph, name: str, node: Node, limits: Mapping[str, Bound]
+) -> Iterator[tuple[str, str]]:
+    if isinstance(node, SYNAPSES) and limits[name].largest >= CONV_LIMIT:
+        yield f"sums to {limits[name].largest}, Lava holds {CONV_LIMIT - 1}", "use fewer --bits"
+    if isinstance(node, Neuron):
+        yield from _neuron(node, limits[graph.inputs(name)[0]].largest)
+        if graph.of_kind(Delay) and (node.v_threshold < 0).any():
+            yield "v_threshold below 0 fires before the first step", "use a threshold of 0 or more"
+    if isinstance(node, Output):
+        yield from _output(node, limits[graph.inputs(name)[0]].largest)
+
+
+def _neuron(node: Neuron, largest: int) -> Iterator[tuple[str, str]]:
+    for field, wanted, remedy in _FIELDS:
+        if getattr(node, field) != wanted:
+            yield f"{field} is {getattr(node, field)}, Lava has {wanted}", remedy
+    for field in ("v_reset", "v_init"):
+        if getattr(node, field).any():
+            yield f"{field} is not 0", "shift the potentials so that it is 0"
+    if strict_threshold(node) is None:
+        yield "compares by >=, Lava by >", LOWER
+    elif (np.asarray(strict_threshold(node)) % (1 << STATE_SHIFT)).any():
+        yield f"v_threshold is no multiple of {1 << STATE_SHIFT}", LOWER
+    if node.current_based and node.u_range != "wrap":
+        yield "u saturates, Lava's wraps", LOWER
+    if not node.current_based and largest >= CURRENT_LIMIT:
+        yield f"a current of {largest}, Lava holds {CURRENT_LIMIT - 1}", "use fewer --bits"
+    if node.bias_in is not None and (node.bias_in % (1 << STATE_SHIFT)).any():
+        yield f"bias_in is no multiple of {1 << STATE_SHIFT}", LOWER
+    if node.bias is not None and bias_parts(node.bias) is None:
+        yield f"bias {int(np.abs(node.bias).max())} is no int16 mantissa << exponent", LOWER
+
+
+def _output(node: Output, largest: int) -> Iterator[tuple[str, str]]:
+    if largest >= CURRENT_LIMIT:
+        yield f"a current of {largest}, Lava holds {CURRENT_LIMIT - 1}", "use fewer --bits"
+    if node.readout == "none":
+        return
+    if (node.state_shift, node.state_bits) != (STATE_SHIFT, STATE_BITS):
+        yield f"a {node.state_bits}-bit readout of shift {node.state_shift}", LOWER
+    if node.bias is not None and bias_parts(node.bias) is None:
+        yield f"bias {int(np.abs(node.bias).max())} is no int16 mantissa << exponent", LOWER
+
+
+def strict_threshold(node: Neuron) -> np.ndarray | None:
+    """Return the threshold of an equal neuron that compares by `>`, None if there is none.
+
+    v >= 64 k is v > 64 (k - 1) where every v is a multiple of 64: no decay but 0 and 1, and
+    biases of whole steps.
+    """
+    threshold = node.v_threshold.astype(np.int64)
+    if node.compare == ">":
+        return threshold
+    step = 1 << STATE_SHIFT
+    decays = [d for d in (node.dv, node.du) if d is not None]
+    whole = all(((d == 0) | (d == DECAY_ONE)).all() for d in decays)
+    biases = [b for b in (node.bias, node.bias_in) if b is not None]
+    whole &= not any((b % step).any() for b in biases)
+    return threshold - step if whole and not (threshold % step).any() else None
+
+
+def bias_parts(bias: np.ndarray) -> tuple[np.ndarray, int] | None:
+    """Return (mantissa, exponent) with mantissa << exponent == bias, the least exponent that fits.
+
+    None if the mantissa needs more than int16 (Lava wraps it without a word).
+    """
+    for exponent in range(8):
+        if (bias % (1 << exponent)).any():
+            return None
+        if np.abs(bias >> exponent).max() <= BIAS_LIMIT:
+            return bias >> exponent, exponent
+    return None

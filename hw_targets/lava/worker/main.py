@@ -1,0 +1,107 @@
+"""The worker's entry: read a job folder, do the job, leave a result that is whole or absent.
+
+In:  job.json, arrays.npz.   Out: result.json and result.npz, each written aside and then renamed,
+result.json last. Whatever is printed goes to the log that the starter opened.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from importlib import import_module, metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+GRACE_S = 3.0
+"""How long Lava has to tell of a process's exception itself, before the worker is ended."""
+PACKAGES = ("lava-nc", "lava-dl", "numpy", "scipy", "networkx", "asteval", "h5py")
+
+
+def main(folder: str) -> None:
+    """Do the job in `folder`; exit code 0 if result.json was written, also for an error inside."""
+    place = Path(folder)
+    logging.basicConfig(level=logging.WARNING)
+    threading.Thread(target=_watch, args=(place,), daemon=True).start()
+    job = json.loads((place / "job.json").read_text(encoding="utf-8"))
+    job["folder"] = folder
+    _limit_memory(job.get("memory_mb"))
+    start = time.perf_counter()
+    try:
+        from .shim import prepare_lava
+
+        prepare_lava()
+        found = _jobs()[job["kind"]](job, _arrays(place / "arrays.npz"))
+        result: dict[str, Any] = {"error": None}
+    except BaseException as error:  # whatever happens inside becomes one line outside
+        traceback.print_exc()
+        found, result = {}, {"error": f"{type(error).__name__}: {error}"}
+    result["seconds"] = time.perf_counter() - start
+    result["python"] = ".".join(map(str, sys.version_info[:3]))
+    result["versions"] = {name: metadata.version(name) for name in PACKAGES}
+    _write(place, found, result)
+
+
+def _jobs() -> dict[str, Any]:
+    from . import network
+
+    def status(job: Any, arrays: Any) -> dict[str, Any]:
+        import_module("lava.proc.lif.process")
+        import_module("lava.proc.conv.process")
+        return {}
+
+    return {"status": status, "network": network.run}
+
+
+def _arrays(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        return {}
+    with np.load(path, allow_pickle=False) as file:
+        return {name: file[name] for name in file.files}
+
+
+def _write(place: Path, arrays: dict[str, Any], result: dict[str, Any]) -> None:
+    with (place / "result.npz.part").open("wb") as file:
+        np.savez(file, **arrays)
+    os.replace(place / "result.npz.part", place / "result.npz")
+    (place / "result.json.part").write_text(json.dumps(result), encoding="utf-8")
+    os.replace(place / "result.json.part", place / "result.json")
+
+
+def _limit_memory(megabytes: int | None) -> None:
+    """Bound the address space of each process of the worker."""
+    if megabytes:
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_AS, (megabytes << 20, megabytes << 20))
+
+
+def _exit_code(process: Any) -> int | None:
+    try:
+        return process.exitcode  # type: ignore[no-any-return]
+    except ValueError:  # Lava has closed it: it ended as it should
+        return None
+
+
+def _watch(place: Path) -> None:
+    """End the whole group when the starter is gone, or a process of Lava's died and it hangs."""
+    starter = os.getppid()
+    seen: set[Any] = set()
+    while os.getppid() == starter:
+        time.sleep(0.5)
+        seen.update(multiprocessing.active_children())
+        died = [code for code in map(_exit_code, seen) if code]
+        if died:
+            time.sleep(GRACE_S)
+            reason = f"a process of Lava's ended by itself (exit code {died[0]}; memory?)"
+            _write(place, {}, {"error": reason})
+            break
+    os.killpg(os.getpgrp(), signal.SIGKILL)

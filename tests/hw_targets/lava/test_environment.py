@@ -1,0 +1,107 @@
+"""The worker environment: where it is, what is refused, and nothing left behind."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from spikewright.export.ir import InputError, MissingPackageError
+from spikewright.hw_targets.lava import environment as env
+
+from .worker import environment
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def test_the_cache_folder_follows_the_platform(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/some/cache")
+    assert env.cache_folder() == Path("/some/cache/spikewright")
+    monkeypatch.setenv("XDG_CACHE_HOME", "relative")
+    assert env.cache_folder() == Path.home() / ".cache" / "spikewright"
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert env.cache_folder() == Path.home() / "Library" / "Caches" / "spikewright"
+
+
+def test_the_variable_wins_over_the_last_prefix(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv(env.PREFIX_VARIABLE, raising=False)
+    assert env.default_prefix() == env.cache_folder() / "lava"
+    env.cache_folder().mkdir(parents=True)
+    (env.cache_folder() / "lava-prefix").write_text(f"{tmp_path / 'chosen'}\n")
+    assert env.default_prefix() == tmp_path / "chosen"
+    monkeypatch.setenv(env.PREFIX_VARIABLE, str(tmp_path / "forced"))
+    assert env.default_prefix() == tmp_path / "forced"
+
+
+def test_what_is_missing_or_old_says_how_to_get_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv(env.PREFIX_VARIABLE, str(tmp_path / "lava"))
+    with pytest.raises(MissingPackageError, match=r"run: spikewright lava install$"):
+        env.find()
+    (tmp_path / "lava").mkdir()
+    (tmp_path / "lava" / env.MARKER).write_text(json.dumps({"lock": "of another list"}))
+    with pytest.raises(MissingPackageError, match="run: spikewright lava install --force"):
+        env.find()
+
+
+def test_a_folder_that_is_not_ours_is_never_replaced(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(InputError, match="no worker environment; choose another folder"):
+        env.install(tmp_path, force=True)
+    assert (tmp_path / "thesis.tex").read_text() == "years of work"
+    ours = tmp_path / "ours"
+    ours.mkdir()
+    (ours / env.MARKER).write_text("{}")
+    with pytest.raises(InputError, match="exists already; use --force"):
+        env.install(ours)
+
+
+def test_without_an_index_it_says_so_and_leaves_nothing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    if not env.PYTHONS[0] <= sys.version_info[:2] <= env.PYTHONS[1]:
+        pytest.skip("this Python is not one that Lava's packages exist for")
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+    monkeypatch.setenv("PIP_FIND_LINKS", "")
+    with pytest.raises(InputError, match=r"cannot install the pinned list: .*check the network"):
+        env.install(tmp_path / "lava")
+    assert [p.name for p in tmp_path.iterdir() if p.name != "cache"] == []
+
+
+def test_another_python_is_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "version_info", (3, 13, 0))
+    monkeypatch.setattr("shutil.which", lambda name: f"/bin/{name}" if "3.11" in name else None)
+    assert env.fitting_python() == "/bin/python3.11"
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    with pytest.raises(InputError, match=r"Python 3\.13, .*install python3\.12"):
+        env.fitting_python()
+
+
+def test_the_list_pins_and_hashes_everything() -> None:
+    text = env.LOCK.read_text().replace("\\\n", " ")
+    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+    assert len(lines) == 7
+    assert all("==" in line and "--hash=sha256:" in line for line in lines)
+
+
+@pytest.fixture(name="built", scope="module")
+def _built() -> env.Environment:
+    return environment()
+
+
+def test_what_was_built_is_what_was_pinned(built: env.Environment) -> None:
+    pinned = dict(
+        line.split()[0].split("==") for line in env.LOCK.read_text().splitlines() if "==" in line
+    )
+    assert built.marker["versions"] == pinned
+    assert built.whole

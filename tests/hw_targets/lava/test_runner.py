@@ -1,0 +1,126 @@
+"""The worker's process: limits, crashes, interrupts; no process and no half file is left."""
+
+from __future__ import annotations
+
+import os
+import signal
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from spikewright.export.ir import ExecutorError
+from spikewright.hw_targets.lava.environment import Environment
+from spikewright.hw_targets.lava.runner import run_job
+
+from .worker import environment
+
+LIF = {"shape": [4], "vth": 3, "du": 0, "dv": 0, "bias_exp": 0, "bias_mant": 1}
+ENDLESS: dict[str, Any] = {
+    "kind": "network",
+    "processes": [
+        {"name": "a", "kind": "lif", "parameters": LIF, "arrays": []},
+        {"name": "b", "kind": "lif", "parameters": LIF, "arrays": []},
+    ],
+    "connections": [["a", "b"]],
+    "records": [["b", "v"]],
+    "segments": [{"steps": 10_000_000, "set": []}],
+}
+
+
+@pytest.fixture(name="worker")
+def _worker(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Environment:
+    found = environment()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    return found
+
+
+def processes(folder: Path) -> list[int]:
+    """The processes of jobs below `folder`, found by their command lines."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            command = (entry / "cmdline").read_bytes() if entry.name.isdigit() else b""
+        except OSError:
+            continue
+        if str(folder).encode() in command:
+            found.append(int(entry.name))
+    return found
+
+
+def wait_for(folder: Path, count: int) -> list[int]:
+    for _ in range(600):
+        found = processes(folder)
+        if len(found) >= count:
+            return found
+        time.sleep(0.1)
+    raise AssertionError(f"{len(processes(folder))} processes of {count} started")
+
+
+def jobs(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir() if path.name.startswith("spikewright-lava")]
+
+
+def test_a_time_limit_ends_every_process(worker: Environment, tmp_path: Path) -> None:
+    with pytest.raises(ExecutorError, match=r"lava: took longer than 6 s; .*\(log: .*\.log\)"):
+        run_job(worker, ENDLESS, {}, time_limit_s=6)
+    assert processes(tmp_path) == []
+    assert jobs(tmp_path) == []
+    assert (tmp_path / "cache" / "spikewright" / "lava-last-error.log").is_file()
+
+
+def test_a_killed_worker_leaves_nothing(worker: Environment, tmp_path: Path) -> None:
+    def kill_the_leader() -> None:
+        found = wait_for(tmp_path, 3)
+        os.kill(next(pid for pid in found if os.getpgid(pid) == pid), signal.SIGKILL)
+
+    thread = threading.Thread(target=kill_the_leader)
+    thread.start()
+    with pytest.raises(ExecutorError, match="the worker ended by signal 9"):
+        run_job(worker, ENDLESS, {}, time_limit_s=100)
+    thread.join()
+    assert processes(tmp_path) == []
+    assert jobs(tmp_path) == []
+
+
+def test_an_interrupt_ends_every_process(
+    worker: Environment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import subprocess
+
+    def interrupted(self: Any, timeout: float | None = None) -> int:
+        monkeypatch.undo()
+        wait_for(tmp_path, 3)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(subprocess.Popen, "wait", interrupted)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with pytest.raises(KeyboardInterrupt):
+        run_job(worker, ENDLESS, {}, time_limit_s=100)
+    assert processes(tmp_path) == []
+    assert jobs(tmp_path) == []
+
+
+def test_an_error_inside_is_one_line(worker: Environment) -> None:
+    wrong = {**ENDLESS, "connections": [["a", "nobody"]]}
+    with pytest.raises(ExecutorError, match=r"KeyError: 'nobody'; ") as raised:
+        run_job(worker, wrong, {})
+    assert "\n" not in str(raised.value)
+
+
+def test_an_error_in_a_process_of_lavas_is_named(worker: Environment) -> None:
+    shapes = {"shape": [4], "vth": 3, "du": 0, "dv": [1, 2, 3], "bias_exp": 0}
+    broken = {"name": "b", "kind": "lif", "parameters": shapes, "arrays": []}
+    job = {**ENDLESS, "processes": [ENDLESS["processes"][0], broken]}
+    with pytest.raises(ExecutorError, match=r"lava: TypeError: "):
+        run_job(worker, job, {}, time_limit_s=60)
+
+
+def test_a_memory_limit_is_one_line(worker: Environment) -> None:
+    with pytest.raises(ExecutorError, match=r"MemoryError|ended") as raised:
+        run_job(worker, ENDLESS, {}, memory_limit_mb=100, time_limit_s=60)
+    assert "\n" not in str(raised.value)
