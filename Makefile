@@ -4,6 +4,7 @@
 #   make fuzz N=…   N random graphs, three executors, every spike and state compared
 #   make bench      the native engine beside its peers, to benchmarks/results/bench.json
 #   make sanafe     counts, energy and latency of loihi1 beside SANA-FE, in an environment of its own
+#   make lava       210 random networks on Intel's Lava, every spike and state compared
 #   make wheel      the wheel, in dist/
 #   make format     reformat, and repair what the linter can
 # PYTHON chooses the interpreter of the environment; BIN=/path/to/bin uses one that is ready.
@@ -11,6 +12,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 N ?= 1000
+LAVA_NETWORKS ?= 210
 
 ifdef BIN
 RUN_READY :=
@@ -30,7 +32,7 @@ BUILD_TOOLS := "scikit-build-core>=1.1,<2" "nanobind>=3.1,<4" "cmake>=3.18" "nin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 EDITABLE = $(INSTALL) --no-build-isolation --config-settings=editable.rebuild=true --editable
 
-.PHONY: demo test lint types tests fuzz bench sanafe wheel format torch
+.PHONY: demo test lint types tests fuzz bench sanafe lava wheel format torch
 
 demo: $(RUN_READY)
 	$(BIN)/spikewright demo --force
@@ -56,6 +58,10 @@ bench: $(TEST_READY)
 
 sanafe: $(RUN_READY)
 	$(BIN)/python benchmarks/beside_sanafe.py
+
+lava: $(RUN_READY)
+	$(BIN)/spikewright lava status || $(BIN)/spikewright lava install --force
+	$(BIN)/spikewright lava selftest --networks $(LAVA_NETWORKS)
 
 wheel: $(RUN_READY)
 	$(BIN)/python -m pip wheel --quiet --no-deps --config-settings=build-dir=build/wheel --wheel-dir dist .

@@ -123,3 +123,22 @@ def run(
 
     show(found, data.y, False)
     print(program)
+
+
+@app.command(short_help="Compare Lava with our rules on random networks.")
+def selftest(networks: Networks = 200, seed: a.Seed = 0, json: a.Json = False) -> None:
+    """Run random networks on Lava and compare every spike, u and v; exit code 1 if any differs.
+
+    In turn feed-forward graphs, graphs with loops, and bare processes with odd weights, each sign
+    mode, exponents from -3 to 3 and 3 to 8 bits.
+    """
+    from ..hw_targets.lava.selftest import selftest as compare
+
+    with progress("lava selftest", networks) as done:
+        found = compare(networks, seed, progress=done)
+    if json:
+        emit_json("lava-selftest", found.to_json())
+    else:
+        print(found)
+    if not found.equal:
+        raise typer.Exit(1)

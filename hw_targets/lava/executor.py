@@ -10,8 +10,8 @@ from ...export.ir import Array, Graph, check
 from ...sim.encode import check_values
 from ...sim.trace import NeuronTrace, Record, Trace
 from .build import build
-from .program import Placed
-from .schedule import Timing, schedule
+from .program import Placed, Program
+from .schedule import Timing, records, schedule
 from .sdk import LavaCpu, Sdk
 from .support import STATE_SHIFT
 
@@ -71,43 +71,38 @@ class LavaSession:
         check_values(self.graph, x, timed=True)
         self.reset()
         timing = Timing(x.shape[0], x.shape[1], self.program.depth, self.program.pipelined)
-        plan = schedule(self.program, timing, x, self._records(record))
-        ran = self.sdk.run(self._prepared, plan)
-        found = self.sdk.collect(ran)
-        output = self._read(found, self.program.output, "v", timing)
-        if self.graph.output.readout == "none":
-            output = output >> STATE_SHIFT
-        kept = self.graph.neurons if record != "output" else {}
-        neurons = {name: self._trace(found, name, record, timing) for name in kept}
-        return Trace(self.graph, self.sdk.name, x, output, neurons)
+        plan = schedule(self.program, timing, x, records(self.graph, self.program, record))
+        found = self.sdk.collect(self.sdk.run(self._prepared, plan))
+        return traced(self.graph, self.program, found, x, record, timing, name=self.sdk.name)
 
-    def _records(self, record: Record) -> tuple[tuple[str, str], ...]:
-        wanted = [(self.program.output.process, "v")]
-        for name, node in self.graph.neurons.items() if record != "output" else ():
-            wanted.append((name, "s_out"))
-            if record == "states":
-                wanted += [(name, v) for v in ("v", *(["u"] if node.current_based else []))]
-        return tuple(wanted)
 
-    def _trace(
-        self, found: Mapping[tuple[str, str], Array], name: str, record: Record, timing: Timing
-    ) -> NeuronTrace:
-        place = self.program.neurons[name]
-        states = record == "states"
-        current = states and self.graph.neurons[name].current_based
-        return NeuronTrace(
-            self._read(found, place, "s_out", timing),
-            self._read(found, place, "v", timing) if states else None,
-            self._read(found, place, "u", timing) if current else None,
-        )
+def traced(
+    graph: Graph,
+    program: Program,
+    found: Mapping[tuple[str, str], Array],
+    x: Array,
+    record: Record,
+    timing: Timing,
+    *,
+    prefix: str = "",
+    name: str = "lava",
+) -> Trace:
+    """Return the trace that an SDK's recordings hold, each layer's lag taken off.
 
-    def _read(
-        self, found: Mapping[tuple[str, str], Array], place: Placed, variable: str, timing: Timing
-    ) -> Array:
-        """Return a recording as [time, batch, *shape], int32, its lag taken off."""
-        name = place.process
-        steps = found[name, variable]
+    prefix: of the processes' names, where the program was packed with others.
+    """
+
+    def read(place: Placed, node: str, variable: str) -> Array:
+        steps = found[prefix + place.process, variable]
         values = steps.reshape(len(steps), -1)[:, place.order]
         times = timing.starts[None, :] + place.lag + np.arange(timing.time)[:, None]
-        read: Array = values[times].reshape(*times.shape, *self.graph.shapes[name])
-        return read.astype(np.int32)
+        return values[times].reshape(*times.shape, *graph.shapes[node]).astype(np.int32)
+
+    output = read(program.output, graph.output_name, "v")
+    if graph.output.readout == "none":
+        output = output >> STATE_SHIFT
+    neurons = {}
+    for node, place in program.neurons.items() if record != "output" else ():
+        kept = {v: read(place, node, v) for n, v in records(graph, program, record) if n == node}
+        neurons[node] = NeuronTrace(kept["s_out"], kept.get("v"), kept.get("u"))
+    return Trace(graph, name, x, output, neurons)

@@ -14,7 +14,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from ...export.ir import Array
+from ...export.ir import Array, Graph
+from ...sim.trace import Record
 from .program import Placed, Program
 from .sdk import Schedule, Segment
 
@@ -44,10 +45,20 @@ class Timing:
         return int(self.starts[-1]) + self.time + self.depth
 
 
+def records(graph: Graph, program: Program, record: Record) -> tuple[tuple[str, str], ...]:
+    """Return (process, variable) of all that a trace of this record holds."""
+    wanted = [(program.output.process, "v")]
+    for name, node in graph.neurons.items() if record != "output" else ():
+        wanted.append((name, "s_out"))
+        if record == "states":
+            wanted += [(name, v) for v in ("v", *(["u"] if node.current_based else []))]
+    return tuple(wanted)
+
+
 def schedule(
-    program: Program, timing: Timing, x: Array, records: tuple[tuple[str, str], ...]
+    program: Program, timing: Timing, x: Array, kept: tuple[tuple[str, str], ...]
 ) -> Schedule:
-    """Return the schedule that feeds x [time, batch, *shape] and keeps `records`."""
+    """Return the schedule that feeds x [time, batch, *shape] and keeps what is asked for."""
     data = {name: _fed(program, place, timing, x) for name, place in program.sources.items()}
     for name, (lag, value) in program.constants.items():
         data[name] = _constant(value, lag, timing)
@@ -56,11 +67,11 @@ def schedule(
         # Lava counts steps from 1 and resets where step % interval == offset % interval.
         lags = {place.process: place.lag for place in (*program.neurons.values(), program.output)}
         offsets = {name: lags.get(name, 0) + 1 for name in lifs}
-        return Schedule((Segment(timing.steps),), data, records, timing.time, offsets)
+        return Schedule((Segment(timing.steps),), data, kept, timing.time, offsets)
     biases = {
         f"{name}/bias": program.processes[name].arrays["bias_mant"] for name in biased(program)
     }
-    return Schedule((Segment(1), *_segments(program, timing)), {**data, **biases}, records)
+    return Schedule((Segment(1), *_segments(program, timing)), {**data, **biases}, kept)
 
 
 def _fed(program: Program, place: Placed, timing: Timing, x: Array) -> Array:
@@ -91,19 +102,19 @@ def biased(program: Program) -> dict[str, int]:
 
 
 def _segments(program: Program, timing: Timing) -> list[Segment]:
-    """The segments of all samples: everything to 0, then each bias when its layer begins."""
+    """The segments of all samples: all to 0 but before the first, each bias as its layer begins."""
     late = biased(program)
     cuts = [*sorted({0, *late.values()}), timing.period]
-    once = []
-    for start, end in pairwise(cuts):
-        sets = [(name, "bias_mant", f"{name}/bias") for name, lag in late.items() if lag == start]
-        once.append(Segment(end - start, (*_cleared(program, start), *sets)))
-    return once * timing.batch
+    found = []
+    for sample in range(timing.batch):
+        for start, end in pairwise(cuts):
+            begins = [(name, "bias_mant", f"{name}/bias") for name in late if late[name] == start]
+            cleared = _cleared(program) if sample and not start else []
+            found.append(Segment(end - start, (*cleared, *begins)))
+    return found
 
 
-def _cleared(program: Program, start: int) -> list[tuple[str, str, str | None]]:
-    if start > 0:
-        return []
+def _cleared(program: Program) -> list[tuple[str, str, str | None]]:
     found: list[tuple[str, str, str | None]] = []
     buffers: Mapping[str, tuple[str, ...]] = {
         "lif": ("u", "v"),

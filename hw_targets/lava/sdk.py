@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import numpy as np
+
 from ...export.ir import Array
 from .environment import Environment, find
 from .program import Program
@@ -106,11 +108,14 @@ class LavaCpu:
 def _job(program: Program, schedule: Schedule) -> tuple[dict[str, Any], dict[str, Array]]:
     processes: list[dict[str, Any]] = []
     arrays = {f"set/{key}": value for key, value in schedule.data.items()}
+    late = {p for s in schedule.segments for p, variable, _ in s.set if variable == "bias_mant"}
     for name, process in program.processes.items():
         kind, parameters = str(process.kind), dict(process.parameters)
         held = dict(process.arrays)
         if kind == "source":
             held["data"] = arrays.pop(f"set/{name}")
+        if name in late:  # a bias that a segment sets is none before it
+            held["bias_mant"] = np.zeros_like(held["bias_mant"])
         if kind == "lif" and schedule.reset_interval is not None:
             kind = "lif_reset"
             parameters["reset_interval"] = schedule.reset_interval

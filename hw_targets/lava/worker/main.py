@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import multiprocessing
 import os
 import signal
 import sys
@@ -84,24 +83,26 @@ def _limit_memory(megabytes: int | None) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (megabytes << 20, megabytes << 20))
 
 
-def _exit_code(process: Any) -> int | None:
-    try:
-        return process.exitcode  # type: ignore[no-any-return]
-    except ValueError:  # Lava has closed it: it ended as it should
+def _dead_child() -> int | None:
+    """Return the exit status or signal of a child that failed, leaving it for Lava to reap."""
+    if not hasattr(os, "waitid"):
         return None
+    try:
+        found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return None
+    return None if found is None or found.si_status == 0 else int(found.si_status)
 
 
 def _watch(place: Path) -> None:
     """End the whole group when the starter is gone, or a process of Lava's died and it hangs."""
     starter = os.getppid()
-    seen: set[Any] = set()
     while os.getppid() == starter:
         time.sleep(0.5)
-        seen.update(multiprocessing.active_children())
-        died = [code for code in map(_exit_code, seen) if code]
-        if died:
+        status = _dead_child()
+        if status is not None:
             time.sleep(GRACE_S)
-            reason = f"a process of Lava's ended by itself (exit code {died[0]}; memory?)"
+            reason = f"a process of Lava's ended by itself (status or signal {status}; memory?)"
             _write(place, {}, {"error": reason})
             break
     os.killpg(os.getpgrp(), signal.SIGKILL)
