@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..export.ir import (
-    WEIGHTS,
     Add,
     Array,
     Bound,
@@ -31,7 +30,10 @@ from ..export.ir import (
 )
 from ..export.ir.arith import symmetric_limits
 from ..export.ir.nodes import Conv, Conv1d, Conv2d, MaxPool
+from .native_fusion import fused_neurons
 from .native_values import (
+    INT32,
+    UINT8,
     Order,
     Value,
     channels_last,
@@ -72,6 +74,10 @@ class _Builder:
         self.values: dict[str, Value] = {}
         # Only a direct code is ever one frame repeated.
         self.static = static_nodes(graph) if graph.input.encoding == "direct" else set()
+        self.fused = fused_neurons(graph, limits, self.static)
+        # What a fused neuron does itself: its weights' value, or the source's, stands for these.
+        self.swallowed = {f.add: f.weights for f in self.fused.values() if f.add}
+        self.scales = {f.scale for f in self.fused.values() if f.scale}
 
     def add(self, name: str) -> Value:
         """Append one node; return its value."""
@@ -153,8 +159,6 @@ class _Builder:
     def _value_of_sums(
         self, name: str, op: int, positions: int, channels: int, order: Order | None
     ) -> Value:
-        from .native_values import INT32
-
         return self._made(Value(op, positions, channels, INT32, order, name in self.static))
 
     def pool(self, name: str, node: SumPool | MaxPool, read: list[Value]) -> Value:
@@ -173,12 +177,16 @@ class _Builder:
         return transposed(read[0], self._shapes(name)[0], node.axes)
 
     def sum(self, name: str, node: Add, read: list[Value]) -> Value:
+        if name in self.swallowed:
+            return self.values[self.swallowed[name]]
         order = read[0].order
         sources = [self.placed(value, order).op for value in read]
         like = self._map(name, read[0].positions, read[0].channels)
         return self._value(name, self.plan.add_sum(sources, like.map), like, order)
 
     def scale(self, name: str, node: Scale, read: list[Value]) -> Value:
+        if name in self.scales:
+            return read[0]
         like = self._map(name, read[0].positions, read[0].channels)
         factor = laid_out(node.factor, self._shapes(name)[1], replace(read[0], kind=like.kind))
         op = self.plan.add_scale(read[0].op, like.map, factor)
@@ -200,7 +208,7 @@ class _Builder:
         order = simplified(index.transpose(turned))
         last, first = (rows, columns) if by_row else (columns, rows)
         y = (last, 1, batch * rows) if by_row else (last, batch * columns, 1)
-        like = Value(-1, first, batch * last, 2)
+        like = Value(-1, first, batch * last, INT32)
         op = self.plan.add_matmul(
             a.op, b.op, [batch, rows, inner, columns], [*a_strides, *b_strides, *y], like.map
         )
@@ -222,19 +230,26 @@ class _Builder:
         source = read[0]
         like = replace(source, kind=kind_of(self.limits[name]), fixed=False)
         fields = _neuron(node, like)
-        op = self.plan.add_neuron(source.op, like.map, fields, self._fusible(name))
+        if name not in self.fused:
+            op = self.plan.add_neuron(source.op, like.map, fields)
+            return self._value(name, op, like, source.order)
+        addend: list[int] = []
+        factor: Array = np.empty(0, np.int32)
+        fusion = self.fused[name]
+        if fusion.other:
+            other = self.placed(self.values[fusion.other], source.order)
+            addend = [other.op]
+            if other.kind == UINT8:
+                scale: Any = self.graph.nodes[fusion.scale] if fusion.scale else None
+                factor = np.ones(1, np.int32) if scale is None else scale.factor
+                factor = laid_out(factor, node.shape, like)
+        op = self.plan.add_fused_neuron(source.op, like.map, fields, addend, factor)
         return self._value(name, op, like, source.order)
-
-    def _fusible(self, name: str) -> bool:
-        """Return whether the neuron alone reads sums that are made anew at every step."""
-        source = self.graph.inputs(name)[0]
-        weights = isinstance(self.graph.nodes[source], WEIGHTS)
-        return weights and len(self.graph.consumers(source)) == 1 and source not in self.static
 
     def output(self, name: str, node: Output, read: list[Value]) -> Value:
         source = self.placed(read[0], None)
         op = self.plan.add_readout(source.op, _readout(node, self._shapes(name)[1]))
-        return replace(source, op=op, kind=2, fixed=False)
+        return replace(source, op=op, kind=INT32, fixed=False)
 
     def _shapes(self, name: str) -> tuple[Shape, Shape]:
         return self.graph.shapes[self.graph.inputs(name)[0]], self.graph.shapes[name]

@@ -41,7 +41,8 @@ typedef struct Dense {
 typedef struct Cells {
   const int32_t *acc;
   size_t acc_position, acc_step;
-  int32_t *v;
+  const int32_t *v; /* before the first step; NULL: zeros */
+  int32_t *after;   /* v after the last step, or NULL */
   size_t v_position;
   uint8_t *spikes;
   size_t spike_position, spike_step;
@@ -54,6 +55,19 @@ typedef struct Cells {
   int soft;
   size_t positions, steps, channels;
 } Cells;
+
+/* acc = (acc << shift) + x * factor: currents of another branch join the sums of a tile. x is int32, or
+ * uint8 with factors that advance by factor_position a position. */
+typedef struct Joining {
+  int32_t *acc;
+  size_t acc_position, acc_step;
+  int32_t shift;
+  const void *x;
+  size_t x_position, x_step;
+  const int32_t *factor; /* or NULL: int32 */
+  size_t factor_position;
+  size_t positions, steps, channels;
+} Joining;
 
 enum SignedDense { kSignedNever, kSignedNative, kSignedShifted };
 
@@ -83,6 +97,7 @@ typedef struct KernelTable {
   void (*add_scaled)(int32_t *sums, const int32_t *values, int32_t times, size_t count);
   void (*add_bytes)(int32_t *sums, const uint8_t *values, int32_t times, size_t count);
   void (*cells)(const Cells *c);
+  void (*join_sums)(const Joining *j);
 } KernelTable;
 
 extern const KernelTable kernels_generic;

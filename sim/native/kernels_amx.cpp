@@ -80,4 +80,4 @@ static void dense(const Dense *d) {
 
 extern "C" const KernelTable kernels_amx = {
     "amx", 2, 16, 255,    kSignedNative, dense,      gather,    gather_wide, gather_times,
-    events, join, count, add_scaled,    add_bytes, cells};
+    events, join, count, add_scaled,    add_bytes, cells, join_sums};

@@ -3,6 +3,13 @@
 #define LANES 8
 #include "kernels_common.h"
 
+static inline void put_spikes(uint8_t *to, Vector fired) {
+  const __m128i low = _mm256_castsi256_si128((__m256i)fired);
+  const __m128i words = _mm_packs_epi32(low, _mm256_extracti128_si256((__m256i)fired, 1));
+  const __m128i bytes = _mm_and_si128(_mm_packs_epi16(words, words), _mm_set1_epi8(1));
+  _mm_storel_epi64((__m128i *)to, bytes);
+}
+
 /* Bytes to int16 pairs (vpmaddubsw), which is exact for inputs to 127 (2 * 127 * 128 < 2^15), summed
  * in int16 for as many quads as cannot overflow, then widened by vpmaddwd. */
 template <int Rows>
@@ -137,12 +144,29 @@ static inline uint32_t last_mask(const uint8_t *x, size_t left) {
   return mask;
 }
 
+/* For each byte of a mask, the positions of its ones, in order. */
+struct Ones {
+  uint8_t of[256][8];
+  constexpr Ones() : of() {
+    for (int mask = 0; mask < 256; ++mask)
+      for (int bit = 0, found = 0; bit < 8; ++bit)
+        if (mask >> bit & 1) of[mask][found++] = (uint8_t)bit;
+  }
+};
+static constexpr Ones kOnes{};
+
 static size_t events(uint32_t *out, const uint8_t *x, const uint32_t *places, size_t count) {
   uint32_t *to = out;
   for (size_t i = 0; i < count; i += 32) {
     const size_t left = count - i;
     uint32_t mask = left >= 32 ? mask_at(x + i) : last_mask(x + i, left);
-    for (; mask; mask &= mask - 1) *to++ = places[i + (size_t)__builtin_ctz(mask)];
+    for (size_t j = i; mask; j += 8, mask >>= 8) {
+      const uint8_t *ones = kOnes.of[mask & 255];
+      const __m256i order = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)ones));
+      const __m256i eight = _mm256_loadu_si256((const __m256i *)(places + j));
+      _mm256_storeu_si256((__m256i *)to, _mm256_permutevar8x32_epi32(eight, order));
+      to += __builtin_popcount(mask & 255);
+    }
   }
   return (size_t)(to - out);
 }
@@ -155,4 +179,4 @@ static size_t count(const uint8_t *x, size_t count) {
 
 extern "C" const KernelTable kernels_avx2 = {
     "avx2", 1, 1, 127,    kSignedNever, dense,      gather,    gather_wide, gather_times,
-    events, join, count, add_scaled,   add_bytes, cells};
+    events, join, count, add_scaled,   add_bytes, cells, join_sums};

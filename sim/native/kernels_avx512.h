@@ -7,6 +7,11 @@
 #define LANES 16
 #include "kernels_common.h"
 
+static inline void put_spikes(uint8_t *to, Vector fired) {
+  const __mmask16 mask = _mm512_movepi32_mask((__m512i)fired);
+  _mm_storeu_si128((__m128i *)to, _mm_maskz_set1_epi8(mask, 1));
+}
+
 /* Events in pairs: the bytes of two rows side by side, summed to int16 by one vpmaddubsw. 64 output
  * channels a block; 127 * 256 < 2^15 allows 127 pairs before the sums are widened. */
 template <int Blocks>

@@ -1,6 +1,10 @@
 #define LANES 4
 #include "kernels_common.h"
 
+static inline void put_spikes(uint8_t *to, Vector fired) {
+  for (int i = 0; i < LANES; ++i) to[i] = (uint8_t)-fired[i];
+}
+
 static void dense(const Dense *d) {
   for (size_t r = 0; r < d->rows; ++r)
     for (size_t n = 0; n < d->panels * kPanel; ++n) {
@@ -62,4 +66,4 @@ static size_t count(const uint8_t *x, size_t count) {
 
 extern "C" const KernelTable kernels_generic = {
     "generic", 1, 1, 255,    kSignedNative, dense,      gather,    gather_wide, gather_times,
-    events,    join, count, add_scaled,    add_bytes, cells};
+    events,    join, count, add_scaled,    add_bytes, cells, join_sums};

@@ -195,8 +195,14 @@ NB_MODULE(_native, module) {
            })
       .def("close_delay", &Plan::close_delay)
       .def("add_neuron",
-           [](Plan &p, size_t from, const std::vector<size_t> &map, const nb::dict &d, bool fuse) {
-             return p.add_neuron(from, map_of(map), neuron_fields(d), fuse);
+           [](Plan &p, size_t from, const std::vector<size_t> &map, const nb::dict &d) {
+             return p.add_neuron(from, map_of(map), neuron_fields(d));
+           })
+      .def("add_fused_neuron",
+           [](Plan &p, size_t weights, const std::vector<size_t> &map, const nb::dict &d,
+              const std::vector<size_t> &addend, IntArray factor) {
+             return p.add_fused_neuron(weights, map_of(map), neuron_fields(d), addend,
+                                       copied(factor));
            })
       .def("add_readout",
            [](Plan &p, size_t from, const nb::dict &d) { return p.add_readout(from, readout_fields(d)); })

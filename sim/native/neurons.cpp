@@ -51,8 +51,8 @@ size_t bytes_of(const NeuronFields &f) {
 // Every field: state is v, then u, last spikes and hold, as far as the neuron has them.
 class GeneralNeurons final : public Neurons {
  public:
-  GeneralNeurons(Source x, const Weights *weights, const Map &map, NeuronFields fields)
-      : Neurons(x, weights), f_(std::move(fields)) {
+  GeneralNeurons(const KernelTable &k, Arriving from, const Map &map, NeuronFields fields)
+      : Neurons(k, std::move(from)), f_(std::move(fields)) {
     const size_t n = map.size();
     u_ = n;
     spikes_ = u_ + (f_.current_based ? n : 0);
@@ -159,9 +159,8 @@ class GeneralNeurons final : public Neurons {
 // No current, single spikes, hard or soft reset: the instruction set's own kernel.
 class PlainNeurons final : public Neurons {
  public:
-  PlainNeurons(const KernelTable &k, Source x, const Weights *weights, const Map &map,
-               NeuronFields fields)
-      : Neurons(x, weights), k_(k), f_(std::move(fields)), soft_(f_.kind == Reset::soft) {
+  PlainNeurons(const KernelTable &k, Arriving from, const Map &map, NeuronFields fields)
+      : Neurons(k, std::move(from)), f_(std::move(fields)), soft_(f_.kind == Reset::soft) {
     state_bytes = map.size() * sizeof(int32_t);
     bool by_neuron = false;
     for (const Ints *a : {&f_.threshold, &f_.decay, &f_.bias, &f_.bias_in, &f_.reset})
@@ -190,7 +189,7 @@ class PlainNeurons final : public Neurons {
 
   void reset(const Context &c, size_t sample) const override {
     int32_t *v = reinterpret_cast<int32_t *>(c.state(number, state_bytes, sample));
-    if (f_.initial.empty()) std::memset(v, 0, state_bytes);
+    if (f_.initial.empty() && !c.first) std::memset(v, 0, state_bytes);
     for (size_t i = 0; i < (f_.initial.empty() ? 0 : map.size()); ++i)
       v[i] = f_.initial[f_.initial.size() == map.channels ? i % map.channels : i];
   }
@@ -202,7 +201,9 @@ class PlainNeurons final : public Neurons {
     cells.acc = s.acc;
     cells.acc_position = s.acc_position;
     cells.acc_step = s.acc_step;
-    cells.v = reinterpret_cast<int32_t *>(c.state(number, state_bytes, sample)) + first;
+    int32_t *v = reinterpret_cast<int32_t *>(c.state(number, state_bytes, sample)) + first;
+    cells.v = c.first && f_.initial.empty() ? nullptr : v;
+    cells.after = c.last ? nullptr : v;
     cells.v_position = cells.spike_position = cells.trace_position = map.channels;
     cells.spikes = c.frame(number, map, sample, 0) + first;
     cells.spike_step = map.bytes();
@@ -232,7 +233,6 @@ class PlainNeurons final : public Neurons {
     for (size_t i = given; i < n; ++i) values[i] = values[i % given];
   }
 
-  const KernelTable &k_;
   NeuronFields f_;
   bool soft_;
   size_t parameter_position_ = 0;
@@ -241,24 +241,51 @@ class PlainNeurons final : public Neurons {
 }  // namespace
 
 void Neurons::run(const Context &c) const {
-  if (weights_)
-    weights_->compute(c, this);
+  if (from_.weights)
+    from_.weights->compute(c, this);
   else
     run_alone(c);
 }
 
+void Neurons::take(const Context &c, size_t sample, int32_t *acc, Sums sums) const {
+  const Source &x = from_.addend.x;
+  if (from_.addend.given) {
+    const Ints &factor = from_.addend.factor;
+    const size_t first = sums.position * map.channels + sums.channel;
+    Joining j{};
+    j.acc = acc;
+    j.acc_position = sums.acc_position;
+    j.acc_step = sums.acc_step;
+    j.shift = sums.shift;
+    j.x = x.of(c, sample, 0) + first * width_of(x.map.kind);
+    j.x_position = map.channels;
+    j.x_step = c.frames_of(x.node) == 1 ? 0 : map.size();
+    const bool by_neuron = factor.size() == map.size();
+    j.factor = factor.empty() ? nullptr : factor.data() + (by_neuron ? first : sums.channel);
+    j.factor_position = by_neuron ? map.channels : 0;
+    j.positions = sums.positions;
+    j.steps = c.steps;
+    j.channels = sums.channels;
+    k_.join_sums(&j);
+    sums.shift = 0;
+  }
+  sums.acc = acc;
+  advance(c, sample, sums);
+}
+
 size_t Neurons::scratch_bytes(const Block &b) const {
-  if (weights_ || x_.map.kind == Kind::i32) return 0;
+  if (from_.weights || from_.x.map.kind == Kind::i32) return 0;
   return std::min(kPositionsAlone, map.positions) * map.channels * b.steps * sizeof(int32_t);
 }
 
 void Neurons::run_alone(const Context &c) const {
+  const Source &source = from_.x;
   const auto [begin, end] = share(map.positions, c.worker, c.team.workers());
-  const size_t row = map.channels, frames = c.frames_of(x_.node);
+  const size_t row = map.channels, frames = c.frames_of(source.node);
   const size_t step = frames == 1 ? 0 : map.size();
   for (size_t sample = 0; sample < c.samples; ++sample) {
-    if (x_.map.kind == Kind::i32) {
-      const int32_t *acc = reinterpret_cast<const int32_t *>(x_.of(c, sample, 0));
+    if (source.map.kind == Kind::i32) {
+      const int32_t *acc = reinterpret_cast<const int32_t *>(source.of(c, sample, 0));
       advance(c, sample, {acc + begin * row, row, step, begin, end - begin, 0, row, 0});
       continue;
     }
@@ -266,20 +293,20 @@ void Neurons::run_alone(const Context &c) const {
     for (size_t p = begin; p < end; p += kPositionsAlone) {
       const size_t count = std::min(kPositionsAlone, end - p) * row;
       for (size_t t = 0; t < frames; ++t) {
-        const uint8_t *x = x_.of(c, sample, t) + p * row;
+        const uint8_t *x = source.of(c, sample, t) + p * row;
         for (size_t i = 0; i < count; ++i)
-          wide[t * count + i] = x_.map.kind == Kind::s8 ? static_cast<int8_t>(x[i]) : x[i];
+          wide[t * count + i] = source.map.kind == Kind::s8 ? static_cast<int8_t>(x[i]) : x[i];
       }
       advance(c, sample, {wide, row, frames == 1 ? 0 : count, p, count / row, 0, row, 0});
     }
   }
 }
 
-std::unique_ptr<Neurons> make_neurons(const KernelTable &k, Source x, const Weights *weights,
-                                      const Map &map, NeuronFields fields) {
+std::unique_ptr<Neurons> make_neurons(const KernelTable &k, Arriving from, const Map &map,
+                                      NeuronFields fields) {
   if (PlainNeurons::fits(fields))
-    return std::make_unique<PlainNeurons>(k, x, weights, map, std::move(fields));
-  return std::make_unique<GeneralNeurons>(x, weights, map, std::move(fields));
+    return std::make_unique<PlainNeurons>(k, std::move(from), map, std::move(fields));
+  return std::make_unique<GeneralNeurons>(k, std::move(from), map, std::move(fields));
 }
 
 }  // namespace spikewright

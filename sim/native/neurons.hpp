@@ -15,22 +15,39 @@ struct Sums {
 
 class Weights;
 
+// What joins the sums before the neurons see them.
+struct Addend {
+  bool given = false;
+  Source x{};
+  Ints factor;  // one a channel or a neuron, of uint8 values; empty for int32
+};
+
+struct Arriving {
+  Source x;
+  const Weights *weights;  // whose sums are taken as they come, or nullptr: those of x
+  Addend addend;
+};
+
 class Neurons : public Op {
  public:
-  Neurons(Source x, const Weights *weights) : x_(x), weights_(weights) {}
+  Neurons(const KernelTable &k, Arriving from) : k_(k), from_(std::move(from)) {}
 
   void run(const Context &c) const override;
   size_t scratch_bytes(const Block &b) const override;
+  // The sums of a tile, in memory that may be written.
+  void take(const Context &c, size_t sample, int32_t *acc, Sums sums) const;
   virtual void advance(const Context &c, size_t sample, const Sums &sums) const = 0;
+
+ protected:
+  const KernelTable &k_;
 
  private:
   void run_alone(const Context &c) const;
 
-  Source x_;
-  const Weights *weights_;  // whose sums are taken as they come, or nullptr: those of x
+  Arriving from_;
 };
 
-std::unique_ptr<Neurons> make_neurons(const KernelTable &k, Source x, const Weights *weights,
-                                      const Map &map, NeuronFields fields);
+std::unique_ptr<Neurons> make_neurons(const KernelTable &k, Arriving from, const Map &map,
+                                      NeuronFields fields);
 
 }  // namespace spikewright

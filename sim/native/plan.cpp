@@ -14,7 +14,7 @@ namespace spikewright {
 namespace {
 
 constexpr size_t kLine = 64;
-constexpr size_t kFrameBytes = 512 * 1024;  // of the largest op's frames that a block may hold
+constexpr size_t kFrameBytes = 800 * 1024;  // of the largest op's frames that a block may hold
 constexpr size_t kSampleBytes = 256 * 1024;
 
 size_t aligned(size_t bytes) { return (bytes + kLine - 1) / kLine * kLine; }
@@ -92,16 +92,23 @@ size_t Plan::add_weights(size_t from, const Window &window, size_t out_channels,
               {window.out_height * window.out_width, out_channels, Kind::i32}, {from});
 }
 
-size_t Plan::add_neuron(size_t from, Map map, NeuronFields fields, bool fuse) {
-  Op &before = *ops_.at(from);
-  const Weights *weights = fuse ? &dynamic_cast<const Weights &>(before) : nullptr;
-  std::vector<size_t> reads{from};
-  if (fuse) {
-    before.empty = true;
-    reads = before.reads;
+size_t Plan::add_neuron(size_t from, Map map, NeuronFields fields) {
+  auto op = make_neurons(kernels_, {source(from), nullptr, {}}, map, std::move(fields));
+  return push(std::move(op), map, {from});
+}
+
+size_t Plan::add_fused_neuron(size_t weights, Map map, NeuronFields fields,
+                              const std::vector<size_t> &addend, Ints factor) {
+  Op &before = *ops_.at(weights);
+  before.empty = true;
+  std::vector<size_t> reads = before.reads;
+  Arriving arriving{source(weights), &dynamic_cast<const Weights &>(before), {}};
+  if (!addend.empty()) {
+    arriving.addend = Addend{true, source(addend.front()), std::move(factor)};
+    reads.push_back(addend.front());
   }
-  auto op = make_neurons(kernels_, source(from), weights, map, std::move(fields));
-  return push(std::move(op), map, std::move(reads));
+  return push(make_neurons(kernels_, std::move(arriving), map, std::move(fields)), map,
+              std::move(reads));
 }
 
 void Plan::set_output(size_t node) {
@@ -257,7 +264,7 @@ void Plan::run(uint8_t *memory, const Layout &at, Team &team, size_t worker, con
     const size_t samples = std::min(at.block.samples, end - sample);
     for (size_t t = 0; t < time; t += at.block.steps) {
       const size_t steps = std::min(at.block.steps, time - t);
-      const Context c{at, memory, samples, steps, worker, team};
+      const Context c{at, memory, samples, steps, worker, team, t == 0, t + steps == time};
       const bool again = at.block.repeated && t > 0;
       if (worker == 0 && t == 0) reset(c);
       if (worker == 0 && !again) load(c, x, batch, sample, at.block.repeated ? 0 : t);

@@ -59,6 +59,7 @@ struct Context {
   uint8_t *memory;
   size_t samples, steps, worker;  // samples and steps of this block, at most those of the layout
   Team &team;
+  bool first, last;  // steps of a run: what state was, or will be, matters to nobody
 
   size_t frames_of(size_t node) const { return at.frames[node] == 1 ? 1 : steps; }
   uint8_t *frame(size_t node, const Map &map, size_t sample, size_t step) const {
@@ -155,8 +156,11 @@ class Plan {
                     const std::vector<size_t> &strides, Map map);
   size_t add_delay(Map map, size_t steps);
   void close_delay(size_t delay, size_t source);
-  // `weights`: the op whose sums it takes in the same pass (then `source` is that op), or no op.
-  size_t add_neuron(size_t source, Map map, NeuronFields fields, bool fuse);
+  size_t add_neuron(size_t source, Map map, NeuronFields fields);
+  // A neuron that takes the sums of weights tile by tile, and with them those of `addend` (none or
+  // one op: int32 currents, or uint8 spikes times a factor a channel or a neuron).
+  size_t add_fused_neuron(size_t weights, Map map, NeuronFields fields,
+                          const std::vector<size_t> &addend, Ints factor);
   size_t add_readout(size_t source, ReadoutFields fields);
   void mark_fixed(size_t node) { ops_.at(node)->fixed = true; }
   void set_output(size_t node);

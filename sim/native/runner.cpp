@@ -45,14 +45,14 @@ void Runner::run(const Encoded &x, bool repeated, size_t time, size_t batch, int
 
 Stream::Stream(const Plan &plan, size_t batch)
     : plan_(plan), batch_(batch), at_(plan.layout(batch, 1, 1, false, false, true)) {
-  const Context c{at_, memory_.at_least(at_.total), batch_, 1, 0, team_};
+  const Context c{at_, memory_.at_least(at_.total), batch_, 1, 0, team_, false, false};
   plan_.reset(c);
 }
 
 double Stream::step(const Encoded &x, int32_t *y) {
   const std::lock_guard<std::mutex> lock(mutex_);
   const auto began = std::chrono::steady_clock::now();
-  const Context c{at_, memory_.at_least(at_.total), batch_, 1, 0, team_};
+  const Context c{at_, memory_.at_least(at_.total), batch_, 1, 0, team_, false, false};
   plan_.load(c, x, batch_, 0, 0);
   plan_.advance(c, false, nullptr, batch_, 0, 0);
   plan_.store(c, y, batch_, 0, 0);

@@ -492,34 +492,34 @@ void Weights::list_rows(const Context &c, Ring &ring, size_t sample, size_t g, s
 
 // ---- What becomes of the sums ----
 
-void Weights::deliver(const Context &c, const Neurons *sink, const Tile &tile, const int32_t *acc,
+void Weights::deliver(const Context &c, const Neurons *sink, const Tile &tile, int32_t *acc,
                       size_t columns, size_t steps, size_t channel, size_t channels) const {
   if (!flat_) {
     const size_t line = up(s_.out_width * steps, 16) * columns;
     for (size_t n = 0; n < tile.positions / s_.out_width; ++n)
-      deliver_some(c, sink, tile.sample,
-                   {acc + n * line, steps * columns, columns, tile.position + n * s_.out_width,
+      deliver_some(c, sink, tile.sample, acc + n * line,
+                   {nullptr, steps * columns, columns, tile.position + n * s_.out_width,
                     s_.out_width, channel, channels, shift_});
     return;
   }
   const bool whole = tile.positions == s_.out_height * s_.out_width;
   const size_t step = (whole ? tile.positions : up(tile.positions, 16)) * columns;
   for (size_t s = 0; s < tile.samples; ++s)
-    deliver_some(c, sink, tile.sample + s,
-                 {acc + s * steps * step, columns, step, tile.position, tile.positions, channel,
+    deliver_some(c, sink, tile.sample + s, acc + s * steps * step,
+                 {nullptr, columns, step, tile.position, tile.positions, channel,
                   channels, shift_});
 }
 
-void Weights::deliver_some(const Context &c, const Neurons *sink, size_t sample,
+void Weights::deliver_some(const Context &c, const Neurons *sink, size_t sample, int32_t *acc,
                            const Sums &sums) const {
   if (sink) {
-    sink->advance(c, sample, sums);
+    sink->take(c, sample, acc, sums);
     return;
   }
   for (size_t t = 0; t < c.frames_of(number); ++t) {
     int32_t *frame = reinterpret_cast<int32_t *>(c.frame(number, map, sample, t));
     for (size_t p = 0; p < sums.positions; ++p) {
-      const int32_t *from = sums.acc + p * sums.acc_position + t * sums.acc_step;
+      const int32_t *from = acc + p * sums.acc_position + t * sums.acc_step;
       int32_t *to = frame + (sums.position + p) * map.channels + sums.channel;
       for (size_t i = 0; i < sums.channels; ++i) to[i] = from[i] * (1 << shift_);
     }

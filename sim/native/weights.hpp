@@ -76,9 +76,10 @@ class Weights final : public Op {
   size_t list(const uint8_t *x, uint32_t *places, int32_t *times) const;
   void sum(int32_t *out, const int8_t *weights, const uint32_t *places, const int32_t *times,
            size_t events, size_t count) const;
-  void deliver(const Context &c, const Neurons *sink, const Tile &tile, const int32_t *acc,
+  void deliver(const Context &c, const Neurons *sink, const Tile &tile, int32_t *acc,
                size_t columns, size_t steps, size_t channel, size_t channels) const;
-  void deliver_some(const Context &c, const Neurons *sink, size_t sample, const Sums &sums) const;
+  void deliver_some(const Context &c, const Neurons *sink, size_t sample, int32_t *acc,
+                    const Sums &sums) const;
 
   const KernelTable &k_;
   const Rates *rates_;

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from spikewright.export.ir import (
+    Add,
     Array,
     Conv2d,
     ExecutorError,
@@ -19,6 +20,7 @@ from spikewright.export.ir import (
     Neuron,
     Node,
     Output,
+    Scale,
     SpikewrightError,
 )
 from spikewright.export.ir.nodes import MaxPool
@@ -124,6 +126,32 @@ def wide(units: int, encoding: str) -> Graph:
         },
         "integer",
     )
+
+
+@pytest.mark.parametrize("forced", FORCED[:4])
+@pytest.mark.parametrize("isa", TABLES)
+def test_currents_that_join_are_equal(isa: str, forced: Forced) -> None:
+    """A shortcut's spikes times a factor, or its currents, enter with the sums of the weights."""
+    needs(isa)
+    rng = np.random.default_rng(5)
+    for factor in (rng.integers(1, 99, (40, 1, 1)), rng.integers(1, 99, (40, 5, 6)), None):
+
+        def codes(out: int, before: int, k: int) -> Array:
+            return rng.integers(-127, 128, (out, before, k, k)).astype(np.int8)
+
+        nodes: dict[str, Node] = {
+            "in": Input((2, 5, 6), "spikes", None, 0, 1),
+            "c1": Conv2d(codes(40, 2, 3), padding=(1, 1)),
+            "n1": Neuron((40, 5, 6), np.int32(150)),
+            "c2": Conv2d(codes(40, 40, 3), padding=(1, 1), weight_shift=2),
+            "short": Conv2d(codes(40, 40, 1)) if factor is None else Scale(factor.astype(np.int32)),
+            "add": Add(),
+            "n2": Neuron((40, 5, 6), np.int32(300), dv=np.int32(700)),
+            "out": Output("spike_count"),
+        }
+        edges = [("in", "c1"), ("c1", "n1"), ("n1", "c2"), ("n1", "short"), ("c2", "add", 0)]
+        graph = Graph(nodes, [*edges, ("short", "add", 1), ("add", "n2"), ("n2", "out")], "integer")
+        all_equal(graph, rng.integers(0, 2, (4, 2, 2, 5, 6)), isa, forced)
 
 
 @pytest.mark.parametrize("isa", TABLES)
