@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from traceback import extract_tb
@@ -13,6 +13,9 @@ from .export.ir import FormatError, Graph, InputError, MissingPackageError, Unkn
 from .export.ir.nodes import Encoding
 
 DEFAULT_TIME_STEPS = 4
+CONVERTED_TIME_STEPS = 32
+"""Of a converted network, whose rates need time to tell values apart."""
+CONVERSION_SAMPLES = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +26,7 @@ class SourceOptions:
         weights: safetensors for the module of a ``file.py:factory``.
         input_shape: of one sample, for the same. time_steps: T of the example input.
         encoding: how samples become values. dialect, dt, strict: of a NIR file.
+        convert: of an ONNX file, `relu`. calibrate: DATA on which its thresholds are found.
     """
 
     weights: str | None = None
@@ -32,6 +36,8 @@ class SourceOptions:
     dialect: str | None = None
     dt: float | None = None
     strict: bool = False
+    convert: str | None = None
+    calibrate: str | None = None
 
 
 def read_source(spec: str, options: SourceOptions | None = None) -> Graph:
@@ -69,11 +75,37 @@ def _nir(spec: str, options: SourceOptions) -> Graph:
     return read_nir(spec, options.dialect, dt=options.dt, strict=options.strict)
 
 
-READERS: dict[str, Callable[[str, SourceOptions], Graph]] = {".spk": _archive, ".nir": _nir}
-REFUSED = {
-    ".onnx": "export the network from its framework to NIR, or give its module as file.py:factory",
-    ".net": "give the network it was made of",
+def _onnx(spec: str, options: SourceOptions) -> Graph:
+    """An ordinary network; its thresholds are what its layers reach on samples."""
+    from .export.formats.onnx_activations import largest_activations
+    from .export.formats.onnx_in import read_onnx
+
+    data = options.calibrate
+
+    def measure(model: Any, tensors: list[str]) -> Mapping[str, float]:
+        from .trainer.data import load
+
+        assert data is not None
+        return largest_activations(model, tensors, load(data, "train", CONVERSION_SAMPLES).x)
+
+    graph = read_onnx(
+        spec,
+        options.convert,
+        measure=measure if data else None,
+        input_shape=options.input_shape,
+    )
+    steps = options.time_steps or (CONVERTED_TIME_STEPS if options.convert else None)
+    known = {"source": Path(spec).name, "time_steps": steps, "data": data}
+    given = {key: value for key, value in known.items() if value is not None}
+    return graph.replace(metadata={**graph.metadata, **given})
+
+
+READERS: dict[str, Callable[[str, SourceOptions], Graph]] = {
+    ".spk": _archive,
+    ".nir": _nir,
+    ".onnx": _onnx,
 }
+REFUSED = {".net": "give the network it was made of"}
 
 
 def _checkpoint(spec: str, options: SourceOptions) -> Graph:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Source = Annotated[
     str,
     typer.Argument(
-        help="A shipped name (digits), .safetensors checkpoint, .spk, .nir, or file.py:factory.",
+        help="A shipped name (digits), .safetensors checkpoint, .spk, .nir, .onnx; file.py:factory",
         show_default=False,
     ),
 ]
@@ -79,6 +79,10 @@ Dialect = Annotated[
 ]
 Dt = Annotated[float | None, typer.Option("--dt", help="Time step of NIR files, in seconds.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Refuse what NIR files cannot say.")]
+Convert = Annotated[
+    str | None,
+    typer.Option("--convert", help="relu: an ordinary .onnx network, its ReLUs as neurons."),
+]
 Out = Annotated[Path, typer.Option("-o", "--out", help="Where to write.", show_default=False)]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite existing files.")]
 Threads = Annotated[int, typer.Option("--threads", min=1, help="Of the executor.")]
@@ -101,6 +105,7 @@ class Request:
     dialect: Dialect = None
     dt: Dt = None
     strict: Strict = False
+    convert: Convert = None
 
     @property
     def lowers(self) -> bool:
@@ -117,8 +122,11 @@ class Request:
             return self
         return replace(self, target="loihi2")
 
-    def read(self) -> Graph:
-        """Return the source at the level it holds."""
+    def read(self, samples: Samples | None = None) -> Graph:
+        """Return the source at the level it holds.
+
+        An ONNX network takes its thresholds from --calibrate, else from `samples`.
+        """
         from ..export.formats.nir_discretise import told
         from ..export.ir.errors import FormatWarning
         from ..sources import SourceOptions, read_source
@@ -131,6 +139,8 @@ class Request:
             dialect=self.dialect,
             dt=self.dt,
             strict=self.strict,
+            convert=self.convert,
+            calibrate=self.calibrate or (samples.data if samples else None),
         )
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", FormatWarning)
@@ -152,7 +162,7 @@ class Request:
         Where neither --calibrate nor the source says what to calibrate on, it is the training
         split of `samples`.
         """
-        return self.lowered(self.read(), samples)
+        return self.lowered(self.read(samples), samples)
 
     def lowered(self, graph: Graph, samples: Samples | None = None) -> Graph:
         """Return `graph`, read from this source, as `graph()` does."""
@@ -162,7 +172,7 @@ class Request:
 
     def graph_for(self, chip: str, samples: Samples | None = None) -> Graph:
         """Return the source in a chip's number format; an .spk, and integers, as they are."""
-        graph = self.read()
+        graph = self.read(samples)
         held = self.source.endswith(".spk") and not self.lowers
         level = self.level or (graph.level if held else "integer")
         return self._at(graph, level, None if graph.level == "integer" else chip, samples)

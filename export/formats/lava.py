@@ -25,6 +25,7 @@ from ..ir import (
     Neuron,
     Node,
     Output,
+    Shape,
 )
 from ..ir.arith import DECAY_ONE
 from .atomic import atomic_path
@@ -64,16 +65,47 @@ def _problems(graph: Graph, name: str, node: Node) -> Iterator[tuple[str, str]]:
         return
     if len(graph.consumers(name)) > 1:
         yield f"feeds {len(graph.consumers(name))} nodes, netx is sequential", _KINDS["Add"]
+    if isinstance(node, Input) and len(node.shape) == 2:
+        yield f"input of shape {node.shape}, netx takes (features) or (C, y, x)", "reshape the data"
     if isinstance(node, (Linear, Conv2d)):
-        target = graph.nodes[graph.consumers(name)[0]]
-        if not isinstance(target, (Neuron, Output)):
-            yield f"feeds a {target.kind}, netx needs a neuron behind weights", "put one there"
-        if node.weight_shift:
-            yield f"weight_shift {node.weight_shift}", LOWER
+        yield from _weight_problems(graph, name, node)
+    if isinstance(node, (Neuron, Output)):
+        yield from _place_problems(graph, name, node)
     if isinstance(node, Neuron):
         yield from _neuron_problems(node)
     if isinstance(node, Output):
         yield from _output_problems(node)
+
+
+def _weight_problems(graph: Graph, name: str, node: Linear | Conv2d) -> Iterator[tuple[str, str]]:
+    target = graph.nodes[graph.consumers(name)[0]]
+    if not isinstance(target, (Neuron, Output)):
+        yield f"feeds a {target.kind}, netx needs a neuron behind weights", "put one there"
+    if isinstance(target, Output) and target.readout == "spike_count":
+        yield "feeds a count of spikes, netx needs a neuron behind weights", "put one there"
+    if node.weight_shift:
+        yield f"weight_shift {node.weight_shift}", LOWER
+    if isinstance(node, Linear) and len(graph.shapes[name]) > 1:
+        yield f"weighs each of {graph.shapes[name][:-1]}, netx only one vector", "flatten before it"
+    if not node.weight.any():
+        yield "all weights are 0, on which netx overflows", "leave the layer out, or train it"
+
+
+def _place_problems(graph: Graph, name: str, node: Neuron | Output) -> Iterator[tuple[str, str]]:
+    """netx has neurons behind weights only, and one bias a channel."""
+    source = graph.nodes[graph.inputs(name)[0]]
+    behind = isinstance(source, (Linear, Conv2d))
+    if not behind and (isinstance(node, Neuron) or node.readout == "integrate"):
+        yield f"stands behind a {source.kind}, netx needs weights before it", "put a Linear there"
+    if node.bias is not None and _channels(node.bias, graph.shapes[name]) is None:
+        yield "bias varies within a channel, netx has one a channel", LOWER
+
+
+def _channels(bias: Array, shape: Shape) -> Array | None:
+    """Return the one bias of each channel (of each neuron in a vector), or None."""
+    rows = np.broadcast_to(bias, shape).reshape(shape[0], -1)
+    same: Array = rows[:, 0]
+    return same if (rows == rows[:, :1]).all() else None
 
 
 def _neuron_problems(node: Neuron) -> Iterator[tuple[str, str]]:
@@ -96,6 +128,8 @@ def _neuron_problems(node: Neuron) -> Iterator[tuple[str, str]]:
     for field in ("v_reset", "v_init"):
         if getattr(node, field).any():
             yield f"{field} is not 0", "shift the potentials so that it is 0"
+    if node.current_based and node.u_range != "wrap":
+        yield f"u_range is {node.u_range}, Lava has wrap", LOWER
     for field in ("v_threshold", "dv", "du"):
         array = getattr(node, field)
         if array is not None and array.size > 1:
@@ -158,15 +192,16 @@ def _layers(graph: Graph) -> list[Layer]:
     found: list[Layer] = []
     for name, node in graph.nodes.items():
         if isinstance(node, Input):
-            shape = node.shape if len(node.shape) == 3 else (1, 1, node.shape[-1])
-            found.append({"type": _type("input"), "shape": np.array(shape)})
+            entering = node.shape if len(node.shape) == 3 else (1, 1, node.shape[-1])
+            found.append({"type": _type("input"), "shape": np.array(entering)})
         elif isinstance(node, Flatten):
             found.append({"type": _type("flatten"), "shape": np.array(graph.shapes[name])})
         elif isinstance(node, (Linear, Conv2d)):
             behind = graph.nodes[graph.consumers(name)[0]]
             assert isinstance(behind, (Neuron, Output))
             weights = _dense(node) if isinstance(node, Linear) else _conv(node)
-            found.append({**weights, **_neuron(behind), "shape": np.array(graph.shapes[name])})
+            shape = graph.shapes[name]
+            found.append({**weights, **_neuron(behind, shape), "shape": np.array(shape)})
     return found
 
 
@@ -199,7 +234,7 @@ def _conv(node: Conv2d) -> Layer:
     }
 
 
-def _neuron(node: Neuron | Output) -> Layer:
+def _neuron(node: Neuron | Output, shape: Shape) -> Layer:
     if isinstance(node, Output):
         fields = {"iDecay": DECAY_ONE, "vDecay": 0, "vThMant": THRESHOLD_LIMIT}
     else:
@@ -212,8 +247,9 @@ def _neuron(node: Neuron | Output) -> Layer:
     layer["neuron/type"] = _type("CUBA")
     layer["neuron/refDelay"] = np.array(1)
     layer["neuron/gradedSpike"] = np.array(False)
-    if node.bias is not None:
-        layer["bias"] = (node.bias >> STATE_SHIFT).reshape(-1).astype(np.int32)
+    bias = None if node.bias is None else _channels(node.bias, shape)
+    if bias is not None:
+        layer["bias"] = (bias >> STATE_SHIFT).astype(np.int32)
     return layer
 
 

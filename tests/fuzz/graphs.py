@@ -75,7 +75,7 @@ def random_graph(rng: Rng) -> Graph:
         graph = Graph(draft.nodes, draft.edges, "integer")
         try:
             check(graph)
-            return _enliven(graph, rng)
+            return enliven(graph, rng)
         except BoundsError:
             continue
 
@@ -340,8 +340,8 @@ def _end(draft: Draft) -> None:
     draft.put(node, name="output")
 
 
-def _enliven(graph: Graph, rng: Rng) -> Graph:
-    """Set thresholds and widths neuron by neuron, from what the graph so far brings to each."""
+def enliven(graph: Graph, rng: Rng) -> Graph:
+    """Return the graph with thresholds and widths set from what it brings to each neuron."""
     x = random_input(graph, rng, batch=3, time_steps=6)
     silent: Callable[[str, Node], Node] = lambda _, node: (  # noqa: E731
         replace(node, v_threshold=np.int32(SILENT)) if isinstance(node, Neuron) else node

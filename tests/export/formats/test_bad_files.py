@@ -13,13 +13,16 @@ from typing import Any
 import h5py
 import nir
 import numpy as np
+import onnx
 import pytest
+from onnx import helper, numpy_helper
 
 from tests.cli.test_bad_input import refused
 
 from .nir_files import by_hand, chain_file, edited, ends, lif, replace, written
 
 Make = Callable[[Path], Any]
+FLOAT = onnx.TensorProto.FLOAT
 MOST_MEMORY = 64 << 20
 """Bytes that a refusal may take."""
 
@@ -246,17 +249,22 @@ NIR: dict[str, tuple[Make, str]] = {
 }
 
 
+def folders(outer: Path) -> Path:
+    """Return an inner folder; it and the outer one hold what no file may reach from elsewhere."""
+    (outer / "in").mkdir()
+    for folder in (outer, outer / "in"):
+        with h5py.File(folder / "secret.h5", "w") as secret:
+            secret["weight"] = np.eye(4, dtype=np.float32)
+        (folder / "secret.bin").write_bytes(np.eye(4, dtype=np.float32).tobytes())
+    return outer / "in"
+
+
 @pytest.mark.parametrize("case", NIR)
 def test_a_bad_nir_file_is_one_line(
     case: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     make, says = NIR[case]
-    (tmp_path / "in").mkdir()
-    for folder in (tmp_path, tmp_path / "in"):
-        with h5py.File(folder / "secret.h5", "w") as secret:
-            secret["weight"] = np.eye(4, dtype=np.float32)
-        (folder / "secret.bin").write_bytes(np.eye(4, dtype=np.float32).tobytes())
-    path = tmp_path / "in" / "bad.nir"
+    path = folders(tmp_path) / "bad.nir"
     make(path)
     line = refused_cheaply(capsys, path)
     assert says in line and str(path) in line, line
@@ -272,3 +280,197 @@ def refused_cheaply(capsys: pytest.CaptureFixture[str], path: Path) -> str:
         tracemalloc.stop()
     assert peak < MOST_MEMORY, f"{peak >> 20} MiB"
     return line
+
+
+def onnx_model(
+    nodes: list[Any] | None = None, shape: Any = (4,), **constants: Any
+) -> onnx.ModelProto:
+    """x -> MatMul by w -> y, or other nodes."""
+    held = {"w": np.eye(4, dtype=np.float32), **constants}
+    tensors = [
+        value if isinstance(value, onnx.TensorProto) else numpy_helper.from_array(value, name)
+        for name, value in held.items()
+    ]
+    made = nodes or [helper.make_node("MatMul", ["x", "w"], ["y"], name="m")]
+    graph = helper.make_graph(
+        made,
+        "net",
+        [helper.make_tensor_value_info("x", FLOAT, ["batch", *shape])],
+        [helper.make_tensor_value_info("y", FLOAT, None)],
+        tensors,
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+
+
+def saved(**changes: Any) -> Make:
+    return lambda path: path.write_bytes(onnx_model(**changes).SerializeToString())
+
+
+def one(kind: str, *inputs: str, **fields: Any) -> Make:
+    """A model of one operator."""
+    return saved(nodes=[helper.make_node(kind, ["x", *inputs], ["y"], name="m", **fields)])
+
+
+def images(kind: str, **fields: Any) -> Make:
+    """A model of one operator with a kernel of 3 by 3 over images of 2 by 8 by 8."""
+    node = helper.make_node(kind, ["x", "w"][: 1 + (kind == "Conv")], ["y"], name="m", **fields)
+    return saved(nodes=[node], shape=(2, 8, 8), w=np.ones((3, 2, 3, 3), np.float32))
+
+
+def tensor(**fields: Any) -> Make:
+    """A weight whose message has these fields."""
+
+    def make(path: Path) -> None:
+        made = onnx_model()
+        weight = made.graph.initializer[0]
+        for key, value in fields.items():
+            held = getattr(weight, key)
+            if hasattr(held, "extend"):
+                del held[:]
+                held.extend(value)
+            else:
+                setattr(weight, key, value)
+        path.write_bytes(made.SerializeToString())
+
+    return make
+
+
+def external(location: str, link: str = "", **entries: Any) -> Make:
+    """A weight that lies in another file."""
+
+    def make(path: Path) -> None:
+        made = onnx_model()
+        weight = made.graph.initializer[0]
+        weight.ClearField("raw_data")
+        weight.data_location = onnx.TensorProto.EXTERNAL
+        place = location.format(outside=path.parent.parent)
+        for key, value in {"location": place, **entries}.items():
+            weight.external_data.add(key=key, value=str(value))
+        if link:
+            (path.parent / location).symlink_to(path.parent / link)
+        path.write_bytes(made.SerializeToString())
+
+    return make
+
+
+def nested(depth: int) -> Make:
+    """An If within an If within an If: by hand, since protobuf itself writes no deeper than 100."""
+
+    def wrapped(number: int, content: bytes) -> bytes:
+        """Field `number` of a message, length-delimited."""
+        size, length = len(content), b""
+        while size > 127:
+            size, length = size >> 7, length + bytes([size & 127 | 128])
+        return bytes([number << 3 | 2]) + length + bytes([size]) + content
+
+    def make(path: Path) -> None:
+        content = b""
+        for _ in range(depth):  # GraphProto.node, NodeProto.attribute, AttributeProto.g
+            content = wrapped(1, wrapped(4, b"If") + wrapped(5, wrapped(6, content)))
+        path.write_bytes(wrapped(7, content))
+
+    return make
+
+
+def an_if(path: Path) -> None:
+    node = helper.make_node("If", ["x"], ["y"], name="m", then_branch=onnx_model().graph)
+    path.write_bytes(onnx_model(nodes=[node]).SerializeToString())
+
+
+def cut_model(path: Path) -> None:
+    path.write_bytes(onnx_model().SerializeToString()[:-20])
+
+
+def random_bytes(path: Path) -> None:
+    path.write_bytes(np.random.default_rng(0).integers(0, 256, 5000, np.uint8).tobytes())
+
+
+def two_outputs(path: Path) -> None:
+    made = onnx_model()
+    made.graph.output.add().name = "z"
+    path.write_bytes(made.SerializeToString())
+
+
+def our_own(path: Path) -> None:
+    made = onnx_model()
+    helper.set_model_props(made, {"spikewright": "{}"})
+    path.write_bytes(made.SerializeToString())
+
+
+OUTSIDE = "lies outside the folder"
+ONNX: dict[str, tuple[Make, str]] = {
+    "text": (lambda p: p.write_text("hello"), "not a readable ONNX file"),
+    "empty": (lambda p: p.write_bytes(b""), "no nodes"),
+    "cut": (cut_model, "not a readable ONNX file"),
+    "random bytes": (random_bytes, "not a readable ONNX file"),
+    "HDF5": (lambda p: h5py.File(p, "w").close(), "not a readable ONNX file"),
+    "nested deeper than protobuf goes": (nested(120), "not a readable ONNX file"),
+    "an If": (an_if, "m: no rule for the operator If"),
+    "a cycle": (
+        saved(nodes=[helper.make_node("Add", ["x", "y"], ["y"], name="m")]),
+        "m: nothing makes its input 'y'",
+    ),
+    "two outputs": (two_outputs, "2 outputs, 1 is needed"),
+    "one of ours": (our_own, "give the .spk or .nir"),
+    "unknown operator": (one("Gelu"), "m: no rule for the operator Gelu; known: Add"),
+    "foreign domain": (one("Relu", domain="my.ops"), "no rule for the operator my.ops.Relu"),
+    "Relu": (one("Relu"), "m: a Relu, where spiking networks have neurons; --convert relu"),
+    "output of nothing": (
+        saved(nodes=[helper.make_node("Identity", ["x"], ["z"])]),
+        "y: no node makes the output",
+    ),
+    "no shape": (saved(shape=("n",)), "x: shape (0,) of a sample is not known; give --input"),
+    "huge input": (saved(shape=(1 << 40,)), "exceeds"),
+    "shapes": (saved(shape=(5,)), "m: weight takes 4 features, input is (5,)"),
+    "weight that is computed": (one("MatMul", "x"), "m: input 1 is no constant"),
+    "NaN weight": (saved(w=np.full((4, 4), np.nan, np.float32)), "m: a constant holds NaN"),
+    "text weight": (tensor(data_type=onnx.TensorProto.STRING), "w: element type 8 is not read"),
+    "complex weight": (tensor(data_type=onnx.TensorProto.COMPLEX64), "w: element type 14"),
+    "negative size": (tensor(dims=[-4, 4]), "w: shape (-4, 4)"),
+    "huge weight": (tensor(dims=[1 << 20, 1 << 20]), "w: constants of more than"),
+    "hollow weight": (tensor(dims=[1 << 13, 1 << 13]), "w: its values do not fill"),
+    "short weight": (tensor(raw_data=b"123"), "w: its values do not fill"),
+    "overflowing size": (tensor(dims=[1 << 62, 4]), "w: constants of more than"),
+    "parent folder": (external("../secret.bin"), OUTSIDE),
+    "absolute path": (external("{outside}/secret.bin"), OUTSIDE),
+    "through a link": (external("inner.bin", "../secret.bin"), OUTSIDE),
+    "no location": (external(""), OUTSIDE),
+    "the folder itself": (external("."), "does not exist"),
+    "missing data": (external("absent.bin"), "'absent.bin' does not exist"),
+    "data too short": (external("secret.bin", offset=1), "does not fill the 64 needed"),
+    "negative offset": (external("secret.bin", offset=-1), "does not fill"),
+    "offset in words": (external("secret.bin", offset="zero"), "are no numbers"),
+    "length beyond": (external("secret.bin", length=1 << 60), "does not fill"),
+    "uneven padding": (images("Conv", pads=[0, 0, 1, 1]), "m: padding (0, 0, 1, 1) differs"),
+    "padding of three": (images("Conv", pads=[1, 1, 1]), "m: padding (1, 1, 1)"),
+    "no stride": (images("Conv", strides=[0, 1]), "m: kernel, stride and dilation"),
+    "no groups": (images("Conv", group=0), "m: 3 channels in 0 groups"),
+    "huge padding": (images("Conv", pads=[1 << 40] * 4), "m: shape"),
+    "a kernel of nothing": (images("AveragePool", kernel_shape=[0, 0]), "m: kernel, stride"),
+    "no kernel": (images("AveragePool"), "m: its fields cannot be used"),
+    "ceil": (
+        images("AveragePool", kernel_shape=[3, 3], strides=[2, 2], ceil_mode=1),
+        "m: ceil_mode",
+    ),
+    "division by nothing": (
+        saved(nodes=[helper.make_node("Div", ["x", "z"], ["y"], name="m")], z=np.float32(0)),
+        "m: divides by what is no constant, or by 0",
+    ),
+    "constant of no value": (
+        saved(nodes=[helper.make_node("Constant", [], ["y"], name="m")]),
+        "m: a Constant without a value",
+    ),
+    "flattened elsewhere": (images("Flatten", axis=2), "m: flattens from axis 2, not 1"),
+}
+
+
+@pytest.mark.parametrize("case", ONNX)
+def test_a_bad_onnx_file_is_one_line(
+    case: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make, says = ONNX[case]
+    path = folders(tmp_path) / "bad.onnx"
+    make(path)
+    line = refused_cheaply(capsys, path)
+    assert says in line and str(path) in line, line
+    assert len(line) < 600

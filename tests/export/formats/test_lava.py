@@ -19,6 +19,7 @@ from spikewright.export.ir import (
     Input,
     Linear,
     Neuron,
+    Node,
     Output,
     SumPool,
 )
@@ -32,15 +33,15 @@ def neuron(shape: tuple[int, ...], **fields: object) -> Neuron:
 def network(**fields: object) -> Graph:
     rng = np.random.default_rng(0)
     codes = lambda *shape: rng.integers(-127, 128, shape).astype(np.int8)  # noqa: E731
-    bias = np.array([64, -128, 640], np.int32).reshape(3, 1, 1)
+    bias = {"bias": np.array([64, -128, 640], np.int32).reshape(3, 1, 1)}
     return Graph.chain(
         {
             "input": Input((2, 6, 6), "spikes", low=0, high=1),
             "conv": Conv2d(codes(3, 2, 3, 3), stride=(2, 2), padding=(1, 1), bits=8),
-            "n1": neuron((3, 3, 3), bias=bias, **fields),
+            "n1": neuron((3, 3, 3), **{**bias, **fields}),
             "flat": Flatten(),
             "fc": Linear(codes(5, 27), bits=8),
-            "n2": neuron((5,), du=np.int32(1000)),
+            "n2": neuron((5,), du=np.int32(1000), u_range="wrap"),
             "head": Linear(codes(2, 5), bits=8),
             "out": Output("integrate", state_shift=6, state_bits=24),
         },
@@ -83,6 +84,12 @@ def test_same_graph_same_bytes(tmp_path: Path) -> None:
         ({"dv": np.arange(27, dtype=np.int32).reshape(3, 3, 3)}, "dv varies within the layer"),
         ({"refractory_steps": 2}, "refractory_steps is 2, Lava has 0"),
         ({"v_min": np.int32(-64)}, "v_min is -64, Lava has None"),
+        ({"du": np.int32(9)}, "u_range is saturate, Lava has wrap"),
+        (
+            {"bias": 64 * np.arange(27, dtype=np.int32).reshape(3, 3, 3)},
+            "bias varies within a channel, netx has one a channel",
+        ),
+        ({"bias": np.int32(64 * 2**15)}, "bias 32768 exceeds 32767"),
     ],
 )
 def test_a_neuron_lava_lacks_is_refused_by_name(
@@ -106,6 +113,36 @@ def test_what_netx_would_skip_is_refused(tmp_path: Path) -> None:
     found = why_not_lava(Graph.chain(nodes, "integer"))
     assert ("pool", "SumPool cannot be written") in [reason[:2] for reason in found]
     assert all(remedy for _, _, remedy in found)
+
+
+def refused(**nodes: Node) -> list[tuple[str, str]]:
+    """Why netx cannot hold these nodes in a row."""
+    return [reason[:2] for reason in why_not_lava(Graph.chain(nodes, "integer"))]
+
+
+def test_what_netx_would_read_as_something_else_is_refused() -> None:
+    ones = np.ones((4, 4), np.int8)
+    vector = Input((4,), "spikes", low=0, high=1)
+    tokens = Input((3, 4), "spikes", low=0, high=1)
+    count, out = Output("spike_count"), Output("integrate", state_shift=6, state_bits=24)
+    found = refused(input=tokens, fc=Linear(ones), n=neuron((3, 4)), out=count)
+    assert ("input", "input of shape (3, 4), netx takes (features) or (C, y, x)") in found
+    assert ("fc", "weighs each of (3,), netx only one vector") in found
+    found = refused(input=vector, n=neuron((4,)), fc=Linear(ones), out=out)
+    assert found == [("n", "stands behind a Input, netx needs weights before it")]
+    found = refused(input=vector, fc=Linear(0 * ones), n=neuron((4,)), out=count)
+    assert found == [("fc", "all weights are 0, on which netx overflows")]
+    found = refused(input=vector, fc=Linear(ones), n=neuron((4,)), out=out)
+    assert found == [("out", "stands behind a Neuron, netx needs weights before it")]
+    found = refused(input=vector, fc=Linear(ones), out=count)
+    assert found == [("fc", "feeds a count of spikes, netx needs a neuron behind weights")]
+
+
+def test_one_bias_for_all_is_written_a_channel(tmp_path: Path) -> None:
+    write_lava(network(bias=np.int32(128)), tmp_path / "n.net")
+    opened: Any = h5py.File(tmp_path / "n.net")
+    with opened as file:
+        assert file["layer/1/bias"][()].tolist() == [2, 2, 2]
 
 
 def test_a_float_graph_needs_lowering() -> None:

@@ -430,3 +430,25 @@ def test_the_output_says_what_it_reads(tmp_path: Path) -> None:
     weights = read_nir(chain_file(tmp_path / "w.nir", w=nir.Linear(np.eye(4, dtype=np.float32))))
     assert isinstance(spiking.output, Output) and spiking.output.readout == "spike_count"
     assert weights.output.readout == "integrate"
+
+
+def test_the_page_on_reading_nir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The snippet of docs/nir.md runs, its table is the code's, and its printed line is ours."""
+    page = (Path(__file__).parents[3] / "docs" / "nir.md").read_text(encoding="utf-8")
+    chain_file(tmp_path / "net.nir", n=lif((4,)))
+    monkeypatch.chdir(tmp_path)
+    scope: dict[str, Any] = {}
+    exec(page.split("```python\n")[1].split("```")[0], scope)
+    assert scope["graph"].metadata["dialect"] == "snntorch"
+    rows = {row.split("`")[1]: row for row in page.splitlines() if row.startswith("| `")}
+    assert rows.keys() == DIALECTS.keys()
+    for name, dialect in DIALECTS.items():
+        cells = [cell.strip() for cell in rows[name].split("|")[1:-1]]
+        assert ("exp" in cells[1]) == dialect.exponential
+        assert ("r ignored" in cells[2]) == (not dialect.uses_r)
+        assert ("v - " in cells[4]) == (dialect.reset == "soft")
+        assert cells[5] == f"v {dialect.compare} th"
+        assert cells[6].endswith("none" if dialect.dt is None else f"{dialect.dt:g} s")
+    assert f"net.nir: {told(read_nir('net.nir').metadata)}" in page
+    repaired = page.split("## What is repaired")[1]
+    assert "no `v_reset`" in repaired and "`--strict` refuses" in repaired

@@ -33,10 +33,11 @@ from spikewright.export.ir import (
     check,
 )
 from spikewright.export.ir.digest import digest
+from spikewright.sim.encode import encode
 from spikewright.sim.onnxrt import OnnxRuntime
 from spikewright.sim.reference import Reference
 from spikewright.sim.verify import compare
-from tests.fuzz.graphs import random_graph, random_input
+from tests.fuzz.graphs import enliven, random_graph, random_input
 
 
 def i32(value: Any) -> Array:
@@ -327,3 +328,81 @@ def test_the_documented_way_to_run_a_file(tmp_path: Path, monkeypatch: pytest.Mo
     expected = Reference().prepare(graph).run(names["frames"])
     assert np.array_equal(names["prediction"], expected.predictions())
     assert np.array_equal(names["found"]["n3/spikes"], expected.neurons["n3"].spikes)
+
+
+def checked_matmul() -> Any:
+    """onnx's own MatMulInteger, refusing operands with which a CPU without VNNI saturates."""
+    from onnx.reference.op_run import OpRun
+
+    class MatMulInteger(OpRun):
+        def _run(self, a: Array, b: Array) -> tuple[Array]:
+            return (pairwise(a, b),)
+
+    return MatMulInteger
+
+
+def pairwise(a: Array, b: Array) -> Array:
+    """u8 x s8 as pmaddubsw adds it: neighbours in 16 bits, which must not saturate."""
+    assert a.dtype == np.uint8 and b.dtype == np.int8
+    products = a.astype(np.int64)[..., None] * b.astype(np.int64)
+    odd = products.shape[-2] % 2
+    padded = np.pad(products, [(0, 0)] * (products.ndim - 2) + [(0, odd), (0, 0)])
+    pairs = padded.reshape(*padded.shape[:-2], -1, 2, padded.shape[-1]).sum(-2)
+    assert np.abs(pairs).max(initial=0) < 2**15
+    return pairs.sum(-2).astype(np.int32)
+
+
+def test_integer_products_cannot_saturate_without_vnni() -> None:
+    """Whatever the CPU of the test: onnx's evaluator with an operator that counts in 16 bits."""
+    rng, fan = np.random.default_rng(0), 600
+    weight = np.stack([np.full(fan, -128), np.full(fan, 127), rng.integers(-128, 128, fan)])
+    nodes: dict[str, Node] = {
+        "in": Input((fan,), "frames", None, -20000, 20000),
+        "w": Linear(weight.astype(np.int8)),
+        "out": Output("none"),
+    }
+    graph = check(Graph.chain(nodes, "integer"))
+    model = build_model(graph, "step", "integer", inline=True)
+    assert "MatMulInteger" in operators(model)
+    frames = [np.full(fan, 20000), np.full(fan, -20000), rng.integers(-20000, 20001, fan)]
+    x = np.stack(frames).astype(np.int32)
+    run: Any = ReferenceEvaluator(model, new_ops=[checked_matmul()]).run
+    (y,) = run(["output"], {"input": x})
+    assert np.array_equal(y, x.astype(np.int64) @ weight.T)
+
+
+SMALL = {
+    "spikformer_2_64": {"input_shape": (1, 16, 16), "depth": 1, "dim": 32, "heads": 2},
+    "spiking_resnet_digits": {},
+}
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_whole_networks_are_equal_everywhere(name: str) -> None:
+    """Attention, residuals, pools in onnxruntime and onnx.reference, alive in depth."""
+    pytest.importorskip("torch")
+    import torch
+
+    from spikewright import api
+    from spikewright.trainer.models import create
+
+    torch.manual_seed(0)
+    module = create(name, **SMALL[name]).eval()
+    samples = np.random.default_rng(0).random((2, *module.input_shape), dtype=np.float32)
+    sample = torch.as_tensor(samples[:1])[None].repeat(2, 1, 1, 1, 1)
+    graph = enliven(api.lower(module, sample, calibrate=samples), np.random.default_rng(1))
+    x = encode(graph, samples, 3)
+    expected = Reference().prepare(graph).run(x)
+    alive = [bool(n.spikes.any()) for n in expected.neurons.values()]
+    assert sum(alive) >= 0.8 * len(alive), alive
+    for arithmetic in ("auto", "integer"):
+        executor = OnnxRuntime(arithmetic=arithmetic)  # type: ignore[arg-type]
+        found = executor.prepare(graph).run(x)
+        assert isinstance(compare(expected, found, ("reference", arithmetic)), int)
+    model = build_model(graph, "scan")
+    onnx.checker.check_model(model, full_check=True)
+    theirs = evaluated(model, x)
+    assert np.array_equal(theirs["output"], expected.output)
+    for key, neuron in expected.neurons.items():
+        assert np.array_equal(theirs[f"{key}/spikes"], neuron.spikes), key
+        assert neuron.v is not None and np.array_equal(theirs[f"{key}/v"], neuron.v), key
