@@ -13,7 +13,17 @@ __version__ = "0.1.0"
 _PUBLIC: dict[str, tuple[str, str | None]] = {
     **{
         verb: (".api", verb)
-        for verb in ("lower", "read", "write", "run", "verify", "check", "estimate", "report")
+        for verb in (
+            "lower",
+            "read",
+            "write",
+            "run",
+            "verify",
+            "check",
+            "estimate",
+            "compare",
+            "report",
+        )
     },
     "agreement": (".api", "agreement"),
     "Session": (".api", "Session"),

@@ -27,6 +27,7 @@ from .sources import DEFAULT_TIME_STEPS, SourceOptions, read_source, trace_modul
 
 if TYPE_CHECKING:
     from .export.formats.writers import Written
+    from .hw_targets.compare import Comparison
     from .hw_targets.estimate import Conventions, Estimate
     from .hw_targets.fit import FitReport
     from .hw_targets.target import Target
@@ -104,7 +105,28 @@ def lower(
         return folded
     if calibrate is None and sample is not None:
         calibrate = _frames(sample, folded)
-    return _quantised(folded, asked or Profile(), calibrate, scale, time_steps)
+    data, spec = _calibration_data(folded, calibrate)
+    integer = _quantised(folded, asked or Profile(), data, spec, scale, time_steps)
+    return _for_events(integer, data, target)
+
+
+def _for_events(integer: Graph, data: Array, target: str | None) -> Graph:
+    """Return the graph, calibrated where the target tests thresholds after every event."""
+    from .hw_targets.event_calibration import calibrate_events, takes_events
+    from .hw_targets.target import load_target
+
+    if target is None or (target in PROFILES and not _is_chip(target)):
+        return integer
+    chip = load_target(target)
+    if not takes_events(chip):
+        return integer
+    return calibrate_events(integer, data, integer.metadata["time_steps"], chip)
+
+
+def _is_chip(name: str) -> bool:
+    from .hw_targets.target import shipped
+
+    return name in shipped()
 
 
 def _frames(sample: Any, graph: Graph) -> Array:
@@ -200,14 +222,14 @@ def _profile(target: str | None, bits: int | None) -> Profile:
 def _quantised(
     folded: Graph,
     profile: Profile,
-    calibrate: Any,
+    data: Array,
+    spec: str,
     scale: ScaleRule,
     time_steps: int | None,
 ) -> Graph:
     from .export.quantise import quantise
     from .sim.calibrate import calibration, spikes_that_differ
 
-    data, spec = _calibration_data(folded, calibrate)
     steps = steps_for(folded, data, time_steps)
     integer = quantise(folded, profile, calibration(folded, data, steps, scale, spec), scale)
     differ = spikes_that_differ(folded, integer, data, steps)
@@ -385,6 +407,34 @@ def estimate(
     return estimate_costs(
         graph, found.counters, chip, cost=cost, conventions=conventions, activity=activity
     )
+
+
+def compare(
+    graph: Graph,
+    x: Array | Counters,
+    target: str | Target = "generic-45nm",
+    *,
+    method: str | None = None,
+    time_steps: int | None = None,
+    conventions: Conventions | None = None,
+) -> Comparison:
+    """Return the comparison with a quantised ANN of ceil(log2(T + 1)) bits, by several methods.
+
+    Args:
+        x: raw samples to count on, or the Counters of a run. target: whose cost tables price
+            operations. method: table/dataflow that the verdict is by.
+    """
+    from .hw_targets.compare import DEFAULT
+    from .hw_targets.compare import compare as compare_costs
+    from .sim.counters import Counters
+    from .sim.run import run as run_batches
+
+    if isinstance(x, Counters):
+        counters = x
+    else:
+        counters = run_batches(graph, x, steps_for(graph, x, time_steps)).counters
+    chosen = method or DEFAULT
+    return compare_costs(graph, counters, _target(target), method=chosen, conventions=conventions)
 
 
 def _target(target: str | Target) -> Target:

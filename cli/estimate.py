@@ -16,6 +16,9 @@ FirstLayer = Annotated[
 IntegerInputs = Annotated[
     str, typer.Option("--integer-inputs", help="Operations on sums of spikes: ac, or mac.")
 ]
+NeuroBenchMetrics = Annotated[
+    bool, typer.Option("--neurobench", help="Report NeuroBench's algorithm metrics too.")
+]
 Cost = Annotated[str | None, typer.Option("--cost", help="One of the target's cost tables.")]
 
 
@@ -27,6 +30,7 @@ def command(
     cost: Cost = None,
     first_layer: FirstLayer = "once",
     integer_inputs: IntegerInputs = "ac",
+    neurobench: NeuroBenchMetrics = False,
     json: a.Json = False,
 ) -> None:
     """Estimate energy and latency per inference (mean over samples) from exact counts.
@@ -37,6 +41,7 @@ def command(
     from ..hw_targets.estimate import Conventions
     from ..hw_targets.estimate import estimate as estimate_costs
     from ..hw_targets.measure import measure
+    from ..hw_targets.neurobench import NeuroBench
     from ..hw_targets.target import load_target
 
     chip = load_target(target)
@@ -45,6 +50,7 @@ def command(
     graph = request.graph_for(target, samples)
     data = samples.of(graph)
     steps = api.steps_for(graph, data.x, request.time_steps)
+    bench = NeuroBench(graph) if neurobench else None
     with progress("count", len(data)) as done:
         found, activity = measure(
             graph,
@@ -55,11 +61,15 @@ def command(
             seed=samples.seed,
             batch=samples.batch,
             progress=done,
+            watch=bench,
         )
     result = estimate_costs(
         graph, found.counters, chip, cost=cost, conventions=conventions, activity=activity
     )
+    metrics = {"neurobench": bench.metrics()} if bench else {}
     if json:
-        emit_json("estimate", result.to_json())
+        emit_json("estimate", {**result.to_json(), **metrics})
         return
     print(result)
+    for name, value in metrics.get("neurobench", {}).items():
+        print(f"  neurobench {name}: {value}")

@@ -14,6 +14,7 @@ import typer
 from .. import __version__
 from . import (
     check,
+    compare,
     demo,
     doctor,
     estimate,
@@ -49,6 +50,7 @@ COMMANDS = {
     verify: "Prove executors equal, bit for bit.",
     check: "Does it fit a chip?",
     estimate: "Energy and latency on a chip.",
+    compare: "Beside a quantised ANN, memory included.",
     report: "Write one page of all of it.",
     targets: "Chips: limits, constants, sources.",
     doctor: "What this installation can do.",

@@ -17,6 +17,14 @@ ExecutorName = Annotated[
 TraceFile = Annotated[
     Path | None, typer.Option("--trace", help="Write spikes and states to this .npz.")
 ]
+Timing = Annotated[
+    str,
+    typer.Option("--timing", help="step, or event: the threshold is tested after every event."),
+]
+EventOrder = Annotated[
+    str,
+    typer.Option("--event-order", help="Of a step's events: raster, reversed or random."),
+]
 COLUMNS = (
     "name",
     "kind",
@@ -37,12 +45,16 @@ def command(
     executor: ExecutorName = None,
     threads: a.Threads = 1,
     trace: TraceFile = None,
+    timing: Timing = "step",
+    event_order: EventOrder = "raster",
     force: a.Force = False,
     json: a.Json = False,
 ) -> None:
     """Run a network on data: accuracy, spikes, synaptic operations and updates per layer."""
     from .. import api
     from ..export.formats.atomic import refuse_overwrite
+    from ..hw_targets.event_calibration import spikes_that_differ
+    from ..sim.event import EventDriven
     from ..sim.executor import executor as named
     from ..sim.executor import usual
     from ..sim.run import run
@@ -51,6 +63,7 @@ def command(
         refuse_overwrite(trace, force=force)
     if executor is not None:
         named(executor, threads)
+    _check_timing(timing, executor)
     graph = request.on([executor or ""]).graph(samples)
     data = samples.of(graph)
     steps = api.steps_for(graph, data.x, request.time_steps)
@@ -59,11 +72,15 @@ def command(
             graph,
             data.x,
             steps,
-            executor_name=named(executor or usual(graph), threads),
+            executor_name=(
+                EventDriven(event_order, samples.seed)  # type: ignore[arg-type]
+                if timing == "event"
+                else named(executor or usual(graph), threads)
+            ),
             encoding=request.encode,
             seed=samples.seed,
             batch=samples.batch,
-            keep="states" if trace is not None else None,
+            keep="states" if trace is not None else "spikes" if timing == "event" else None,
             progress=done,
         )
     if trace is not None:
@@ -71,11 +88,35 @@ def command(
 
         assert found.trace is not None
         write_trace(found.trace, trace, force=force)
-    show(found, data.y, json)
+    beside = {}
+    if timing == "event":
+        assert found.trace is not None
+        as_steps = run(
+            graph, data.x, steps, encoding=request.encode, seed=samples.seed, keep="spikes"
+        )
+        assert as_steps.trace is not None
+        beside = {
+            "timing": "event",
+            "event_order": event_order,
+            "step_accuracy": as_steps.accuracy(data.y),
+            "spikes_that_differ": spikes_that_differ(as_steps.trace, found.trace),
+            "predictions_that_differ": float((as_steps.predictions != found.predictions).mean()),
+        }
+    show(found, data.y, json, beside)
 
 
-def show(found: Any, labels: Any, json: bool) -> None:
-    """Print a run."""
+def _check_timing(timing: str, executor: str | None) -> None:
+    from ..export.ir.errors import InputError, UnknownNameError
+
+    if timing not in ("step", "event"):
+        raise UnknownNameError.of("timing", timing, ("step", "event"))
+    if timing == "event" and executor is not None:
+        remedy = "leave --executor out: event timing has one of its own"
+        raise InputError(f"--executor {executor} with --timing event", remedy=remedy)
+
+
+def show(found: Any, labels: Any, json: bool, beside: dict[str, Any] | None = None) -> None:
+    """Print a run; `beside`: how event timing differs from step timing."""
     rows, totals = found.counters.rows(), found.counters.totals()
     accuracy = found.accuracy(labels)
     if json:
@@ -88,6 +129,7 @@ def show(found: Any, labels: Any, json: bool) -> None:
             "layers": rows,
             "totals": totals,
             "samples_per_s": found.samples_per_s,
+            **(beside or {}),
         }
         emit_json("run", fields)
         return
@@ -96,3 +138,14 @@ def show(found: Any, labels: Any, json: bool) -> None:
         f"{found.executor}: {len(found.predictions)} samples, {found.counters.time_steps} steps, "
         f"accuracy {percent(accuracy)}, {found.samples_per_s:,.0f} samples/s"
     )
+    if beside:
+        rows = [
+            {"neuron": name, "spikes unlike step timing": percent(share)}
+            for name, share in beside["spikes_that_differ"].items()
+        ]
+        print_table(rows, ("neuron", "spikes unlike step timing"))
+        print(
+            f"events in {beside['event_order']} order: accuracy {percent(accuracy)}, "
+            f"at step timing {percent(beside['step_accuracy'])}; "
+            f"{percent(beside['predictions_that_differ'])} of the predictions differ"
+        )

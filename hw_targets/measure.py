@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from ..export.ir import Array, Graph, InputError
 from ..sim.run import Run, run
+from ..sim.trace import Trace
 from .activity import Activity, Observer
 from .estimate import needs_activity
 from .mapping import map_graph
@@ -19,19 +21,33 @@ class Measured(NamedTuple):
     activity: Activity | None
 
 
-def measure(graph: Graph, x: Array, time_steps: int, target: Target, **options: Any) -> Measured:
+def measure(
+    graph: Graph,
+    x: Array,
+    time_steps: int,
+    target: Target,
+    *,
+    watch: Callable[[Trace], None] | None = None,
+    **options: Any,
+) -> Measured:
     """Return the run of samples x and the activity that `target` needs.
 
     Args:
-        options: of `sim.run.run`.
+        watch, options: of `sim.run.run`.
 
     Raises:
         InputError: for a float graph on a target whose costs ask for its cores.
     """
     if not needs_activity(target):
-        return Measured(run(graph, x, time_steps, **options), None)
+        return Measured(run(graph, x, time_steps, watch=watch, **options), None)
     if graph.level != "integer":
         raise InputError(f"a {graph.level} graph", remedy="lower it to integers first")
     observer = Observer(graph, target, map_graph(graph, target))
-    found = run(graph, x, time_steps, watch=observer, **options)
+
+    def both(trace: Trace) -> None:
+        observer(trace)
+        if watch is not None:
+            watch(trace)
+
+    found = run(graph, x, time_steps, watch=both, **options)
     return Measured(found, observer.activity())

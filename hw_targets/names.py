@@ -71,6 +71,7 @@ SUPPORTS: dict[str, tuple[str, ...]] = {
     "inputs": ("direct", "rate", "latency", "frames", "spikes"),
     "leaks": ("none", "decay", "shift", "subtract"),
     "memory": ("kept", "none"),
+    "timing": ("step", "event"),
     "readouts": ("none", "integrate", "leaky", "spike_count"),
     "strides": (),
     "pools": (),

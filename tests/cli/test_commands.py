@@ -201,3 +201,54 @@ def test_help_is_quick_to_import() -> None:
     )
     for heavy in ("torch", "onnxruntime", "onnx", "networkx", "nir", "h5py"):
         assert f"'{heavy}'" not in done.stdout, heavy
+
+
+def test_compare_takes_sides(capsys: pytest.CaptureFixture[str], lowered: Path) -> None:
+    found = call_json(capsys, "compare", str(lowered), "--limit", "10")
+    assert found["schema"] == "spikewright/compare/1" and found["activation_bits"] == 3
+    assert found["snn_uj"] > 0 and found["ann_uj"] > 0 and "SNN" in found["verdict"]
+    assert found["break_even_spike_rate"] >= 0
+    names = [method["name"] for method in found["methods"]]
+    assert names == ["fp32", "int32", "int8", "int8-memory/layer", "int8-memory/event"]
+    code, out, _ = call(capsys, "compare", str(lowered), "--limit", "10", "--method", "int32")
+    assert code == 0 and out.splitlines()[-1].startswith("By int32 the SNN needs")
+
+
+def test_estimate_gives_neurobench_and_conventions(
+    capsys: pytest.CaptureFixture[str], lowered: Path
+) -> None:
+    words = ("estimate", str(lowered), "--target", "generic-45nm", "--limit", "6", "--neurobench")
+    found = call_json(capsys, *words)
+    operations = found["neurobench"]["synaptic_operations"]
+    assert operations["dense"] > operations["effective_acs"] > 0
+    each = call_json(capsys, *words, "--first-layer", "each_step", "--integer-inputs", "mac")
+    assert each["energy_uj"]["mac"] > found["energy_uj"]["mac"]
+    assert any("each step" in text for text in each["conventions"])
+
+
+def test_event_timing_is_shown_beside_step_timing(
+    capsys: pytest.CaptureFixture[str], lowered: Path
+) -> None:
+    words = ("run", str(lowered), "--limit", "2", "--timing", "event", "--event-order", "reversed")
+    found = call_json(capsys, *words)
+    assert found["timing"] == found["executor"] == "event" and found["event_order"] == "reversed"
+    assert set(found["spikes_that_differ"]) >= {"neuron1", "stages.0.0.neuron1"}
+    assert found["spikes_that_differ"]["neuron1"] == 0  # the host's
+    assert 0 < max(found["spikes_that_differ"].values()) < 1
+    assert found["step_accuracy"] is not None
+    code, _, err = call(capsys, *words, "--executor", "native")
+    assert code == 2 and "--timing event" in err
+
+
+def test_lower_says_whether_the_result_fits(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    out = str(tmp_path / "a.spk")
+    words = ("lower", "digits", "--limit", "4", "-o", out)
+    found = call_json(capsys, *words, "--target", "spinnaker1")
+    assert not found["fit"]["fits"] and found["fit"]["violations"][0]["remedy"]
+    found = call_json(capsys, *words, "--force", "--target", "loihi2")
+    assert found["fit"]["fits"] and found["fit"]["cores"] > 1
+    assert call_json(capsys, *words, "--force")["fit"] is None
+    code, _, err = call(capsys, *words, "--force", "--target", "odin")
+    assert code == 2 and "a decay, which odin lacks" in err

@@ -6,7 +6,7 @@ import torch
 from torch import fx, nn
 
 import spikewright as sw
-from spikewright.export.ir import dense_macs
+from spikewright.export.ir import WEIGHTS, Linear, dense_macs
 from spikewright.export.ir.errors import InputError, UnknownNameError
 from spikewright.export.trace import trace
 from spikewright.trainer.layers import SeqBatchNorm2d, SeqConv2d
@@ -65,6 +65,14 @@ def test_published_sizes(name, parameters, giga_macs):
     if name == "spiking_resnet34_imagenet":
         macs -= 512_000
     assert macs / 1e9 == pytest.approx(giga_macs, rel=6e-5)
+    weights = list(graph.of_kind(*WEIGHTS))
+    stem, head = dense_macs(graph, weights[0]), graph.nodes[weights[-1]]
+    if name == "spiking_resnet34_imagenet":
+        assert stem == 118_013_952  # 7 x 7 x 3 x 64 x 112^2, once whatever T
+    if name == "spikformer_8_512":  # the MAC terms of published energies (`docs/targets.md`)
+        assert 4 * stem == 4 * 27 * 64 * 224**2 == 346_816_512
+        assert isinstance(head, Linear) and head.bias is not None
+        assert head.weight.size + head.bias.size == 513_000
 
 
 def awaken(model):
