@@ -32,6 +32,7 @@ class Discretisation:
         keeps_v_reset: v_reset of the file; otherwise 0.
         bounds_if: v of integrate-and-fire stays above -v_threshold.
         divides: v counts in units of what the input is multiplied by, as snntorch has it.
+        delays_spikes: loops delay the spikes before their weights, not the currents behind.
         shrinks_tau: the tool writes tau * dt (norse), which is undone.
     """
 
@@ -45,6 +46,7 @@ class Discretisation:
     max_spikes_per_step: int = 1
     bounds_if: bool = False
     divides: bool = False
+    delays_spikes: bool = False
     shrinks_tau: bool = False
 
     def keep(self, tau_steps: Array) -> Array:
@@ -64,7 +66,7 @@ DIALECTS: dict[str, Discretisation] = {
     "subtract": Discretisation(reset="soft"),  # NIR's own equation before 1.0.6
     "exponential": Discretisation(exponential=True),
     "norse": Discretisation(1e-3, uses_r=False, keeps_v_reset=False, shrinks_tau=True),
-    "snntorch": Discretisation(keeps_v_reset=False, divides=True),
+    "snntorch": Discretisation(keeps_v_reset=False, divides=True, delays_spikes=True),
     "spikingjelly": Discretisation(compare=">="),
     "sinabs": Discretisation(
         None,

@@ -33,6 +33,7 @@ from ..ir.shapes import RULES, ShapeMismatch
 from .nir_card import KEY, is_ours, restore
 from .nir_discretise import DIALECTS, dialect_named, step_of
 from .nir_file import NirFile, load_nir
+from .nir_loops import with_delayed_spikes
 from .nir_neurons import Integrator, Part
 from .nir_nodes import CONVERTERS, KNOWN
 from .nir_site import Site
@@ -114,7 +115,8 @@ class _Reader:
             self._connect(name, self.nodes[name], sources)
         self.edges += [Edge(source, f"{source}.to.{target}") for source, target in back]
         self._read_out()
-        return check(Graph(self.nodes, self.edges, "float", metadata=self._metadata()))
+        graph = Graph(self.nodes, self.edges, "float", metadata=self._metadata())
+        return check(with_delayed_spikes(graph, self.cut) if self.dialect.delays_spikes else graph)
 
     def _metadata(self) -> dict[str, Any]:
         return {

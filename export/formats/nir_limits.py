@@ -21,7 +21,7 @@ from ..ir import (
 )
 from .nir_dialect import DIALECTS, Dialect
 from .nir_plain import plain_nodes
-from .nir_rewrite import one_a_channel, without_loop_delays
+from .nir_rewrite import behind, direct, one_a_channel, without_loop_delays
 
 PORTABLE = DIALECTS["portable"]
 UNLIMITED = 256
@@ -33,7 +33,19 @@ def cannot_say(graph: Graph, dialect: Dialect = PORTABLE) -> list[str]:
     found = missing_nodes(graph, dialect)
     if found:
         found = [f"{line}; other readers get no plain nodes" for line in found]
-    return [*found, *_ends(graph, dialect), *_layers(graph, dialect), *_neurons(graph, dialect)]
+    told = (_ends(graph, dialect), _layers(graph, dialect), _neurons(graph, dialect))
+    return [*found, *_loops(graph), *(line for lines in told for line in lines)]
+
+
+def _loops(graph: Graph) -> Iterator[str]:
+    """Biases in a loop that `nir_rewrite` cannot move to the neuron behind."""
+    for delay in without_loop_delays(graph):
+        for name in graph.consumers(delay):
+            node, reached = graph.nodes[name], behind(graph, name)
+            biased = isinstance(node, WEIGHTS) and node.bias is not None and node.bias.any()
+            moves = len(reached) == 1 and reached[0] in graph.neurons and direct(graph, name)
+            if biased and not moves:
+                yield f"{name}: NIR cannot say a bias from the first step on, in a loop"
 
 
 def missing_nodes(graph: Graph, dialect: Dialect = PORTABLE) -> list[str]:

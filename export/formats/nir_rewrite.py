@@ -159,8 +159,8 @@ def _bias_out_of_loop(graph: Graph, delay: str) -> Graph:
         node, reached = graph.nodes[name], behind(graph, name)
         if not isinstance(node, WEIGHTS) or node.bias is None or not node.bias.any():
             continue
-        if len(reached) != 1 or reached[0] not in graph.neurons or not _direct(graph, name):
-            continue
+        if len(reached) != 1 or reached[0] not in graph.neurons or not direct(graph, name):
+            continue  # `nir_limits` tells
         neuron = graph.neurons[reached[0]]
         column = node.bias.reshape(-1, *(1,) * (len(neuron.shape) - 1))
         held = neuron.bias_in if neuron.current_based else neuron.bias
@@ -172,11 +172,11 @@ def _bias_out_of_loop(graph: Graph, delay: str) -> Graph:
     return graph
 
 
-def _direct(graph: Graph, name: str) -> bool:
+def direct(graph: Graph, name: str) -> bool:
     """Whether the values of `name` arrive with nothing but additions on their way."""
     return all(
         not isinstance(graph.nodes[target], LINEAR)
-        or (isinstance(graph.nodes[target], Add) and _direct(graph, target))
+        or (isinstance(graph.nodes[target], Add) and direct(graph, target))
         for target in graph.consumers(name)
     )
 

@@ -14,9 +14,11 @@ from spikewright.export.fold import fold
 from spikewright.export.formats.nir_dialect import DIALECTS
 from spikewright.export.formats.nir_in import read_nir
 from spikewright.export.formats.nir_limits import cannot_say
+from spikewright.export.formats.nir_loops import with_delayed_spikes
 from spikewright.export.formats.nir_out import write_nir
 from spikewright.export.formats.nir_rewrite import rewrite
 from spikewright.export.ir import (
+    Add,
     Conv2d,
     Delay,
     FormatError,
@@ -25,9 +27,11 @@ from spikewright.export.ir import (
     Linear,
     Neuron,
     Output,
+    Scale,
     UnknownNameError,
 )
 from spikewright.export.ir.digest import digest
+from spikewright.sim.reference import Reference
 from tests.interop.corpus import INTEGER, NETWORKS, build, ran, subtracting
 
 PEERS = tuple(name for name in DIALECTS if name != "portable")
@@ -130,6 +134,42 @@ def test_loops_carry_no_delay(tmp_path: Path) -> None:
     one = ran(fold(graph.replace(biased)))
     two = ran(rewrite(fold(graph.replace(biased)), DIALECTS["norse"], lambda _: False))
     assert np.array_equal(one.neurons["n1"].spikes, two.neurons["n1"].spikes)
+
+
+def test_a_step_moves_before_the_weights_of_a_loop() -> None:
+    """As snntorch has it: what its recurrent weights add is there from the first step on."""
+    nodes = {
+        "in": Input((2,), "spikes"),
+        "sum": Add(),
+        "n": Neuron((2,), np.array(0.5), beta=np.array(0.5)),
+        "rec": Linear(np.zeros((2, 2)), np.ones(2)),
+        "d": Delay((2,)),
+        "out": Output("spike_count"),
+    }
+    edges = [
+        ("in", "sum", 0),
+        ("d", "sum", 1),
+        ("sum", "n"),
+        ("n", "rec"),
+        ("rec", "d"),
+        ("n", "out"),
+    ]
+    graph = Graph(nodes, edges, "float")
+    x = np.zeros((3, 1, 2), np.float32)
+    for found, first in ((graph, 0), (with_delayed_spikes(graph, ["d"]), 1)):
+        spikes = Reference().prepare(found).run(x).neurons["n"].spikes
+        assert (spikes[0] == first).all() and (spikes[1:] == 1).all()
+
+
+def test_a_bias_in_a_loop_that_cannot_move_is_told() -> None:
+    graph = network("recurrent", "norse")
+    pooled = Linear(weight(graph, "rec"), np.full(12, 0.25))
+    shared = {**graph.nodes, "rec": pooled, "out": Output("spike_count")}
+    assert not any("in a loop" in line for line in cannot_say(graph.replace(shared)))
+    scale = {**shared, "half": Scale(np.array(0.5))}
+    edges = [e._replace(source="half") if e.source == "rec" else e for e in graph.edges]
+    through = Graph(scale, [*edges, ("rec", "half")], "float")
+    assert any(line.startswith("rec: ") and "in a loop" in line for line in cannot_say(through))
 
 
 def test_a_leaky_readout_is_a_leaky_integrator(tmp_path: Path) -> None:
