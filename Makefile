@@ -6,6 +6,7 @@
 #   make bench      the native engine beside its peers, to benchmarks/results/bench.json
 #   make sanafe     counts, energy and latency of loihi1 beside SANA-FE, in an environment of its own
 #   make lava       210 random networks on Intel's Lava, every spike and state compared
+#   make chips      every shipped checkpoint on every chip, and each limit with what breaks it
 #   make wheel      the wheel, in dist/
 #   make format     reformat, and repair what the linter can
 # PYTHON chooses the interpreter of the environment; BIN=/path/to/bin uses one that is ready.
@@ -66,6 +67,10 @@ sanafe: $(RUN_READY)
 lava: $(RUN_READY)
 	$(BIN)/spikewright lava status || $(BIN)/spikewright lava install --force
 	$(BIN)/spikewright lava selftest --networks $(LAVA_NETWORKS)
+
+chips: $(TEST_READY)
+	$(BIN)/python tests/hw_targets/limits.py
+	$(BIN)/python -m benchmarks.chips
 
 wheel: $(RUN_READY)
 	$(BIN)/python -m pip wheel --quiet --no-deps --config-settings=build-dir=build/wheel --wheel-dir dist .

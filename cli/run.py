@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from . import arguments as a
 from .output import emit_json, percent, print_table, progress
+
+if TYPE_CHECKING:
+    from ..sim.run import Run
 
 ExecutorName = Annotated[
     str | None,
@@ -53,7 +56,6 @@ def command(
     """Run a network on data: accuracy, spikes, synaptic operations and updates per layer."""
     from .. import api
     from ..export.formats.atomic import refuse_overwrite
-    from ..hw_targets.event_calibration import spikes_that_differ
     from ..sim.event import EventDriven
     from ..sim.executor import executor as named
     from ..sim.executor import usual
@@ -88,21 +90,28 @@ def command(
 
         assert found.trace is not None
         write_trace(found.trace, trace, force=force)
-    beside = {}
+    beside = None
     if timing == "event":
-        assert found.trace is not None
         as_steps = run(
             graph, data.x, steps, encoding=request.encode, seed=samples.seed, keep="spikes"
         )
-        assert as_steps.trace is not None
-        beside = {
-            "timing": "event",
-            "event_order": event_order,
-            "step_accuracy": as_steps.accuracy(data.y),
-            "spikes_that_differ": spikes_that_differ(as_steps.trace, found.trace),
-            "predictions_that_differ": float((as_steps.predictions != found.predictions).mean()),
-        }
+        beside = _beside(found, as_steps, data.y, event_order)
     show(found, data.y, json, beside)
+
+
+def _beside(found: Run, as_steps: Run, labels: Any, order: str) -> dict[str, Any]:
+    """Return how a run at event timing differs from the same at step timing."""
+    from ..hw_targets.event_calibration import spikes_that_differ
+
+    assert found.trace is not None and as_steps.trace is not None
+    apart = (as_steps.predictions != found.predictions).mean()
+    return {
+        "timing": "event",
+        "event_order": order,
+        "step_accuracy": as_steps.accuracy(labels),
+        "spikes_that_differ": spikes_that_differ(as_steps.trace, found.trace),
+        "predictions_that_differ": float(apart),
+    }
 
 
 def _check_timing(timing: str, executor: str | None) -> None:

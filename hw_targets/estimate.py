@@ -169,7 +169,8 @@ def estimate(
     if activity.samples != counters.samples or activity.time_steps != counters.time_steps:
         raise InputError("counters and activity are of different runs", remedy="observe this run")
     layers = cost_events.layer_energy_pj(activity, table)
-    return _result(target, table, counters, layers, PLACED, activity)
+    said = (*PLACED, *_too_many(activity, target))
+    return _result(target, table, counters, layers, said, activity)
 
 
 MEMORY = (
@@ -181,6 +182,13 @@ PLACED = (
     "latency: the slowest core of a step plus the barrier; steps do not overlap",
     "an integer (multi-)spike counts as one event",
 )
+
+
+def _too_many(activity: Activity, target: Target) -> tuple[str, ...]:
+    cores = target.limit("cores")
+    if cores is None or activity.cores <= cores:
+        return ()
+    return (f"it does not fit: {activity.cores} cores are billed as if the chip had them",)
 
 
 def _without_energy(counters: Counters, target: Target, activity: Activity | None) -> Estimate:

@@ -214,14 +214,19 @@ def _energy_table(estimates: Sequence[Mapping[str, Any]]) -> str:
                 escape(found["target"]),
                 number(found["cost"]),
                 split,
-                number(energy["total"] if energy else None),
-                number(found["latency_us"]),
+                number(energy["total"] if energy else None) + _ends(found["energy_range_uj"]),
+                number(found["latency_us"]) + _ends(found["latency_range_us"]),
                 number(found["static_mw"]),
                 number(found["sops"], ",.0f"),
             )
         )
     head = ("target", "cost table", "parts, µJ", "energy, µJ", "latency, µs", "static, mW", "SOPs")
     return table(head, body, 3)
+
+
+def _ends(ends: Sequence[float] | None) -> str:
+    """Return a published range, as the words that follow a figure."""
+    return "" if ends is None else f" ({number(ends[0])} to {number(ends[1])})"
 
 
 def _constants(found: Mapping[str, Any]) -> str:

@@ -101,9 +101,9 @@ def test_the_closed_form_of_sanafe() -> None:
 
 
 def test_sanafe_bills_access_updates_packets_and_hops() -> None:
-    """1500 neurons on two cores of one tile, each spike to the 9 cores of the next layer."""
+    """300 neurons on one core; each spike goes to all cores of the next layer, on two tiles."""
     target = load_target("loihi1")
-    graph = lively(two(target, 4, 1500, 9000))
+    graph = lively(two(target, 4, 300, 4500))
     run, activity = measured(graph, target, 1)
     assert activity is not None
     found = estimate(graph, run.counters, target, cost="sanafe", activity=activity)
@@ -115,11 +115,24 @@ def test_sanafe_bills_access_updates_packets_and_hops() -> None:
     assert activity.counts["synops"].sum() == run.counters.total("sops")
     assert fired == run.counters.total("spikes")
     # Every neuron has input or a potential from the first spike on; the first step has input.
-    assert activity.counts["updated"].sum() <= STEPS * 10_500
+    assert activity.counts["updated"].sum() <= STEPS * 4_800
     assert found.energy_uj["hop"] > 0 and found.energy_range_uj is not None
     low, high = found.energy_range_uj
     total = found.energy_uj["total"]
     assert low == pytest.approx(total * 0.883) and high == pytest.approx(total * 1.117)
+
+
+def test_what_does_not_fit_is_said_beside_its_energy() -> None:
+    target = load_target("loihi1")
+    small = replace(
+        target, limits={**target.limits, "cores": replace(target.limits["cores"], value=1)}
+    )
+    graph = dense()
+    run, activity = measured(graph, small)
+    found = estimate(graph, run.counters, small, activity=activity)
+    assert "it does not fit: 2 cores" in str(found)
+    run, activity = measured(graph, target)
+    assert "does not fit" not in str(estimate(graph, run.counters, target, activity=activity))
 
 
 def test_hops_go_east_west_then_north_south() -> None:

@@ -96,6 +96,10 @@ def test_the_json_says_the_same(tmp_path: Path) -> None:
     assert len(data["steps"]["spike_rate"]["n"]) == 5
     energies = {(e["target"], e["cost"]): e["energy_uj"] for e in data["estimates"]}
     assert energies[("loihi2", None)] is None and energies[("loihi1", "davies")]["total"] > 0
+    ranges = {(e["target"], e["cost"]): e["energy_range_uj"] for e in data["estimates"]}
+    low, high = ranges[("loihi1", "sanafe")]
+    assert low < energies[("loihi1", "sanafe")]["total"] < high
+    assert ranges[("loihi1", "davies")] is None
 
 
 def test_an_existing_report_is_kept(tmp_path: Path) -> None:
