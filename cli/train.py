@@ -61,7 +61,7 @@ def pretrain(
     from ..trainer.tasks import PretrainOptions
     from ..trainer.tasks import pretrain as run_pretraining
 
-    state = fitting.state(out, force=force)
+    state, journal = fitting.state(out, force=force), fitting.journal(force=force)
     options = PretrainOptions(
         loss=loss,
         pair=pair,
@@ -77,7 +77,7 @@ def pretrain(
     network = _network(train, model, input_shape, fitting)
     if validation is not None:
         train, _ = train.split_off(validation)
-    result = run_pretraining(network, train, options, state=state)
+    result = run_pretraining(network, train, options, state=state, journal=journal)
     again = t.command_line(
         "pretrain", data=data, model=model, loss=loss, pair=pair, pairs=pairs, paths=paths,
         projector=projector, views=views, time_augmentation=time_augmentation,
@@ -141,7 +141,7 @@ def finetune(
     from ..trainer.evaluate import spike_rates
     from ..trainer.tasks import SupervisedOptions, train_supervised
 
-    state = fitting.state(out, force=force)
+    state, journal = fitting.state(out, force=force), fitting.journal(force=force)
     options = SupervisedOptions(
         views=views,
         label_smoothing=label_smoothing,
@@ -155,7 +155,7 @@ def finetune(
     )
     labelled = train.labelled_share(labels)
     trained = model if bits is None else _quantised(model, train, bits, scale)
-    result = train_supervised(trained, labelled, test, options, state=state)
+    result = train_supervised(trained, labelled, test, options, state=state, journal=journal)
     again = t.command_line(
         "finetune", Path(source).name, data=given.data, validation=given.validation, views=views,
         label_smoothing=label_smoothing, labels=labels, reestimate=reestimate,

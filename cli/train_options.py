@@ -14,6 +14,7 @@ from . import arguments as a
 if TYPE_CHECKING:
     from ..trainer.checkpoint import Card
     from ..trainer.data import Dataset
+    from ..trainer.journal import Journal
     from ..trainer.loop import LoopOptions
     from ..trainer.models import Classifier
     from ..trainer.resume import StateFile
@@ -77,6 +78,23 @@ class Fitting:
         int, typer.Option("--save-every", min=1, help="Steps between two savings of OUT.state.")
     ] = 200
 
+    metrics: Annotated[
+        Path | None, typer.Option("--metrics", help="Write a .jsonl line every so many steps.")
+    ] = None
+    log_every: Annotated[int, typer.Option("--log-every", min=1, help="Steps between lines.")] = 50
+    tensorboard: Annotated[
+        Path | None, typer.Option("--tensorboard", help="Folder for TensorBoard's event files.")
+    ] = None
+
+    def journal(self, *, force: bool) -> Journal:
+        """Return where the numbers go; refuse a file that would be lost."""
+        from ..export.formats.atomic import refuse_overwrite
+        from ..trainer.journal import Journal
+
+        if self.metrics is not None:
+            refuse_overwrite(self.metrics, force=force or self.resume)
+        return Journal(self.metrics, self.log_every, self.tensorboard)
+
     def loop(self) -> LoopOptions:
         """Return the loop's options."""
         from ..trainer.loop import LoopOptions
@@ -104,7 +122,7 @@ class Fitting:
         return {k: v for k, v in asdict(self).items() if k not in _HOW_IT_RUNS}
 
 
-_HOW_IT_RUNS = ("resume", "save_every")
+_HOW_IT_RUNS = ("resume", "save_every", "metrics", "log_every", "tensorboard")
 _NOT_OF_LOOP = (*_HOW_IT_RUNS, "time_steps", "limit")
 
 

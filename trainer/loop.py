@@ -14,12 +14,29 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from ..export.ir.errors import InputError, MissingPackageError, UnknownNameError
 from .average import Average
+from .devices import gather_batch
+from .journal import Journal
 from .optimizers import OPTIMIZERS, create_optimizer
 from .progress import progress_bar
 from .resume import Moving, Position, StateFile
 
 Precision: TypeAlias = Literal["32-true", "bf16-mixed"]
-BatchLoss: TypeAlias = Callable[[nn.Module, Tensor], Tensor]  # (module, sample indices) -> loss
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """What a loss may ask of the loop: the devices, and a place for numbers."""
+
+    fabric: Any
+    journal: Journal
+
+    def gather(self, z: Tensor) -> Tensor:
+        """Return embeddings [T, B, D] of all devices, [T, world * B, D]."""
+        return gather_batch(self.fabric, z)
+
+
+BatchLoss: TypeAlias = Callable[[nn.Module, Tensor, Pass], Tensor]
+"""(module, sample indices, pass) -> loss."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +116,7 @@ def fit(
     about: str = "",
     progress: bool = True,
     state: StateFile | None = None,
+    journal: Journal | None = None,
 ) -> LoopRecord:
     """Train `module` in place on `samples` samples and return the record.
 
@@ -109,6 +127,7 @@ def fit(
         about: what else tells this training from another, for `state`.
         state: where to save the state of the training, and whether to resume from it; a resumed
             training ends in the same bytes as an unbroken one.
+        journal: where numbers and warnings go; default: warnings on stderr.
 
     Raises:
         InputError: as soon as the loss is no finite number.
@@ -133,23 +152,33 @@ def fit(
     wrapped, optimizer = fabric.setup(module, inner)
     wrapped.train()
     start, first = time.perf_counter(), at.steps_done(per_epoch)
-    with progress_bar(label, options.epochs * per_epoch * whole, progress) as advance:
+    journal = journal or Journal()
+    bar = progress_bar(label, options.epochs * per_epoch * whole, progress)
+    with bar as advance, journal.watching(module, first):
         advance(first * whole)
         while at.epoch < options.epochs:
             if at.order is None:
                 at.order = torch.randperm(samples, generator=generator)
             for step in range(at.step, per_epoch):
                 chosen = at.order[step * whole : (step + 1) * whole]
+                done = at.steps_done(per_epoch) + 1
+                journal.begin_step(done)
                 optimizer.zero_grad()
-                at.seen.append(_backward(fabric, wrapped, batch_loss, chosen.split(batch), at))
+                one = Pass(fabric, journal)
+                at.seen.append(_backward(wrapped, batch_loss, chosen.split(batch), at, one))
                 if options.clip is not None:
                     fabric.clip_gradients(wrapped, optimizer, max_norm=options.clip)
                 optimizer.step()
+                lr = float(schedule.get_last_lr()[0])
                 schedule.step()
                 if average is not None:
                     average.update()
                 at.step = step + 1
                 advance(whole)
+                speed = (done - first) * whole / (time.perf_counter() - start)
+                journal.end_step(
+                    done, epoch=at.epoch + 1, loss=at.seen[-1], lr=lr, images_per_s=speed
+                )
                 if state is not None:
                     state.maybe_save(moving, at)
             at.next_epoch()
@@ -161,17 +190,17 @@ def fit(
 
 
 def _backward(
-    fabric: Any,
     module: nn.Module,
     batch_loss: BatchLoss,
     passes: tuple[Tensor, ...],
     at: Position,
+    one: Pass,
 ) -> float:
     """Gather the mean gradient over the passes of one step; return their mean loss."""
-    total = 0.0
+    fabric, total = one.fabric, 0.0
     for k, indices in enumerate(passes):
         with fabric.no_backward_sync(module, enabled=k + 1 < len(passes)):
-            loss = batch_loss(module, indices)
+            loss = batch_loss(module, indices, one)
             total += _finite(loss, at)
             fabric.backward(loss / len(passes))
     return total / len(passes)

@@ -5,9 +5,13 @@
 
 namespace spikewright::trainer {
 
-// What trainer/functional/lif.py calls LIFParameters, in float.
+// The surrogate: its slope g, and for `rectangle` and `sigmoid` also Path B's G.
+enum class Kind : int { rectangle, sigmoid, atan };
+
+// What trainer/functional/lif.py calls LIFParameters, in float; `width` or `alpha`, by kind.
 struct Constants {
-  float beta, tau, v_threshold, v_reset, width;
+  float beta, tau, v_threshold, v_reset, width, alpha;
+  Kind kind;
   bool hard, at_threshold, decay_input;
 };
 
@@ -32,10 +36,25 @@ struct bfloat16 {
   uint16_t bits;
 };
 
+// The two halves of `backward` where another surrogate than the rectangle stands between them:
+// y[t * count + i] = u - v_threshold, and its slope g(y) of the same layout.
+struct Slopes {
+  float *y;
+  const float *g;
+  int64_t count;
+};
+
 // Advance the neurons [begin, end) through all steps, or carry the gradient back through them.
 void forward(const Call<float> &, int64_t begin, int64_t end);
 void forward(const Call<bfloat16> &, int64_t begin, int64_t end);
 void backward(const Call<float> &, int64_t begin, int64_t end);
 void backward(const Call<bfloat16> &, int64_t begin, int64_t end);
+
+// Write y from x.
+void potentials(const Call<float> &, const Slopes &, int64_t begin, int64_t end);
+void potentials(const Call<bfloat16> &, const Slopes &, int64_t begin, int64_t end);
+// Write the gradient of x from grad_out, y and g.
+void carry(const Call<float> &, const Slopes &, int64_t begin, int64_t end);
+void carry(const Call<bfloat16> &, const Slopes &, int64_t begin, int64_t end);
 
 }  // namespace spikewright::trainer

@@ -14,7 +14,8 @@ from ...export.ir.errors import InputError
 from ..data import Dataset
 from ..encode import TimeAugmentation, over_time
 from ..evaluate import check_fits, images_of
-from ..loop import LoopOptions, LoopRecord, fit
+from ..journal import Journal
+from ..loop import LoopOptions, LoopRecord, Pass, fit
 from ..losses import pair_loss, temporal_loss
 from ..losses.temporal import Pairs, Reduction
 from ..models import Classifier
@@ -97,11 +98,13 @@ def pretrain(
     *,
     progress: bool = True,
     state: StateFile | None = None,
+    journal: Journal | None = None,
 ) -> PretrainResult:
     """Pretrain the backbone of `model` in place on the pictures of `data`; labels are not read.
 
     Args:
         state: where to keep the state of the training, and whether to resume from it (`fit`).
+        journal: where numbers and warnings go (`fit`).
 
     Raises:
         UnknownNameError: for an unknown loss, pair loss, view policy or time augmentation.
@@ -119,10 +122,12 @@ def pretrain(
     generator = Generator().manual_seed(options.loop.seed)
     images = images_of(data)
 
-    def batch_loss(module: nn.Module, indices: Tensor) -> Tensor:
+    def batch_loss(module: nn.Module, indices: Tensor, one: Pass) -> Tensor:
         views = [distort(images[indices], distortion, generator) for _ in range(2)]
         frames = over_time(torch.cat(views), time_steps, options.time_augmentation, generator)
-        z_a, z_b = module(frames).float().chunk(2, dim=1)
+        z_a, z_b = (one.gather(z) for z in module(frames).float().chunk(2, dim=1))
+        if one.journal.due:
+            one.journal.embeddings(z_a[-1])
         return temporal(z_a, z_b, pair)
 
     module = _projected(model, options.projector, options.loop.seed)
@@ -137,6 +142,7 @@ def pretrain(
             about=f"{data.name} {options}",
             progress=progress,
             state=state,
+            journal=journal,
         )
     model.eval()
     return PretrainResult(model, record, time_steps)

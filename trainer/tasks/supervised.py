@@ -11,7 +11,8 @@ from ...export.ir.errors import InputError
 from ..data import Dataset
 from ..encode import repeat
 from ..evaluate import accuracy, check_fits, images_of, labels_of, reestimate_batchnorm
-from ..loop import LoopOptions, LoopRecord, fit
+from ..journal import Journal
+from ..loop import LoopOptions, LoopRecord, Pass, fit
 from ..models import Classifier
 from ..quantised import Quantised
 from ..resume import StateFile
@@ -58,11 +59,13 @@ def train_supervised(
     *,
     progress: bool = True,
     state: StateFile | None = None,
+    journal: Journal | None = None,
 ) -> SupervisedResult:
     """Train all of `model` in place: cross entropy of the outputs' mean over time, Path A.
 
     Args:
         state: where to keep the state of the training, and whether to resume from it (`fit`).
+        journal: where numbers and warnings go (`fit`).
 
     Raises:
         UnknownNameError: for an unknown view policy.
@@ -79,7 +82,7 @@ def train_supervised(
     generator = Generator().manual_seed(options.loop.seed)
     images, labels = images_of(train), labels_of(train)
 
-    def batch_loss(module: nn.Module, indices: Tensor) -> Tensor:
+    def batch_loss(module: nn.Module, indices: Tensor, one: Pass) -> Tensor:
         pictures = distort(images[indices], distortion, generator)
         outputs: Tensor = module(repeat(pictures, steps)).float().mean(0)
         return F.cross_entropy(outputs, labels[indices], label_smoothing=options.label_smoothing)
@@ -94,6 +97,7 @@ def train_supervised(
         about=f"{train.name} {options}",
         progress=progress,
         state=state,
+        journal=journal,
     )
     model.eval()
     if options.reestimate:
