@@ -16,5 +16,6 @@ def lower(
     Raises:
         GraphError, LoweringError, BoundsError: naming the node, the limit and the remedy.
     """
-    folded = fold(graph) if graph.level == "float" else graph
-    return quantise(folded, profile, calibration, rule)
+    if graph.level == "float":
+        graph = fold(graph)  # under one name: a float graph that nobody else holds is let go
+    return quantise(graph, profile, calibration, rule)

@@ -103,6 +103,8 @@ class Journal:
 
     def embeddings(self, z: Tensor) -> None:
         """Note how widely embeddings [N, D] spread, and warn where they have collapsed."""
+        if not z.isfinite().all():
+            return  # the loss says so
         deviation = embedding_deviation(z)
         self.note("embedding_deviation", deviation)
         self.note("effective_rank", effective_rank(z))

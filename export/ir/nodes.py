@@ -25,7 +25,14 @@ Readout: TypeAlias = Literal["none", "integrate", "leaky", "spike_count"]
 
 
 def read_only(value: Any) -> Array:
-    """Return `value` as a C-contiguous array that cannot be written."""
+    """Return `value` as a C-contiguous array that cannot be written; itself if it is one already.
+
+    A node made from another shares its weights, so a pass holds what it changes and no more.
+    """
+    if isinstance(value, np.ndarray):
+        flags = value.flags
+        if flags.owndata and flags.c_contiguous and not flags.writeable:
+            return value
     array = np.array(value, order="C")
     array.flags.writeable = False
     return array
