@@ -2,6 +2,7 @@
 #   make demo       the whole line on packaged data
 #   make test       everything that continuous integration runs
 #   make fuzz N=…   N random graphs, three executors, every spike and state compared
+#   make round-trip N=…  N random graphs through NIR and back, every integer compared
 #   make interop    norse, snntorch, spikingjelly and sinabs run our NIR files, and we theirs
 #   make bench      the native engine beside its peers, to benchmarks/results/bench.json
 #   make sanafe     counts, energy and latency of loihi1 beside SANA-FE, in an environment of its own
@@ -34,7 +35,7 @@ BUILD_TOOLS := "scikit-build-core>=1.1,<2" "nanobind>=3.1,<4" "cmake>=3.18" "nin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 EDITABLE = $(INSTALL) --no-build-isolation --config-settings=editable.rebuild=true --editable
 
-.PHONY: demo test lint types tests fuzz interop bench sanafe lava wheel format torch
+.PHONY: demo test lint types tests fuzz round-trip interop bench sanafe lava wheel format torch
 
 demo: $(RUN_READY)
 	$(BIN)/spikewright demo --force
@@ -54,6 +55,9 @@ tests: $(TEST_READY)
 
 fuzz: $(TEST_READY)
 	$(BIN)/python tests/fuzz/run.py --graphs $(N)
+
+round-trip: $(TEST_READY)
+	$(BIN)/python tests/fuzz/round_trip.py --graphs $(N)
 
 interop: $(TEST_READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.interop.run --out docs/interop.md

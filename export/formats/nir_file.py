@@ -12,6 +12,8 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..ir import FormatError, MissingPackageError
 from .card import shown
 
@@ -56,8 +58,8 @@ def load_nir(path: Path) -> NirFile:
         raise FormatError("no such file")
     try:
         with h5py.File(path, "r") as file:
-            return _Parser(h5py).parse(file)
-    except (OSError, RuntimeError, KeyError, ValueError, TypeError, UnicodeError) as error:
+            return _Parser(h5py, path).parse(file)
+    except (ArithmeticError, OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
         line = " ".join(str(error).split())
         raise FormatError(f"not a readable NIR file ({line})") from None
 
@@ -65,8 +67,8 @@ def load_nir(path: Path) -> NirFile:
 class _Parser:
     """Reads group by group and keeps count of what it took."""
 
-    def __init__(self, h5py: Any) -> None:
-        self.h5py = h5py
+    def __init__(self, h5py: Any, path: Path) -> None:
+        self.h5py, self.path = h5py, path
         self.objects = self.bytes = 0
         self.seen: set[int] = set()
 
@@ -176,11 +178,31 @@ class _Parser:
         taken, stored = size * dataset.dtype.itemsize, dataset.id.get_storage_size()
         if taken > SMALL + DENSEST * stored:
             raise FormatError(f"declares {taken} bytes, the file holds {stored}", node=where)
+        if text and self.h5py.check_string_dtype(dataset.dtype).length is None:
+            self._judge_texts(dataset, size, where)
         self.bytes += taken
         if self.bytes > LARGEST_FILE:
             raise FormatError(
                 f"the file declares more than {LARGEST_FILE} bytes of arrays", node=where
             )
+
+    def _judge_texts(self, dataset: Any, size: int, where: str) -> None:
+        """Refuse text that says it is longer than the file: HDF5 would make room for it first."""
+        place, stored = dataset.id.get_offset(), dataset.id.get_storage_size()
+        if not size or not stored:
+            return
+        if place is None:
+            raise FormatError("text in chunks, which no version of nir writes", node=where)
+        whole = self.path.stat().st_size
+        if place + stored > whole:
+            raise FormatError("lies beyond the end of the file", node=where)
+        with self.path.open("rb") as file:
+            file.seek(place)
+            records = np.frombuffer(file.read(stored), np.uint8)
+        # HDF5 holds a length in 4 bytes, little-endian, and where the text lies.
+        lengths = records.reshape(size, -1)[:, :4].astype(np.int64) @ (1 << 8 * np.arange(4))
+        if lengths.sum() > whole:
+            raise FormatError(f"text of {lengths.sum()} bytes, more than the file", node=where)
 
 
 def _text(value: Any) -> str:

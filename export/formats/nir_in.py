@@ -30,7 +30,7 @@ from ..ir import (
 )
 from ..ir.errors import FormatWarning
 from ..ir.shapes import RULES, ShapeMismatch
-from .nir_card import KEY, is_ours, restore
+from .nir_card import KEY, is_ours, restore, untouched
 from .nir_discretise import DIALECTS, dialect_named, step_of
 from .nir_file import NirFile, load_nir
 from .nir_loops import with_delayed_spikes
@@ -39,6 +39,9 @@ from .nir_nodes import CONVERTERS, KNOWN
 from .nir_site import Site
 from .nir_structure import Repairs, opened, walking_order, whole
 
+CHANGED = (
+    "the nodes were changed since spikewright wrote the file; they are read, not its exact graph"
+)
 LARGEST_VALUE = 1 << 26
 """The most elements a node may emit a sample and step, as in an archive."""
 
@@ -69,9 +72,11 @@ def read_nir(
         dialect_named(dialect)
     try:
         raw = load_nir(Path(path))
-        if is_ours(raw.metadata) and not plain:
-            return restore(np.asarray(raw.metadata[KEY]))
         repairs = Repairs(strict)
+        if is_ours(raw.metadata) and not plain:
+            if untouched(raw):
+                return restore(np.asarray(raw.metadata[KEY]))
+            repairs.note(f"metadata/{KEY}", CHANGED)
         graph = _Reader(raw, dialect, dt, repairs).graph()
     except SpikewrightError as error:
         said = f"{error.node}: {error.reason}" if error.node else error.reason

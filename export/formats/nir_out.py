@@ -15,7 +15,7 @@ import numpy as np
 
 from ..ir import FormatError, Graph, MissingPackageError, UnknownNameError, check
 from .atomic import atomic_path
-from .nir_card import graph_metadata, node_metadata
+from .nir_card import graph_metadata, node_metadata, seal
 from .nir_dialect import DIALECTS, Dialect
 from .nir_limits import cannot_say, missing_nodes
 from .nir_plain import plain_nodes
@@ -60,6 +60,7 @@ def write_nir(
         nir.write(str(temporary), written)
         if chosen.schema is not None:
             _older(temporary, chosen.schema)
+        seal(temporary)
         _compare(temporary, graph)
     return warnings
 

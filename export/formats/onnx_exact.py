@@ -96,18 +96,18 @@ def _by_digits(
 
 def _digits(scope: Scope, x: str, received: Bound) -> Iterator[tuple[int, str]]:
     """Yield (factor, digit as int32 in 0..127) of x = sum of factor * digit, factor ±128^place."""
-    zero, base = scope.constant(0), scope.constant(DIGIT)
     low, high = int(received.low.min()), int(received.high.max())
     for sign, limit in ((1, high), (-1, -low)):
         if limit <= 0 and not (sign == 1 and low >= 0):
             continue
         part = x if sign == 1 else scope.op("Neg", x)
-        rest = scope.op("Max", part, zero) if low < 0 else part
+        rest = scope.op("Max", part, scope.constant(0)) if low < 0 else part
         place = 1
         while place <= max(limit, 1):
-            yield sign * place, scope.op("Mod", rest, base) if limit >= place * DIGIT else rest
+            more = limit >= place * DIGIT
+            yield sign * place, scope.op("Mod", rest, scope.constant(DIGIT)) if more else rest
             place *= DIGIT
-            rest = scope.op("Div", rest, base) if place <= limit else rest
+            rest = scope.op("Div", rest, scope.constant(DIGIT)) if place <= limit else rest
 
 
 def _halves(weight: Array) -> tuple[Array, Array]:

@@ -166,6 +166,8 @@ def attributes(node: onnx.NodeProto) -> dict[str, Any]:
 
 def label(name: str) -> str:
     """Return a tensor's name as a node of ours can hold it."""
+    if not isinstance(name, str):  # bytes, where the file holds no UTF-8
+        return "node"
     kept = "".join("." if c in "/\\:" else c for c in name if c.isprintable() and not c.isspace())
     return kept.strip(".")[:150] or "node"
 

@@ -60,6 +60,23 @@ def two_names(file: Any) -> None:
     file["node/nodes/w/again"] = file["node/nodes/w/weight"]
 
 
+def endless_text(path: Path) -> None:
+    """The first edge says that its name is 4 GiB long."""
+    edited(lambda file: None)(path)
+    with h5py.File(path, "r") as file:
+        edges: Any = file["node/edges"]
+        place = edges.id.get_offset()
+    content = bytearray(path.read_bytes())
+    content[place : place + 4] = b"\xff\xff\xff\xff"
+    path.write_bytes(bytes(content))
+
+
+def chunked_text(file: Any) -> None:
+    del file["node/edges"]
+    texts = np.array([["input", "w"], ["w", "n"]], object)
+    file["node"].create_dataset("edges", data=texts, dtype=h5py.string_dtype(), chunks=(1, 2))
+
+
 def nested_metadata(file: Any) -> None:
     group = file["node"].require_group("metadata")
     for _ in range(200):
@@ -206,6 +223,8 @@ NIR: dict[str, tuple[Make, str]] = {
     "tau of another shape": (value("n/tau", np.ones(3)), "n: tau has shape (3,)"),
     "huge": (edited(unbounded), "w.weight: declares 1099511627776 elements"),
     "hollow": (edited(hollow), "the file holds 0"),
+    "endless text": (endless_text, "edges: text of 42949"),
+    "text in chunks": (edited(chunked_text), "edges: text in chunks"),
     "two names": (edited(two_names), "w.weight: lies under two names"),
     "nested metadata": (edited(nested_metadata), "nested deeper than 32"),
     "a billion laughs": (edited(laughs), "lies under two names"),
@@ -385,6 +404,12 @@ def random_bytes(path: Path) -> None:
     path.write_bytes(np.random.default_rng(0).integers(0, 256, 5000, np.uint8).tobytes())
 
 
+def no_text(path: Path) -> None:
+    """A name that is no UTF-8."""
+    content = onnx_model(nodes=[helper.make_node("Gelu", ["x"], ["y"], name="namename")])
+    path.write_bytes(content.SerializeToString().replace(b"namename", b"name\xff\xfe\xfdn"))
+
+
 def two_outputs(path: Path) -> None:
     made = onnx_model()
     made.graph.output.add().name = "z"
@@ -410,6 +435,7 @@ ONNX: dict[str, tuple[Make, str]] = {
         saved(nodes=[helper.make_node("Add", ["x", "y"], ["y"], name="m")]),
         "m: nothing makes its input 'y'",
     ),
+    "a name that is no text": (no_text, "bad.onnx: "),
     "two outputs": (two_outputs, "2 outputs, 1 is needed"),
     "one of ours": (our_own, "give the .spk or .nir"),
     "unknown operator": (one("Gelu"), "m: no rule for the operator Gelu; known: Add"),
