@@ -2,7 +2,8 @@
 
     python -m benchmarks.checkpoints NAME --data cifar10:DIR [--qat4 FILE.safetensors]
 
-Float, int8 and int4 accuracy, spikes and SOPs of every layer, and whether the executors are equal.
+Float accuracy (the module in torch), int8 and int4, spikes and SOPs of every layer, and whether the
+executors are equal.
 One JSON record a checkpoint; `python -m benchmarks.page` makes docs/results.md of them.
 """
 
@@ -23,9 +24,10 @@ from spikewright.sim.run import Run, run
 from spikewright.sources import read_source
 from spikewright.trainer import checkpoint
 from spikewright.trainer.data import Dataset, load
+from spikewright.trainer.evaluate import accuracy
 
 RECORDS = Path(__file__).parent / "results" / "checkpoints"
-CALIBRATION_IMAGES = 1000
+CALIBRATION_IMAGES = 512
 VERIFIED = 32
 
 
@@ -36,7 +38,7 @@ def measure(source: str, train: Dataset, test: Dataset, qat4: str | None = None)
         train: calibrates the integers. test: everything is measured on it.
         qat4: the same network trained on with int4 weights, where there is one.
     """
-    read = read_source(source)
+    read, (model, _) = read_source(source), checkpoint.load(source)
     int8, int4 = (api.lower(read, bits=bits, calibrate=train.x) for bits in (8, 4))
     found = _run(int8, test)
     verification = api.verify(int8, test.x[:VERIFIED])
@@ -47,7 +49,7 @@ def measure(source: str, train: Dataset, test: Dataset, qat4: str | None = None)
         "test_images": len(test),
         "time_steps": api.time_steps_of(int8),
         "accuracy": {
-            "float": _run(read, test).accuracy(test.y),
+            "float": accuracy(model, test, model.time_steps),
             "int8": found.accuracy(test.y),
             "int4": _run(int4, test).accuracy(test.y),
         },

@@ -10,6 +10,9 @@ import typer
 from . import arguments as a
 from .output import emit_json, percent, print_table, say
 
+JUDGED = ("integer", "probe", "finetuned")
+"""The accuracies of a card that tell how good the checkpoint is; others are its controls."""
+
 Name = Annotated[str | None, typer.Argument(help="One of them, in detail.", show_default=False)]
 
 
@@ -31,7 +34,7 @@ def _checkpoints() -> list[dict[str, Any]]:
     rows = []
     for name in checkpoint.shipped():
         card = checkpoint.read_card(name)
-        best = percent(max(card.accuracies.get("integer", 0.0), card.accuracies.get("probe", 0.0)))
+        best = percent(max(card.accuracies.get(key, 0.0) for key in JUDGED))
         rows.append(
             {"name": name, "kind": "checkpoint", "about": f"{card.model} on {card.data}, {best}"}
         )

@@ -27,7 +27,7 @@ TINY = cifar10.Recipe(
 
 @pytest.fixture(scope="module")
 def splits():
-    return cifar10.Splits(load("digits", limit=512), load("digits", "test", limit=200), "test")
+    return cifar10.Splits(load("digits", limit=512), load("digits", "test", limit=200), "finetuned")
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def trained(splits, tmp_path_factory):
 
 def test_the_network_learns_and_the_card_tells_how(trained):
     _, model, card = trained
-    assert card.accuracies["test_finetuned"] > 0.5
+    assert card.accuracies["finetuned"] > 0.5
     assert card.recipe["pretrain_images"] == 128 and card.recipe["training_images"] == 512
     assert [stage["time_steps"] for stage in card.recipe["finetune"]] == [1, 2]
     assert card.command == "again" and card.recipe["hours"] >= 0
@@ -61,7 +61,7 @@ def test_what_is_kept_beside_the_output_is_gone_on_from(trained, splits):
 def test_validation_images_are_left_out_of_training(monkeypatch):
     monkeypatch.setattr(cifar10, "HELD_OUT", 100)
     splits = cifar10.Splits.of("digits", validate=True, limit=300)
-    assert (len(splits.train), len(splits.test), splits.name) == (200, 100, "validation")
+    assert (len(splits.train), len(splits.test), splits.name) == (200, 100, "finetuned_validation")
     seen = {x.tobytes() for x in splits.train.x}
     assert sum(x.tobytes() in seen for x in splits.test.x) == 0
 

@@ -75,7 +75,11 @@ RECIPES: Mapping[str, Recipe] = {
         },
         pretrain=PretrainOptions(loss="ctl", pair="ntxent", loop=_loop(1, 5e-3)),
         pretrain_images=19200,
-        finetune=(_labelled(1, _loop(12, 4e-3, 0.02)), _labelled(2, _loop(1, 1e-3, 0.02))),
+        finetune=(
+            _labelled(1, _loop(12, 4e-3, 0.02)),
+            _labelled(2, _loop(2, 1e-3, 0.02)),
+            _labelled(2, _loop(3, 2e-3, 0.02)),
+        ),
     ),
     "cifar10-spikformer": Recipe(
         model="spikformer_2_64",
@@ -95,7 +99,7 @@ RECIPES: Mapping[str, Recipe] = {
 
 @dataclass(frozen=True, slots=True)
 class Splits:
-    """What is trained on and what is reported on, and the latter's name."""
+    """What is trained on, what is reported on, and the accuracy's name on the card."""
 
     train: Dataset
     test: Dataset
@@ -107,9 +111,9 @@ class Splits:
         kind = spec.partition(":")[0]  # a card does not tell where its data lay
         train = replace(load(spec, limit=limit), name=kind)
         if not validate:
-            return cls(train, replace(load(spec, "test", limit=limit), name=kind), "test")
+            return cls(train, replace(load(spec, "test", limit=limit), name=kind), "finetuned")
         rest, held = train.split_off(min(HELD_OUT, len(train) // 2))
-        return cls(rest, held, "validation")
+        return cls(rest, held, "finetuned_validation")
 
 
 def train_recipe(
@@ -124,8 +128,10 @@ def train_recipe(
     accuracy = 0.0
     for number, options in enumerate(recipe.finetune, 1):
         state = StateFile(_beside(out, f"finetune{number}.state"), SAVE_EVERY, resume=True)
+        last = number == len(recipe.finetune)
+        judged = splits.test if last else splits.test.head(1)  # between stages nobody looks
         tuned = train_supervised(
-            model, splits.train, splits.test, options, progress=progress, state=state
+            model, splits.train, judged, options, progress=progress, state=state
         )
         accuracy = tuned.accuracy
         hours += _hours(tuned.record, options.loop, splits.train)
@@ -142,7 +148,7 @@ def train_recipe(
         recipe=done,
         command=command,
         seed=recipe.pretrain.loop.seed,
-        accuracies={f"{splits.name}_finetuned": accuracy},
+        accuracies={splits.name: accuracy},
         spike_rates=spike_rates(model, splits.test, model.time_steps),
     )
     return model, card
@@ -172,6 +178,8 @@ def _pretrained(
 
 def _hours(record: LoopRecord, loop: LoopOptions, data: Dataset) -> float:
     """Return the hours of all epochs at the speed measured (a resumed run saw only its own)."""
+    if not record.images_per_s:  # resumed behind its last step
+        return 0.0
     return loop.epochs * len(data) / record.images_per_s / 3600
 
 
