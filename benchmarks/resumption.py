@@ -35,16 +35,8 @@ def command(data: str, limit: int, out: Path) -> list[str]:
     options = ["--model", "spiking_resnet_small", "--epochs", "1", "--batch", str(BATCH), "-T", "2"]
     options += ["--limit", str(limit), "--precision", "bf16-mixed", "--channels-last"]
     options += ["--save-every", str(SAVE_EVERY), "--resume", "--force", "-o", str(out)]
-    return [
-        sys.executable,
-        "-m",
-        "spikewright.cli.main",
-        "train",
-        "pretrain",
-        "--data",
-        data,
-        *options,
-    ]
+    spikewright = [sys.executable, "-c", "from spikewright.cli.main import main; main()"]
+    return [*spikewright, "train", "pretrain", "--data", data, *options]
 
 
 def killed_after(words: list[str], state: Path, steps: int) -> int:
