@@ -1,0 +1,34 @@
+"""The shipped checkpoints: small, told about by their cards, and equal on every executor."""
+
+import numpy as np
+import pytest
+
+from spikewright import api
+from spikewright.trainer import checkpoint
+
+CIFAR10 = sorted(name for name in checkpoint.shipped() if name.startswith("cifar10-"))
+
+
+def test_there_is_one_for_cifar10():
+    assert "cifar10-resnet" in CIFAR10
+
+
+@pytest.mark.parametrize("name", CIFAR10)
+def test_the_card_tells_data_recipe_hours_and_accuracy(name):
+    assert checkpoint.resolve(name).stat().st_size <= 4_000_000
+    card = checkpoint.read_card(name)
+    assert card.data == "cifar10" and "Krizhevsky" in card.data_licence
+    assert card.command.startswith("python -m spikewright.trainer.recipes.cifar10")
+    assert card.recipe["hours"] > 0 and card.recipe["pretrain"]["loss"] == "ctl"
+    assert 0.1 < card.accuracies["finetuned"] < 1
+    assert all(0.01 < rate < 0.4 for rate in card.spike_rates.values()), card.spike_rates
+
+
+@pytest.mark.parametrize("name", CIFAR10)
+def test_integers_are_equal_on_every_executor(name):
+    images = np.random.default_rng(0).random((3, 3, 32, 32), dtype=np.float32)
+    graph = api.lower(name, calibrate=images)
+    verification = api.verify(graph, images[:1])
+    assert verification.equal and verification.samples == 1
+    trace = api.run(graph, images[:1])
+    assert all(0 < trace.neurons[node].spikes.mean() < 1 for node in graph.neurons)
