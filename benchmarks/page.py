@@ -42,6 +42,7 @@ seed of the dual path with the non-cross loss and the same pair loss; with three
 alone does that in one case of ten. All else is within the spread and shows nothing. images/s:
 training images (pairs of views) a second of processor time on one thread.
 """
+FEWEST_SEEDS = 3
 SHORT = "a short budget: the first minutes of a training, not its end"
 
 
@@ -65,8 +66,8 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def verdict(ours: Sequence[float], base: Sequence[float]) -> str:
     """Return whether two sets of seeds part: every seed of one beyond every seed of the other."""
     gap = f"{100 * (mean(ours) - mean(base)):+.1f}"
-    if min(len(ours), len(base)) < 2:
-        return f"{gap}, one seed"
+    if min(len(ours), len(base)) < FEWEST_SEEDS:
+        return f"{gap}, too few seeds"
     if min(ours) > max(base):
         return f"{gap}, above"
     if max(ours) < min(base):

@@ -63,12 +63,13 @@ def test_overlapping_seeds_show_nothing():
     assert verdict([0.41, 0.42, 0.43], [0.38, 0.39, 0.40]) == "+3.0, above"
     assert verdict([0.35, 0.36, 0.37], [0.38, 0.39, 0.40]) == "-3.0, below"
     assert verdict([0.39, 0.42, 0.43], [0.38, 0.39, 0.40]).endswith("within the spread")
+    assert verdict([0.41, 0.42], [0.38, 0.39]).endswith("too few seeds")
 
 
 def test_the_page_counts_seeds_and_shows_what_differs(tmp_path):
     folder = tmp_path / "pretraining"
     folder.mkdir()
-    for seed, (ours, base) in enumerate([(0.5, 0.4), (0.6, 0.3)]):
+    for seed, (ours, base) in enumerate([(0.5, 0.4), (0.6, 0.3), (0.7, 0.2)]):
         for method, probe in (("ctl", ours), ("non_cross", base)):
             cell = Cell(method, "barlow", 0.005, seed)
             record = {
@@ -81,5 +82,5 @@ def test_the_page_counts_seeds_and_shows_what_differs(tmp_path):
             }
             (folder / f"{cell.name}.json").write_text(json.dumps(record))
     text = page.page(tmp_path)
-    row = "| dual path, CTL | Barlow Twins | 2 | 55.0 ± 7.1 | 25.0 ± 0.0 | +20.0, above | 100 |"
+    row = "| dual path, CTL | Barlow Twins | 3 | 60.0 ± 10.0 | 25.0 ± 0.0 | +30.0, above | 100 |"
     assert row in text
