@@ -43,7 +43,15 @@ def __getattr__(name: str) -> Any:
     if name not in _PUBLIC:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     module_name, attribute = _PUBLIC[name]
-    module = import_module(module_name, __name__)
+    try:
+        module = import_module(module_name, __name__)
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        from .export.ir.errors import MissingPackageError
+
+        install = "pip install 'spikewright[train]'"
+        raise MissingPackageError.of("torch", f"use spikewright.{name}", install) from None
     value: Any = module if attribute is None else getattr(module, attribute)
     globals()[name] = value
     return value

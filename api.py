@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
@@ -23,6 +23,8 @@ from .export.ir.graph import LEVELS, Level
 from .export.ir.nodes import Encoding
 from .export.ir.profile import ScaleRule
 from .sim.executor import offer
+from .sim.requests import graph_in, labels_in, samples_in, time_steps_in
+from .sim.trace import Record
 from .sources import DEFAULT_TIME_STEPS, SourceOptions, read_source, trace_module
 
 if TYPE_CHECKING:
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
     from .sim.agreement import Agreement
     from .sim.counters import Counters
     from .sim.executor import Executor
-    from .sim.trace import Record, Trace
+    from .sim.trace import Trace
     from .sim.verify import Verification
 
 CALIBRATION_SAMPLES = 256
@@ -51,13 +53,15 @@ offer("lava", _lava)
 
 def time_steps_of(graph: Graph, time_steps: int | None = None) -> int:
     """Return T: as asked, else as trained or lowered, else 4."""
-    return time_steps or int(graph.metadata.get("time_steps", DEFAULT_TIME_STEPS))
+    if time_steps is None:
+        return int(graph.metadata.get("time_steps", DEFAULT_TIME_STEPS))
+    return time_steps_in(time_steps)
 
 
 def steps_for(graph: Graph, x: Array, time_steps: int | None = None) -> int:
     """Return T for samples x: as asked, else the samples' own where they have a time axis."""
-    if x.ndim == len(graph.input.shape) + 2:
-        return time_steps or int(x.shape[1])
+    if time_steps is None and x.ndim == len(graph.input.shape) + 2:
+        return int(x.shape[1])
     return time_steps_of(graph, time_steps)
 
 
@@ -304,7 +308,7 @@ def write(graph: Graph, path: str | Path, *, force: bool = False, **options: Any
     """
     from .export.formats.writers import write as write_file
 
-    return write_file(graph, path, force=force, **options)
+    return write_file(graph_in(graph), path, force=force, **options)
 
 
 def run(
@@ -329,6 +333,9 @@ def run(
     """
     from .sim.run import run as run_batches
 
+    graph, x = graph_in(graph), samples_in(x)
+    if record not in get_args(Record):
+        raise UnknownNameError.of("record", str(record), get_args(Record))
     steps = steps_for(graph, x, time_steps)
     found = run_batches(
         graph, x, steps, executor_name=executor, encoding=encoding, seed=seed, keep=record
@@ -360,6 +367,7 @@ def verify(
     from .sim.executor import able
     from .sim.verify import verify as compare_executors
 
+    graph, x = graph_in(graph), samples_in(x)
     values = encode(graph, x, steps_for(graph, x, time_steps), encoding, seed)
     chosen = able(graph) if executors is None else executors
     return compare_executors(graph, values, chosen, batch=batch, progress=progress)
@@ -376,7 +384,7 @@ def check(graph: Graph, target: str | Target) -> FitReport:
     """Return whether an integer graph fits a target, and every violation with its remedy."""
     from .hw_targets.fit import check as check_fit
 
-    return check_fit(graph, _target(target))
+    return check_fit(graph_in(graph), _target(target))
 
 
 def estimate(
@@ -399,10 +407,11 @@ def estimate(
     from .hw_targets.measure import measure
     from .sim.counters import Counters
 
-    chip = _target(target)
+    chip, graph = _target(target), graph_in(graph)
     if isinstance(x, Counters):
         return estimate_costs(graph, x, chip, cost=cost, conventions=conventions)
     chip.cost(cost)
+    x = samples_in(x)
     found, activity = measure(graph, x, steps_for(graph, x, time_steps), chip)
     return estimate_costs(
         graph, found.counters, chip, cost=cost, conventions=conventions, activity=activity
@@ -429,18 +438,28 @@ def compare(
     from .sim.counters import Counters
     from .sim.run import run as run_batches
 
+    graph = graph_in(graph)
     if isinstance(x, Counters):
         counters = x
     else:
+        x = samples_in(x)
         counters = run_batches(graph, x, steps_for(graph, x, time_steps)).counters
     chosen = method or DEFAULT
     return compare_costs(graph, counters, _target(target), method=chosen, conventions=conventions)
 
 
 def _target(target: str | Target) -> Target:
-    from .hw_targets.target import load_target
+    from .hw_targets.target import Target, load_target
 
-    return load_target(target) if isinstance(target, str) else target
+    if isinstance(target, Target):
+        return target
+    if not isinstance(target, str):
+        raise InputError(
+            f"{target!r}, a name, a file or a Target is needed",
+            node="target",
+            remedy="see sw.targets()",
+        )
+    return load_target(target)
 
 
 def report(
@@ -475,6 +494,8 @@ def report(
     chosen = [_target(name) for name in targets]
     if not chosen:
         raise InputError("no target", node="targets", remedy="name one or more, e.g. loihi1")
+    graph, x = graph_in(graph), samples_in(x)
+    labels = labels_in(labels, len(x))
     steps = steps_for(graph, x, time_steps)
 
     def measured(target: Target) -> OnTarget:
@@ -522,6 +543,7 @@ class Session:
         from .sim.executor import executor as named
         from .sim.executor import usual
 
+        graph = graph_in(graph)
         chosen = executor or usual(graph)
         chosen = named(chosen) if isinstance(chosen, str) else chosen
         self.graph = graph
@@ -531,7 +553,7 @@ class Session:
         """Advance by one step of raw frames [batch, *shape]; return the readout y [batch, ...]."""
         from .sim.encode import encode
 
-        return self._session.step(encode(self.graph, x_t[:, None], 1)[0])
+        return self._session.step(encode(self.graph, samples_in(x_t)[:, None], 1)[0])
 
     def reset(self) -> None:
         """Forget all state; the next step is the first."""

@@ -150,9 +150,9 @@ def trace_module(
     """Return the float graph of a module, traced on zeros of `input_shape`."""
     import torch
 
-    from .export.trace import trace
+    from .export.trace import is_multi_step, trace
 
-    multi = any(getattr(layer, "multi_step", False) for layer in module.modules())
+    multi = is_multi_step(module)
     lead = (min(time_steps, 2), 1) if multi else (1,)
     graph = trace(module, torch.zeros(*lead, *input_shape), encoding=encoding)
     return graph.replace(metadata={**graph.metadata, **metadata})

@@ -81,7 +81,8 @@ def whole_line(out: Path) -> dict[str, Any]:
         out / "report.html",
         labels=net.test.y,
         targets=(CHIP, OPERATIONS),
-        accuracies={"float": net.accuracy["float"], **controls},
+        accuracies={"float": net.accuracy["float"]}
+        | {f"trained in this demo, {key.replace('_', ' ')}": v for key, v in controls.items()},
         source=net.read,
         verification=verification,
         force=True,
@@ -129,7 +130,7 @@ def lower(out: Path) -> Lowered:
     from .. import api
     from ..sources import read_source
 
-    print(f"\n2. lowering the shipped checkpoint `{NAME}`: trace, fold, quantise to int8")
+    print(f"\n2. lowering `{NAME}`, the shipped checkpoint: trace, fold, quantise to int8")
     read = read_source(NAME)
     graph, test = api.lower(read), a.load_data(NAME, "test", None)
     found = accuracies(read, graph, test)

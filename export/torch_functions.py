@@ -83,9 +83,8 @@ def convert_call(name: str, fx_node: Any, leads: Mapping[Any, Lead]) -> Called:
     """
     rule = FUNCTIONS.get(name)
     if rule is None:
-        raise Refused(
-            f"no rule for the operation {name!r}", f"known: {', '.join(sorted(FUNCTIONS))}"
-        )
+        known = f"known: {', '.join(sorted(FUNCTIONS))}"
+        raise Refused(f"no rule for the operation {name!r}", INSTEAD.get(name, known))
     return rule(_Call(fx_node, leads))
 
 
@@ -240,6 +239,24 @@ def _in_place(rule: Callable[[_Call], Called]) -> Callable[[_Call], Called]:
 
     return convert
 
+
+_SPIKES = "put a spiking neuron there, e.g. sw.MixedLIF"
+_READOUT = "return every step; the readout adds them up, and a mean over time may be taken last"
+INSTEAD: Mapping[str, str] = {
+    "relu": _SPIKES,
+    "gelu": _SPIKES,
+    "sigmoid": _SPIKES,
+    "tanh": _SPIKES,
+    "softmax": "leave it out: spiking attention needs none, and argmax does not change by it",
+    "log_softmax": "leave it out: argmax does not change by it",
+    "sum": _READOUT,
+    "getitem": _READOUT,
+    "max_pool2d": "use a layer, e.g. nn.MaxPool2d",
+    "avg_pool2d": "use a layer, e.g. nn.AvgPool2d",
+    "batch_norm": "use a layer, e.g. nn.BatchNorm2d",
+    "conv2d": "use a layer, e.g. nn.Conv2d",
+}
+"""What to write for an operation that has no rule and that networks often hold."""
 
 FUNCTIONS: dict[str, Callable[[_Call], Called]] = {
     "add": _add,

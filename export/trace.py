@@ -59,7 +59,7 @@ def trace(
         LoweringError: naming the source path that cannot be traced, and the remedy.
     """
     torch = _torch()
-    multi = _is_multi_step(module) if multi_step is None else multi_step
+    multi = is_multi_step(module) if multi_step is None else multi_step
     with eval_mode(module), kept_state(module), torch.no_grad():
         traced = _symbolic(torch, module, sample)
         loop = _one_step(traced)
@@ -89,7 +89,20 @@ def _torch() -> Any:
     return torch
 
 
-def _is_multi_step(module: Any) -> bool:
+def is_multi_step(module: Any) -> bool:
+    """Return whether `module` takes [time, batch, ...]: whether a layer of it says so.
+
+    Raises:
+        LoweringError: for a layer with a `to_node` of its own that does not say what it takes.
+    """
+    for path, layer in module.named_modules():
+        if hasattr(layer, "to_node") and not hasattr(layer, "multi_step"):
+            raise LoweringError(
+                f"{type(layer).__name__} has to_node(), but does not say whether it takes "
+                "[time, batch, ...] or one step, [batch, ...]",
+                node=path or type(layer).__name__,
+                remedy="give its class the attribute multi_step = True, or False",
+            )
     return any(
         getattr(m, "multi_step", False) or time_of(m) in ("steps", "batch first")
         for m in module.modules()
@@ -118,6 +131,9 @@ def eval_mode(module: Any) -> Iterator[None]:
 
 
 def _symbolic(torch: Any, module: Any, sample: Any) -> Any:
+    if not isinstance(sample, torch.Tensor):
+        raise InputError(f"the example input is a {type(sample).__name__}, one tensor is needed")
+
     class Sized(torch.fx.Proxy):  # type: ignore[misc]
         """The input: its sizes are known, so that forward() may loop over its steps."""
 
@@ -150,7 +166,8 @@ def _symbolic(torch: Any, module: Any, sample: Any) -> Any:
         raise LoweringError(
             f"torch.fx cannot follow forward(): {_first_line(error)}",
             node=type(module).__name__,
-            remedy="keep data-dependent branches and loops out of forward()",
+            remedy="keep data-dependent branches and loops out of forward(); over time, take "
+            "multi-step neurons, e.g. sw.MixedLIF",
         ) from error
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from math import prod
+from subprocess import CalledProcessError
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,12 @@ CHOICES = ("auto", "gather", "dense")
 def _engine() -> Any:
     try:
         from . import _native
+    except CalledProcessError as error:  # an editable install that recompiles on import
+        raise MissingPackageError(
+            f"the native engine does not compile any more (exit {error.returncode})",
+            node="native",
+            remedy="install again: rm -rf build && pip install -e ., or use --executor reference",
+        ) from None
     except ImportError:
         raise MissingPackageError(
             "the native engine is not built",

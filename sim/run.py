@@ -14,6 +14,7 @@ from .counters import Counters, count
 from .encode import encode
 from .executor import Executor, executor, usual
 from .fan_out import FanOuts
+from .recording import fitting_batch
 from .trace import Record, Trace, join
 
 
@@ -63,8 +64,8 @@ def run(
 
     Args:
         executor_name: None takes `usual`, the fastest that can run the graph here.
-        batch: samples in memory at once; it changes no value. keep: what the returned trace
-            holds; None returns no trace, and no state is recorded.
+        batch: samples in memory at once, fewer where they would fill it; it changes no value.
+        keep: what the returned trace holds; None returns no trace, and no state is recorded.
         watch: called with the trace of each batch, states and all, before it is dropped.
 
     Raises:
@@ -75,6 +76,9 @@ def run(
         raise InputError(f"{len(x)} samples in batches of {batch}, both must be 1 or more")
     named = executor_name or usual(graph)
     chosen = executor(named) if isinstance(named, str) else named
+    seen: Record = "states" if keep == "states" or watch else "spikes"
+    steps, held = time_steps or x.shape[1], 0 if keep is None else len(x)
+    batch = fitting_batch(graph, steps, seen, batch, held)
     session, fan_outs = chosen.prepare(graph), FanOuts(graph)
     counted: Counters | None = None
     parts: list[Any] = []
@@ -83,7 +87,7 @@ def run(
     for start in range(0, len(x), batch):
         values = encode(graph, x[start : start + batch], time_steps, encoding, seed, start)
         began = perf_counter()
-        trace = session.run(values, "states" if keep == "states" or watch else "spikes")
+        trace = session.run(values, seen)
         seconds += perf_counter() - began
         counts = count(trace, fan_outs)
         counted = counts if counted is None else counted + counts

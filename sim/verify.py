@@ -10,6 +10,7 @@ import numpy as np
 
 from ..export.ir import Array, Graph, InputError
 from .executor import Executor, executor
+from .recording import fitting_batch
 from .trace import Trace
 
 DEFAULT = ("reference", "native", "onnxruntime")
@@ -108,6 +109,7 @@ def verify(
         raise InputError(f"{len(chosen)} executor, a comparison needs 2 or more")
     if batch < 1 or x.shape[1] < 1:
         raise InputError(f"{x.shape[1]} samples in batches of {batch}, both must be 1 or more")
+    batch = fitting_batch(graph, x.shape[0], "states", batch, 0)
     names = tuple(e.name for e in chosen)
     sessions = [e.prepare(graph) for e in chosen]
     compared, samples = 0, x.shape[1]

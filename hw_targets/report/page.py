@@ -159,7 +159,7 @@ def _raster(data: Mapping[str, Any]) -> str:
         spikes = np.zeros((len(layer["spikes"]), layer["neurons"]), bool)
         for t, fired in enumerate(layer["spikes"]):
             spikes[t, fired] = True
-        panels.append((name, spikes))
+        panels.append((name, spikes, layer["of"]))
     return svg.raster("spike raster", panels)
 
 

@@ -18,6 +18,7 @@ p{margin:8px 0;max-width:76ch}.muted{color:var(--muted);font-size:13px}
 th,td{padding:4px 8px;border-bottom:1px solid var(--line);text-align:left;vertical-align:top}
 th{color:var(--muted);font-weight:600;white-space:nowrap}
 .n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
+th.n{white-space:normal}
 tbody tr:hover{background:var(--soft)}code{font-size:12px;word-break:break-all}
 .facts{display:grid;grid-template-columns:repeat(auto-fill,minmax(190px,1fr));gap:8px;margin:0}
 .facts div{background:var(--soft);border-radius:6px;padding:8px 12px}

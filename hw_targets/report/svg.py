@@ -63,23 +63,27 @@ def bars(title: str, labels: Sequence[str], values: Sequence[float], form: str, 
     return "".join([*parts, "</svg>"])
 
 
-def raster(title: str, panels: Sequence[tuple[str, Array]]) -> str:
+def raster(title: str, panels: Sequence[tuple[str, Array, int]]) -> str:
     """Return a spike raster: one panel a layer, time to the right, neurons downwards.
 
-    `panels`: (layer, spikes [time, neuron]); a dot is a neuron that spiked in that step.
+    `panels`: (layer, spikes [time, neuron], how many neurons the layer has); a dot is a neuron that
+    spiked in that step.
     """
     height, step, across = 170, 18, 4
-    width = max((max(96, step * len(spikes) + 24) for _, spikes in panels), default=96)
+    width = max((max(96, step * len(spikes) + 24) for _, spikes, _ in panels), default=96)
     lines = -(-len(panels) // across)
     parts = [_open(across * (width + 70), lines * (height + 46), title)]
-    for k, (label, spikes) in enumerate(panels):
+    for k, (label, spikes, of) in enumerate(panels):
         x, y = (k % across) * (width + 70) + 34, (k // across) * (height + 46) + 20
-        parts.append(_panel(x, y, height, step, label, spikes))
+        parts.append(_panel((x, y), height, step, label, spikes, of))
     return "".join([*parts, "</svg>"])
 
 
-def _panel(x: float, y: float, height: float, step: float, label: str, spikes: Array) -> str:
-    steps, neurons = spikes.shape
+def _panel(
+    at: tuple[float, float], height: float, step: float, label: str, spikes: Array, of: int
+) -> str:
+    (x, y), (steps, neurons) = at, spikes.shape
+    shown = f"{neurons:,}" if neurons == of else f"{neurons:,} of {of:,}"
     tall = height / max(1, neurons)
     dots = [
         f"M{x + step * t:g} {y + tall * int(n):.2f}h{step - 3}"
@@ -95,7 +99,7 @@ def _panel(x: float, y: float, height: float, step: float, label: str, spikes: A
             f'{frame} class="frame"/>',
             f'<path d="{"".join(dots)}" class="spike" stroke-width="{stroke:.2f}"/>',
             _text(x - 2, y - 7, _short(label, 22), "small"),
-            _text(x - 2, y + height + 14, f"{neurons} neurons, {steps} steps", "muted small"),
+            _text(x - 2, y + height + 14, f"{shown} neurons, {steps} steps", "muted small"),
         ]
     )
 

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from spikewright.export.ir import LoweringError
+from spikewright.export.ir import InputError, LoweringError
 from spikewright.export.trace import trace
 from spikewright.sim.reference import Reference
 from spikewright.trainer.neurons import IF
@@ -47,6 +47,8 @@ REFUSED: dict[str, tuple[Forward, str]] = {
     "pool": (lambda m, x: m.p(m.a(x).mean(0)), "MaxPool1d behind a mean over time"),
     "mixed": (lambda m, x: m.a(x) + m.b(x).mean(0), "adds a mean over time"),
     "dropout": (lambda m, x: functional.dropout(m.a(x), 0.5), "stays on"),
+    "relu": (lambda m, x: functional.relu(m.a(x)), "'relu'; put a spiking neuron there"),
+    "summed": (lambda m, x: m.a(x).sum(0), "'sum'; return every step"),
     "keyword": (lambda m, x: m.a(input=x), "pass one tensor"),
     "overwritten": (twice_in_place, "read again"),
 }
@@ -55,8 +57,9 @@ REFUSED: dict[str, tuple[Forward, str]] = {
 @pytest.mark.parametrize("name", REFUSED)
 def test_refused(name: str) -> None:
     forward, says = REFUSED[name]
-    with pytest.raises(LoweringError, match=says) as caught:
+    with pytest.raises(LoweringError) as caught:
         trace(Written(forward), torch.rand(4, 2, 3, 6), multi_step=True)
+    assert says in str(caught.value)
     assert caught.value.node and caught.value.remedy
 
 
@@ -92,3 +95,24 @@ def test_affine_layers_behind_a_mean_over_time_add_up_to_it() -> None:
         wanted = module(x).numpy()
     found = Reference(np.float64).prepare(trace(module, x, multi_step=True)).run(x.numpy())
     np.testing.assert_allclose(found.output[-1] / 4, wanted, rtol=1e-5, atol=1e-6)
+
+
+class Describing(nn.Module):
+    """A layer of the user's own, which does not say whether it takes a time axis."""
+
+    def to_node(self, shape: tuple[int, ...]) -> Any:
+        return IF().to_node(shape)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return (x > 1).to(x.dtype)
+
+
+def test_a_layer_that_describes_itself_says_whether_it_takes_a_time_axis() -> None:
+    with pytest.raises(LoweringError, match="attribute multi_step = True") as caught:
+        trace(nn.Sequential(nn.Linear(6, 6), Describing()), torch.rand(4, 2, 6))
+    assert caught.value.node == "1"
+
+
+def test_the_example_input_is_one_tensor() -> None:
+    with pytest.raises(InputError, match="is a tuple, one tensor is needed"):
+        trace(nn.Sequential(nn.Linear(6, 6), IF()), (torch.rand(4, 2, 6),))
