@@ -111,20 +111,22 @@ def lower(
         calibrate = _frames(sample, folded)
     data, spec = _calibration_data(folded, calibrate)
     integer = _quantised(folded, asked or Profile(), data, spec, scale, time_steps)
-    return _for_events(integer, data, target)
+    return _for_chip(integer, data, target)
 
 
-def _for_events(integer: Graph, data: Array, target: str | None) -> Graph:
-    """Return the graph, calibrated where the target tests thresholds after every event."""
+def _for_chip(integer: Graph, data: Array, target: str | None) -> Graph:
+    """Return the graph rewritten for a chip: shifts folded, calibrated where it tests events."""
     from .hw_targets.event_calibration import calibrate_events, takes_events
+    from .hw_targets.shift import fold_shifts
     from .hw_targets.target import load_target
 
     if target is None or (target in PROFILES and not _is_chip(target)):
         return integer
     chip = load_target(target)
+    folded = fold_shifts(integer, chip)
     if not takes_events(chip):
-        return integer
-    return calibrate_events(integer, data, integer.metadata["time_steps"], chip)
+        return folded
+    return calibrate_events(folded, data, folded.metadata["time_steps"], chip)
 
 
 def _is_chip(name: str) -> bool:

@@ -10,6 +10,7 @@ import numpy as np
 from ..export.ir import WEIGHTS, Delay, Graph, Input, Neuron, Output, Scale, SumPool
 from ..export.ir.arith import DECAY_ONE
 from .mapping import at_most
+from .shift import has_exponents, shifted_bits
 from .target import Target
 from .violation import Violation
 
@@ -49,7 +50,8 @@ def _lowered(target: Target) -> str:
 
 
 def _weight(name: str, node: Any, target: Target) -> Iterator[Violation]:
-    yield from at_most(name, "weight_bits", node.bits or 8, target, "use fewer --bits")
+    bits = (node.bits or 8) if has_exponents(target) else shifted_bits(node)
+    yield from at_most(name, "weight_bits", bits, target, "use fewer --bits")
 
 
 def _input(name: str, node: Input, target: Target) -> Iterator[Violation]:

@@ -61,13 +61,15 @@ def axon_types(graph: Graph, layer: Layer) -> int:
     Fewer where a neuron's weights take fewer values than that. Weights are signed: r axons make
     the values of r bits in two's complement, of which a common factor is the neuron's own.
     """
+    branches = [
+        node.weight.reshape(len(node.weight), -1).astype(np.int64) << node.weight_shift
+        for _, node in weight_nodes(graph, layer)
+    ]
     need = 1
-    for _, node in weight_nodes(graph, layer):
-        rows = node.weight.reshape(len(node.weight), -1).astype(np.int64)
-        for row in rows:
-            values = np.unique(row[row != 0])
-            if values.size == 0:
-                continue
+    for row in zip(*branches, strict=True):
+        every = np.unique(np.concatenate(row))
+        values = every[every != 0]
+        if values.size:
             codes = values // np.gcd.reduce(np.abs(values))
             bits = 1 if values.size == 1 else _signed_bits(int(codes.min()), int(codes.max()))
             need = max(need, min(bits, values.size))

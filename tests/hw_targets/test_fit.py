@@ -10,13 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spikewright.export.ir import Graph, Input, InputError, Linear, Neuron, Output
+from spikewright.export.ir import Add, Graph, Input, InputError, Linear, Neuron, Node, Output
 from spikewright.hw_targets.fit import check
 from spikewright.hw_targets.map_crossbar import axon_types
 from spikewright.hw_targets.mapping import Layer
+from spikewright.hw_targets.shift import fold_shifts
 from spikewright.hw_targets.target import Constant, load_target, shipped
+from spikewright.sim.reference import Reference
 
-from .limits import CASES, MET, STRUCTURE, broken, cases, maps, two, valued
+from .limits import CASES, MET, STRUCTURE, broken, cases, maps, neuron, two, valued
 from .networks import analog, dense
 
 LOIHI = load_target("loihi1")
@@ -81,6 +83,46 @@ def test_axon_types_can_make_the_weights(values: list[int]) -> None:
         wanted <= {sum(part) for n in range(types + 1) for part in combinations(chosen, n)}
         for chosen in combinations(choices, types)
     )
+
+
+def branches(shift: int, top: int) -> Graph:
+    """Two currents that meet, one shifted left."""
+    rng = np.random.default_rng(0)
+    one, two_ = (rng.integers(-top, top + 1, (4, 6)).astype(np.int8) for _ in range(2))
+    nodes: dict[str, Node] = {
+        "in": Input((6,), "spikes", low=0, high=1),
+        "a": Linear(one, bits=4),
+        "b": Linear(two_, bits=4, weight_shift=shift),
+        "sum": Add(),
+        "n": neuron(load_target("odin"), (4,)),
+        "out": Output("spike_count"),
+    }
+    edges = [("in", "a"), ("in", "b"), ("a", "sum", 0), ("b", "sum", 1), ("sum", "n"), ("n", "out")]
+    return Graph(nodes, edges, "integer")  # type: ignore[arg-type]
+
+
+def test_shifts_fold_into_the_weights_and_keep_the_integers() -> None:
+    """ODIN has no exponent beside a weight: codes up to 3, shifted by 1, are codes up to 6."""
+    odin = load_target("odin")
+    graph = branches(1, 3)
+    assert "weight_bits" not in broken(graph, odin)
+    folded = fold_shifts(graph, odin)
+    x = np.random.default_rng(1).integers(0, 2, (20, 3, 6))
+    one, two_ = (Reference().prepare(g).run(x) for g in (graph, folded))
+    assert one.neurons["n"].spikes.any()
+    assert np.array_equal(one.neurons["n"].spikes, two_.neurons["n"].spikes)
+    assert np.array_equal(one.neurons["n"].v, two_.neurons["n"].v)
+    shifts = [n.weight_shift for n in folded.nodes.values() if isinstance(n, Linear)]
+    assert shifts == [0, 0] and fold_shifts(graph, LOIHI) is graph
+    wide = branches(3, 7)
+    assert broken(fold_shifts(wide, odin), odin)["weight_bits"].found == "7"
+
+
+def test_truenorth_counts_the_values_of_all_branches() -> None:
+    """4-bit codes beside 4-bit codes shifted by 2 are 6 bits: more than four values a neuron."""
+    found = broken(branches(2, 7), load_target("truenorth"))
+    assert found["weight_values_per_neuron"].found == "6"
+    assert "weight_values_per_neuron" not in broken(branches(0, 7), load_target("truenorth"))
 
 
 def test_speck_splits_a_layer_that_no_core_holds() -> None:
