@@ -56,10 +56,6 @@ def read_source(spec: str, options: SourceOptions | None = None) -> Graph:
     reader = READERS.get(suffix)
     if reader is not None:
         return reader(spec, options)
-    if suffix in REFUSED:
-        raise FormatError(
-            f"{suffix} files cannot be a source yet", node=spec, remedy=REFUSED[suffix]
-        )
     return _checkpoint(spec, options)
 
 
@@ -100,12 +96,18 @@ def _onnx(spec: str, options: SourceOptions) -> Graph:
     return graph.replace(metadata={**graph.metadata, **given})
 
 
+def _lava(spec: str, options: SourceOptions) -> Graph:
+    from .export.formats.lava_in import read_lava
+
+    return read_lava(spec)
+
+
 READERS: dict[str, Callable[[str, SourceOptions], Graph]] = {
     ".spk": _archive,
     ".nir": _nir,
     ".onnx": _onnx,
+    ".net": _lava,
 }
-REFUSED = {".net": "give the network it was made of"}
 
 
 def _checkpoint(spec: str, options: SourceOptions) -> Graph:

@@ -23,6 +23,7 @@ Rebuild = Annotated[bool, typer.Option("--force", help="Rebuild it if it exists.
 TimeLimit = Annotated[
     float, typer.Option("--time-limit", min=1, help="Seconds until the worker is ended.")
 ]
+Netx = Annotated[bool, typer.Option("--netx", help="Through an HDF5 file and lava-dl's netx.")]
 Networks = Annotated[int, typer.Option("--networks", min=1, help="How many random networks.")]
 
 
@@ -82,17 +83,27 @@ def run(
     request: a.Request,
     samples: a.Samples,
     time_limit: TimeLimit = 1800.0,
+    netx: Netx = False,
     json: a.Json = False,
 ) -> None:
-    """Run a network on Lava; say what it became there: processes, delay lines, steps."""
+    """Run a network on Lava; say what it became there: processes, delay lines, steps.
+
+    With --netx its HDF5 file is run by lava-dl's netx, as that reads it, and every spike, u and v
+    is compared with ours; exit code 1 if any differs.
+    """
     from .. import api
+
+    if netx:
+        _by_netx(request, samples, time_limit, json)
+        return
     from ..hw_targets.lava.build import build
     from ..hw_targets.lava.executor import Lava
     from ..hw_targets.lava.sdk import LavaCpu
+    from ..hw_targets.lava.silicon import silicon_limits
     from ..sim.run import run as run_batches
 
     graph = request.on(["lava"]).graph(samples)
-    program = build(graph)
+    program, limits = build(graph), silicon_limits(graph)
     data = samples.of(graph)
     with progress("lava", len(data)) as done:
         found = run_batches(
@@ -116,6 +127,7 @@ def run(
                 "totals": found.counters.totals(),
                 "samples_per_s": found.samples_per_s,
                 "program": program.to_json(),
+                "silicon": [limit.to_json() for limit in limits],
             },
         )
         return
@@ -123,6 +135,45 @@ def run(
 
     show(found, data.y, False)
     print(program)
+    if limits:
+        print("Lava's CPU models let pass what the chip does not:")
+    for limit in limits:
+        print(f"  {limit}")
+
+
+def _by_netx(request: a.Request, samples: a.Samples, time_limit: float, json: bool) -> None:
+    from tempfile import TemporaryDirectory
+
+    from .. import api
+    from ..export.formats.lava import write_lava
+    from ..export.formats.lava_in import read_lava
+    from ..hw_targets.lava.netx import compare_with_netx
+    from ..sim.encode import encode
+
+    graph = request.on(["lava"]).graph(samples)
+    data = samples.of(graph)
+    steps = api.steps_for(graph, data.x, request.time_steps)
+    with TemporaryDirectory() as folder:
+        path = Path(request.source)
+        if path.suffix != ".net":
+            path = Path(folder) / "network.net"
+            write_lava(graph, path)
+        held = read_lava(path, graph.input)
+        x = encode(held, data.x, steps, request.encode, samples.seed)
+        found = compare_with_netx(path, held, x, time_limit_s=time_limit)
+    difference = found.first_difference
+    if json:
+        fields: dict[str, Any] = {"equal": found.equal, "layers": found.layers}
+        fields |= {"samples": len(data), "values_compared": found.values_compared}
+        fields["first_difference"] = None if difference is None else difference.to_json()
+        emit_json("lava-netx", fields)
+    elif found.equal:
+        count, layers = found.values_compared, found.layers
+        print(f"equal: netx = reference in {count:,} values of {layers} layers")
+    else:
+        print(f"not equal: {difference}")
+    if not found.equal:
+        raise typer.Exit(1)
 
 
 @app.command(short_help="Compare Lava with our rules on random networks.")

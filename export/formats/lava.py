@@ -1,5 +1,7 @@
 """Lava HDF5 out: the layout that lava-dl's netx reads (lava-dl 0.6.0), for sequential networks.
 
+A layer may hear its own spikes of the step before through weights (netx's dense_rec).
+
 netx skips layers it does not know without a word, so whatever it cannot hold is refused here, by
 node. What it computes: u decays by iDecay, v by vDecay, `v > vThMant << 6`, hard reset to 0, bias
 in multiples of 2^6, 24-bit state; each layer lags by one step.
@@ -8,14 +10,17 @@ in multiples of 2^6, 24-bit state; each layer lags by one step.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..ir import (
+    Add,
     Array,
     Conv2d,
+    Delay,
     Flatten,
     FormatError,
     Graph,
@@ -29,6 +34,7 @@ from ..ir import (
 )
 from ..ir.arith import DECAY_ONE
 from .atomic import atomic_path
+from .lava_weights import netx_weights
 
 Reason = tuple[str, str, str]
 """Node, reason, remedy."""
@@ -42,7 +48,7 @@ _KINDS: dict[str, str] = {
     "SumPool": "netx has no pooling; use strided convolutions",
     "MatMul": "Lava has no attention; use a convolutional network",
     "Scale": "use a feed-forward network (residual rule none)",
-    "Delay": "netx files hold no loops of ours; use a feed-forward network",
+    "Delay": "netx knows one loop: spikes of the step before, by a Linear, onto their layer",
     "Conv1d": "netx convolves over two axes; use Conv2d with height 1",
     "Reshape": "only flattening can be said",
     "Transpose": "only flattening can be said",
@@ -59,42 +65,99 @@ def why_not_lava(graph: Graph) -> list[Reason]:
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """A layer that hears itself: neuron -> delay (1 step) -> back -> add <- forward."""
+
+    forward: str
+    back: str
+    add: str
+    delay: str
+    neuron: str
+
+
+def loops(graph: Graph) -> list[Loop]:
+    """Return the loops of the one form that netx has."""
+    found = []
+    for add in graph.of_kind(Add):
+        sources, targets = graph.inputs(add), graph.consumers(add)
+        for forward, back in (sources, sources[::-1]) if len(sources) == 2 else ():
+            delay = graph.inputs(back)[0] if isinstance(graph.nodes[back], Linear) else add
+            held = graph.nodes[delay]
+            once = isinstance(held, Delay) and held.steps == 1
+            linear = isinstance(graph.nodes[forward], Linear)
+            own = graph.inputs(delay) == targets and targets[0] in graph.neurons
+            if once and linear and own:
+                found.append(Loop(forward, back, add, delay, targets[0]))
+                break
+    return found
+
+
 def _problems(graph: Graph, name: str, node: Node) -> Iterator[tuple[str, str]]:
-    if node.kind in _KINDS:
+    looped = loops(graph)
+    if node.kind in _KINDS and not any(name in (loop.add, loop.delay) for loop in looped):
         yield f"{node.kind} cannot be written", _KINDS[node.kind]
         return
-    if len(graph.consumers(name)) > 1:
-        yield f"feeds {len(graph.consumers(name))} nodes, netx is sequential", _KINDS["Add"]
+    targets = [t for t in graph.consumers(name) if t not in {loop.delay for loop in looped}]
+    if len(targets) > 1:
+        yield f"feeds {len(targets)} nodes, netx is sequential", _KINDS["Add"]
     if isinstance(node, Input) and len(node.shape) == 2:
         yield f"input of shape {node.shape}, netx takes (features) or (C, y, x)", "reshape the data"
     if isinstance(node, (Linear, Conv2d)):
-        yield from _weight_problems(graph, name, node)
+        yield from _weight_problems(graph, name, node, looped)
     if isinstance(node, (Neuron, Output)):
-        yield from _place_problems(graph, name, node)
+        yield from _place_problems(graph, name, node, looped)
     if isinstance(node, Neuron):
         yield from _neuron_problems(node)
     if isinstance(node, Output):
         yield from _output_problems(node)
 
 
-def _weight_problems(graph: Graph, name: str, node: Linear | Conv2d) -> Iterator[tuple[str, str]]:
-    target = graph.nodes[graph.consumers(name)[0]]
+def _scaled_problems(
+    graph: Graph, name: str, node: Linear | Conv2d, loop: Loop | None
+) -> Iterator[tuple[str, str]]:
+    """netx rescales dense weights before it hands them to Lava; whatever that would change."""
+    if not node.weight.any():
+        yield "all weights are 0, on which netx overflows", "leave the layer out, or train it"
+    elif isinstance(node, Linear):
+        names = (name,) if loop is None else (name, loop.back)
+        together = np.concatenate([_whole(graph.nodes[n]).reshape(-1) for n in names])
+        used = netx_weights(together)
+        if used is None:
+            yield "netx cannot scale these weights", "use fewer --bits"
+        elif (used != together).any():
+            k = int(np.flatnonzero(used != together)[0])
+            yield f"netx would take a weight of {together[k]} for {used[k]:g}", "use fewer --bits"
+
+
+def _whole(node: Node) -> Array:
+    """Return the weights with their shift."""
+    assert isinstance(node, (Linear, Conv2d))
+    return node.weight.astype(np.int32) << node.weight_shift
+
+
+def _weight_problems(
+    graph: Graph, name: str, node: Linear | Conv2d, looped: list[Loop]
+) -> Iterator[tuple[str, str]]:
+    if any(name == loop.back for loop in looped):
+        return
+    loop = next((loop for loop in looped if loop.forward == name), None)
+    target = graph.nodes[graph.consumers(name)[0] if loop is None else loop.neuron]
     if not isinstance(target, (Neuron, Output)):
         yield f"feeds a {target.kind}, netx needs a neuron behind weights", "put one there"
     if isinstance(target, Output) and target.readout == "spike_count":
         yield "feeds a count of spikes, netx needs a neuron behind weights", "put one there"
-    if node.weight_shift:
-        yield f"weight_shift {node.weight_shift}", LOWER
     if isinstance(node, Linear) and len(graph.shapes[name]) > 1:
         yield f"weighs each of {graph.shapes[name][:-1]}, netx only one vector", "flatten before it"
-    if not node.weight.any():
-        yield "all weights are 0, on which netx overflows", "leave the layer out, or train it"
+    yield from _scaled_problems(graph, name, node, loop)
 
 
-def _place_problems(graph: Graph, name: str, node: Neuron | Output) -> Iterator[tuple[str, str]]:
+def _place_problems(
+    graph: Graph, name: str, node: Neuron | Output, looped: list[Loop]
+) -> Iterator[tuple[str, str]]:
     """netx has neurons behind weights only, and one bias a channel."""
     source = graph.nodes[graph.inputs(name)[0]]
-    behind = isinstance(source, (Linear, Conv2d))
+    behind = isinstance(source, (Linear, Conv2d)) or any(name == loop.neuron for loop in looped)
     if not behind and (isinstance(node, Neuron) or node.readout == "integrate"):
         yield f"stands behind a {source.kind}, netx needs weights before it", "put a Linear there"
     if node.bias is not None and _channels(node.bias, graph.shapes[name]) is None:
@@ -190,6 +253,7 @@ Layer = dict[str, Any]
 
 def _layers(graph: Graph) -> list[Layer]:
     found: list[Layer] = []
+    looped = loops(graph)
     for name, node in graph.nodes.items():
         if isinstance(node, Input):
             entering = node.shape if len(node.shape) == 3 else (1, 1, node.shape[-1])
@@ -197,9 +261,15 @@ def _layers(graph: Graph) -> list[Layer]:
         elif isinstance(node, Flatten):
             found.append({"type": _type("flatten"), "shape": np.array(graph.shapes[name])})
         elif isinstance(node, (Linear, Conv2d)):
-            behind = graph.nodes[graph.consumers(name)[0]]
+            if any(loop.back == name for loop in looped):
+                continue
+            loop = next((loop for loop in looped if loop.forward == name), None)
+            behind = graph.nodes[graph.consumers(name)[0] if loop is None else loop.neuron]
             assert isinstance(behind, (Neuron, Output))
             weights = _dense(node) if isinstance(node, Linear) else _conv(node)
+            if loop is not None:
+                weights["weight_rec"] = _whole(graph.nodes[loop.back])
+                weights["type"] = _type("dense_rec")
             shape = graph.shapes[name]
             found.append({**weights, **_neuron(behind, shape), "shape": np.array(shape)})
     return found
@@ -213,7 +283,7 @@ def _dense(node: Linear) -> Layer:
     out, fan_in = node.weight.shape
     return {
         "type": _type("dense"),
-        "weight": node.weight.astype(np.int32),
+        "weight": _whole(node),
         "inFeatures": np.array([fan_in]),
         "outFeatures": np.array([out]),
     }
@@ -223,14 +293,14 @@ def _conv(node: Conv2d) -> Layer:
     out, per_group, *kernel = node.weight.shape
     return {
         "type": _type("conv"),
-        "weight": node.weight.astype(np.int32),
+        "weight": _whole(node),
         "inChannels": np.array([per_group * node.groups]),
         "outChannels": np.array([out]),
         "kernelSize": np.array(kernel),
         "stride": np.array(node.stride),
         "padding": np.array(node.padding),
         "dilation": np.array(node.dilation),
-        "groups": np.array([node.groups]),
+        "groups": np.array(node.groups),
     }
 
 

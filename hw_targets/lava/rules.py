@@ -2,11 +2,9 @@
 
 A graph is sent to Lava so that nothing is clipped, truncated or shifted down. Here Lava gets
 everything it accepts: odd and over-range weights, each sign mode, exponents -3 to 3, 3 to 8 bits,
-graded messages, decays of each neuron. The rules, as in lava-nc 0.10.0 (`utils/weightutils.py`,
-`proc/dense/models.py`):
+graded messages, decays of each neuron. The weights are those of `effective_weights`; then, as in
+lava-nc 0.10.0 (`proc/dense/models.py`):
 
-    w = clip(w, -256, 255) mixed | clip(w, 0, 255) excitatory | clip(w, -255, 0) inhibitory
-    w = (w >> n) << n, n = 8 - num_weight_bits (+ 1 if mixed); inhibitory weights by magnitude
     a = (w @ s) << weight_exp, or >> -weight_exp (floor); one step later
 """
 
@@ -17,30 +15,18 @@ from typing import Any
 
 import numpy as np
 
+from ...export.formats.lava_weights import (
+    SIGN_MODES,
+    SignMode,
+    effective_weights,
+    natural_mode,
+)
 from ...export.ir import Array, Neuron
 from ...export.ir.arith import initial_state, neuron_step
 from .program import Kind, Placed, Process, Program
 from .support import STATE_BITS, STATE_SHIFT
 
 Rng = np.random.Generator
-MODES = ("MIXED", "EXCITATORY", "INHIBITORY")
-
-
-def effective_weights(weights: Array, mode: str, bits: int) -> Array:
-    """Return the int64 weights that Lava's Dense and Sparse multiply with."""
-    sign = -1 if mode == "INHIBITORY" else 1
-    mixed = mode == "MIXED"
-    clipped = np.clip(sign * weights.astype(np.int64), -256 if mixed else 0, 255)
-    dropped = 8 - bits + mixed
-    kept: Array = sign * ((clipped >> dropped) << dropped)
-    return kept
-
-
-def natural_mode(weights: Array) -> str:
-    """Return the sign mode that Lava chooses where none is given."""
-    if weights.min() >= 0:
-        return "EXCITATORY"
-    return "INHIBITORY" if weights.max() <= 0 else "MIXED"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +35,7 @@ class Layer:
 
     kind: Kind
     weights: Array
-    mode: str | None
+    mode: SignMode | None
     bits: int
     exponent: int
     message_bits: int
@@ -106,7 +92,7 @@ def _layer(rng: Rng, inputs: int, *, graded: bool) -> Layer:
     low, high = [(-300, 300), (0, 300), (-300, 0), (-8, 8)][int(rng.integers(4))]
     weights = rng.integers(low, high + 1, (size, inputs)).astype(np.int32)
     weights[0, 0] = low + 1  # an odd or over-range one in each
-    mode = None if rng.random() < 0.5 else MODES[int(rng.integers(3))]
+    mode = None if rng.random() < 0.5 else SIGN_MODES[int(rng.integers(3))]
     loud = rng.random() < 0.5
     neuron = Neuron(
         (size,),

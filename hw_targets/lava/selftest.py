@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from ...export.formats.lava_weights import natural_mode
 from ...export.ir import Array, Graph, Input, Shape
 from ...sim.reference import Reference
 from ...sim.verify import Difference, compare
@@ -187,7 +188,7 @@ def _compare_layer(
                 f"rules {ours[step, unit]}, lava {theirs[step, unit]}"
             )
         found.values_compared += ours.size
-    mode = layer.mode or rules.natural_mode(layer.weights)
+    mode = layer.mode or natural_mode(layer.weights)
     for name in (mode.lower(), f"exponent {layer.exponent}", f"{layer.bits} bits", layer.kind):
         found.coverage[f"layers {name}"] += 1
     found.coverage["spikes"] += int(states["s_out"].sum())

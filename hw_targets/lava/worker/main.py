@@ -50,14 +50,14 @@ def main(folder: str) -> None:
 
 
 def _jobs() -> dict[str, Any]:
-    from . import network
+    from . import network, netx
 
     def status(job: Any, arrays: Any) -> dict[str, Any]:
         import_module("lava.proc.lif.process")
         import_module("lava.proc.conv.process")
         return {}
 
-    return {"status": status, "network": network.run}
+    return {"status": status, "network": network.run, "netx": netx.run}
 
 
 def _arrays(path: Path) -> dict[str, Any]:

@@ -1,0 +1,133 @@
+"""netx: an HDF5 file run by lava-dl's own reader in the worker, compared with us layer by layer.
+
+The graph is what `export.formats.lava_in` reads from the same file, so that this also proves the
+reading. Each layer of netx lags by one step; its reset follows the sample through the layers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...export.ir import Array, Conv2d, Delay, ExecutorError, Graph, Neuron, Output
+from ...sim.reference import Reference
+from ...sim.trace import NeuronTrace, Trace, join
+from ...sim.verify import Difference, compare
+from .environment import find
+from .runner import TIME_LIMIT_S, run_job
+from .synapses import lava_order, message_bits
+
+
+@dataclass(frozen=True, slots=True)
+class NetxComparison:
+    """What was compared: layers of netx, values, and the first difference if there is one."""
+
+    layers: int
+    values_compared: int
+    first_difference: Difference | None
+
+    @property
+    def equal(self) -> bool:
+        """Whether every spike, u and v agreed."""
+        return self.first_difference is None
+
+
+def compare_with_netx(
+    path: Path, graph: Graph, x: Array, *, time_limit_s: float = TIME_LIMIT_S
+) -> NetxComparison:
+    """Run a file by netx on encoded values x [time, batch, *shape]; compare with the reference.
+
+    Args:
+        graph: what the file holds.
+
+    Raises:
+        ExecutorError: if netx cannot run it, or its resets cannot stand for a fresh start.
+    """
+    ours = Reference().prepare(graph).run(x)
+    # netx keeps what a loop holds from sample to sample: those run one by one.
+    alone = bool(graph.of_kind(Delay))
+    parts = [x[:, k : k + 1] for k in range(x.shape[1])] if alone else [x]
+    theirs = join([netx_trace(path, graph, part, time_limit_s=time_limit_s) for part in parts])
+    result = compare(theirs, _like(ours, theirs), ("netx", "reference"))
+    different = isinstance(result, Difference)
+    layers = len(theirs.neurons) + int(graph.output.readout == "integrate")
+    return NetxComparison(layers, 0 if different else int(result), result if different else None)  # type: ignore[arg-type]
+
+
+def netx_trace(path: Path, graph: Graph, x: Array, *, time_limit_s: float) -> Trace:
+    """Return the trace that netx records, its lags taken off; u of every neuron."""
+    _refuse_late_biases(graph)
+    time, batch = x.shape[:2]
+    names = [*graph.neurons, *([graph.output_name] if graph.output.readout == "integrate" else [])]
+    steps = time * batch + len(names)
+    job: dict[str, Any] = {
+        "kind": "netx",
+        "file": str(path.resolve()),
+        "input_message_bits": message_bits(graph.input.low or 0, graph.input.high or 1),
+        "reset_interval": time,
+        "steps": steps,
+    }
+    data = {"data": _data(graph, x, steps)}
+    found = run_job(find(), job, data, time_limit_s=time_limit_s).arrays
+
+    def read(k: int, name: str, variable: str) -> Array:
+        values = found[f"{k}/{variable}"].reshape(steps, -1)[k + 1 : k + 1 + time * batch]
+        values = values[:, lava_order(graph.shapes[name])]
+        shaped = values.reshape(batch, time, *graph.shapes[name])
+        return np.asarray(shaped.swapaxes(0, 1), np.int32)
+
+    neurons = {
+        name: NeuronTrace(*(read(k, name, v) for v in ("s_out", "v", "u")))
+        for k, name in enumerate(graph.neurons)
+    }
+    if graph.output.readout == "integrate":
+        output = read(len(names) - 1, graph.output_name, "v")
+    else:
+        output = Reference().prepare(graph).run(x, "output").output
+    return Trace(graph, "netx", x, output, neurons)
+
+
+def _like(ours: Trace, theirs: Trace) -> Trace:
+    """Add u where a neuron of ours holds none: it is the current, and Lava shows it."""
+    neurons = {}
+    for name, neuron in ours.neurons.items():
+        u = theirs.neurons[name].u if neuron.u is None else neuron.u
+        neurons[name] = NeuronTrace(neuron.spikes, neuron.v, u)
+    return Trace(ours.graph, ours.executor, ours.input, ours.output, neurons)
+
+
+def _data(graph: Graph, x: Array, steps: int) -> Array:
+    """Return x as a source of netx has it: a map (x, y, channel), or flat before a dense layer."""
+    time, batch = x.shape[:2]
+    first = next(iter(graph.of_kind(Neuron, Output)))
+    maps = any(isinstance(node, Conv2d) for node in _before(graph, first))
+    values = x.swapaxes(0, 1).reshape(batch * time, *x.shape[2:])
+    shaped = values.transpose(0, 3, 2, 1) if maps else values.reshape(len(values), -1)
+    padded = np.zeros((steps, *shaped.shape[1:]), np.int32)
+    padded[: len(shaped)] = shaped
+    return np.ascontiguousarray(np.moveaxis(padded, 0, -1))
+
+
+def _before(graph: Graph, name: str) -> list[Any]:
+    names, found = [name], []
+    while names:
+        sources = graph.inputs(names.pop())
+        found += [graph.nodes[s] for s in sources]
+        names += [s for s in sources if not isinstance(graph.nodes[s], (Delay, Neuron))]
+    return found
+
+
+def _refuse_late_biases(graph: Graph) -> None:
+    """In a loop a bias acts, and is heard, before the first input arrives there."""
+    if not graph.of_kind(Delay):
+        return
+    for name, node in graph.neurons.items():
+        if node.bias is not None and node.bias.any():
+            raise ExecutorError(
+                "a bias in a network with loops: netx lets it act before the input arrives",
+                node=name,
+                remedy="run it with --executor lava, which lets it wait",
+            )
