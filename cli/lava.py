@@ -15,6 +15,8 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
 )
+PRICED_ON = "loihi1"
+"""The one Loihi with published energies of its events."""
 Prefix = Annotated[
     Path | None,
     typer.Option("--prefix", help="Folder of the environment; default: the user's cache folder."),
@@ -98,8 +100,10 @@ def run(
         return
     from ..hw_targets.lava.build import build
     from ..hw_targets.lava.executor import Lava
+    from ..hw_targets.lava.relay_cost import relay_cost
     from ..hw_targets.lava.sdk import LavaCpu
     from ..hw_targets.lava.silicon import silicon_limits
+    from ..hw_targets.target import load_target
     from ..sim.run import run as run_batches
 
     graph = request.on(["lava"]).graph(samples)
@@ -116,6 +120,7 @@ def run(
             batch=samples.batch,
             progress=done,
         )
+    cost = relay_cost(program, found.counters, load_target(PRICED_ON))
     if json:
         emit_json(
             "lava-run",
@@ -126,7 +131,7 @@ def run(
                 "layers": found.counters.rows(),
                 "totals": found.counters.totals(),
                 "samples_per_s": found.samples_per_s,
-                "program": program.to_json(),
+                "program": {**program.to_json(), "delay_line_cost": cost.to_json()},
                 "silicon": [limit.to_json() for limit in limits],
             },
         )
@@ -135,6 +140,8 @@ def run(
 
     show(found, data.y, False)
     print(program)
+    if program.relays:
+        print(cost)
     if limits:
         print("Lava's CPU models let pass what the chip does not:")
     for limit in limits:
