@@ -15,7 +15,6 @@ import numpy as np
 
 from ...export.ir import Graph, Input, Neuron, Output, bounds
 from .lags import SYNAPSES
-from .support import STATE_SHIFT, bias_parts
 
 ACCUMULATOR_LIMIT = (1 << 15) - 1
 """A dendritic accumulator holds 16 bits, signed."""
@@ -23,6 +22,8 @@ PAYLOAD_LIMIT = (1 << 8) - 1
 """A graded spike carries 8 bits on Loihi 2, none on Loihi 1."""
 BIAS_LIMIT = (1 << 12) - 1
 """Bias mantissas have 13 bits, signed."""
+BIAS_EXPONENTS = 8
+"""Bias exponents have 3 bits."""
 THRESHOLDS_PER_CORE = 8
 """Distinct thresholds that a core of Loihi 1 can hold (nengo-loihi 1.1.0, hardware constants)."""
 
@@ -88,15 +89,10 @@ def _values(graph: Graph, *, graded: bool) -> Iterator[SiliconLimit]:
 
 def _bias(name: str, node: Neuron | Output) -> Iterator[SiliconLimit]:
     assert node.bias is not None
-    parts = bias_parts(node.bias)
-    if parts is None:
-        return
-    mantissa, exponent = parts
-    largest = int(np.abs(mantissa).max())
-    wider = max(0, min(STATE_SHIFT + 1, 7) - exponent)
-    fits = not (mantissa % (1 << wider)).any() and largest >> wider <= BIAS_LIMIT
-    if not fits:
-        yield from _over(name, "bias mantissa", BIAS_LIMIT, largest, "use a smaller bias")
+    bias = node.bias.astype(np.int64)
+    exponents = [e for e in range(BIAS_EXPONENTS) if not (bias % (1 << e)).any()]
+    largest = int(np.abs(bias >> exponents[-1]).max())
+    yield from _over(name, "bias mantissa", BIAS_LIMIT, largest, "use a smaller bias")
 
 
 def _over(name: str, limit: str, allowed: int, found: int, remedy: str) -> Iterator[SiliconLimit]:

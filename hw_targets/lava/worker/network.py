@@ -32,6 +32,7 @@ def run(job: dict[str, Any], arrays: Arrays) -> Arrays:
     """
     kinds = {p["name"]: p["kind"] for p in job["processes"]}
     made = {p["name"]: _process(p, arrays) for p in job["processes"]}
+    job["held"] = made  # Lava stops what is collected, and its stop can hang
     for source, target in job["connections"]:
         _connect(
             getattr(made[source], OUT_PORTS.get(kinds[source], "a_out")),
@@ -46,7 +47,6 @@ def run(job: dict[str, Any], arrays: Arrays) -> Arrays:
         if variables:
             record(made[name], Path(job["folder"]), names[name], variables, steps)
     _run(made, job["segments"], arrays)
-    next(iter(made.values())).stop()
     return {f"{p}/{v}": read(Path(job["folder"]), names[p], v) for p, v in job["records"]}
 
 
@@ -59,7 +59,6 @@ def _monitored(job: dict[str, Any], made: dict[str, Any], arrays: Arrays, steps:
         (variables,) = monitor.get_data().values()
         (values,) = variables.values()
         found["/".join(entry)] = np.asarray(values).astype(np.int32)
-    next(iter(made.values())).stop()
     return found
 
 

@@ -42,7 +42,7 @@ def run(job: dict[str, Any], arrays: dict[str, Any]) -> dict[str, Any]:
         record(layer.neuron, folder, f"layer{k}", VARIABLES, steps)
     condition = import_module("lava.magma.core.run_conditions").RunSteps(num_steps=steps)
     net.run(condition=condition, run_cfg=run_config())
-    net.stop()
+    job["held"] = net  # Lava stops what is collected, and its stop can hang
     layers = range(len(net.layers))
     found = {f"{k}/{v}": read(folder, f"layer{k}", v) for k in layers for v in VARIABLES}
     found["described"] = np.array(str(net))

@@ -21,6 +21,12 @@ def test_a_small_network_of_plain_spikes_exceeds_nothing() -> None:
     assert limits(mlp()) == set()
 
 
+def test_a_bias_takes_the_exponent_that_it_needs() -> None:
+    graph = mlp()
+    large = neuron(12, bias=np.array([64 * 4095, -64 * 3], np.int32).repeat(6))
+    assert limits(graph.replace({**graph.nodes, "n1": large})) == set()
+
+
 def test_each_limit_is_found() -> None:
     graph = mlp()
     wide = np.full((12, 9), 127, np.int8)
