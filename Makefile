@@ -8,6 +8,7 @@
 #   make sanafe     counts, energy and latency of loihi1 beside SANA-FE, in an environment of its own
 #   make lava       210 random networks on Intel's Lava, every spike and state compared
 #   make chips      every shipped checkpoint on every chip, and each limit with what breaks it
+#   make sanitize   the engine's tests on builds with address, undefined and thread sanitizers
 #   make wheel      the wheel, in dist/
 #   make format     reformat, and repair what the linter can
 # PYTHON chooses the interpreter of the environment; BIN=/path/to/bin uses one that is ready.
@@ -75,6 +76,9 @@ lava: $(RUN_READY)
 chips: $(TEST_READY)
 	$(BIN)/python tests/hw_targets/limits.py
 	$(BIN)/python -m benchmarks.chips
+
+sanitize: $(TEST_READY)
+	$(BIN)/python tests/sanitize.py
 
 wheel: $(RUN_READY)
 	$(BIN)/python -m pip wheel --quiet --no-deps --config-settings=build-dir=build/wheel --wheel-dir dist .

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -19,8 +20,10 @@ import numpy as np
 
 if __package__ in (None, ""):
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+    from tests.fuzz.forced import ForcedNative, differs, forced_natives
     from tests.fuzz.graphs import random_graph, random_input
 else:
+    from .forced import ForcedNative, differs, forced_natives
     from .graphs import random_graph, random_input
 
 from spikewright.export.ir import (
@@ -58,6 +61,7 @@ class Census:
     """
 
     graphs: int = 0
+    forced: Counter[str] = field(default_factory=Counter)
     values: int = 0
     contained: Counter[str] = field(default_factory=Counter)
     alive: Counter[str] = field(default_factory=Counter)
@@ -227,8 +231,13 @@ def alive(graph: Graph, trace: Trace) -> dict[str, bool]:
     }
 
 
-def one_graph(seed: int, others: list[Executor], census: Census) -> Difference | None:
-    """Compare the graph of this seed on all executors; return the first difference."""
+def one_graph(
+    seed: int, others: list[Executor], census: Census, forced: Sequence[ForcedNative] = ()
+) -> Difference | None:
+    """Compare the graph of this seed on all executors; return the first difference.
+
+    `forced`: the engine's tables and choices, of which each seed takes its turn's.
+    """
     rng = np.random.default_rng(seed)
     graph = random_graph(rng)
     x = random_input(graph, rng)
@@ -238,6 +247,13 @@ def one_graph(seed: int, others: list[Executor], census: Census) -> Difference |
         if isinstance(found, Difference):
             return found
         census.values += found
+    if forced:
+        turn = forced[seed % len(forced)]
+        found = differs(turn, graph, x, expected)
+        if isinstance(found, Difference):
+            return found
+        census.values += found
+        census.forced[turn.name] += 1
     census.take(graph, expected, alive(graph, expected))
     return None
 
@@ -251,10 +267,11 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     names = [name for name in options.executors.split(",") if name != "reference"]
     others = [executor(name) for name in names]
+    forced = forced_natives() if "native" in names else []
     census = Census()
     for seed in range(options.seed, options.seed + options.graphs):
         try:
-            difference = one_graph(seed, others, census)
+            difference = one_graph(seed, others, census, forced)
         except SpikewrightError as error:
             print(f"seed {seed}: {error}")
             return 1
@@ -267,6 +284,8 @@ def main(arguments: list[str] | None = None) -> int:
         if census.graphs % 500 == 0:
             print(f"{census.graphs} graphs, {census.values:,} values", file=sys.stderr, flush=True)
     print(census)
+    for name, graphs in census.forced.items():
+        print(f"{name:40}{graphs:>8} graphs")
     print(
         f"{census.graphs} graphs from seed {options.seed}, reference = {' = '.join(names)}: "
         f"{census.values:,} values compared, all equal"

@@ -98,7 +98,7 @@ def test_the_same_seed_gives_the_same_graph_and_input() -> None:
 def test_a_failing_graph_is_named_by_its_seed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def unequal(seed: int, others: object, census: object) -> Difference | None:
+    def unequal(seed: int, *rest: object) -> Difference | None:
         return Difference("n", "v", 1, (0, 2), {"reference": 1, "x": 2}) if seed == 7 else None
 
     monkeypatch.setattr(fuzz_run, "one_graph", unequal)
