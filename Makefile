@@ -5,6 +5,7 @@
 #   make round-trip N=…  N random graphs through NIR and back, every integer compared
 #   make interop    norse, snntorch, spikingjelly and sinabs run our NIR files, and we theirs
 #   make bench      the native engine beside its peers, to benchmarks/results/bench.json
+#   make performance  all of its benchmarks, to docs/performance.md
 #   make sanafe     counts, energy and latency of loihi1 beside SANA-FE, in an environment of its own
 #   make lava       210 random networks on Intel's Lava, every spike and state compared
 #   make chips      every shipped checkpoint on every chip, and each limit with what breaks it
@@ -36,7 +37,7 @@ BUILD_TOOLS := "scikit-build-core>=1.1,<2" "nanobind>=3.1,<4" "cmake>=3.18" "nin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 EDITABLE = $(INSTALL) --no-build-isolation --config-settings=editable.rebuild=true --editable
 
-.PHONY: demo test lint types tests fuzz round-trip interop bench sanafe lava wheel format torch
+.PHONY: demo test lint types tests fuzz round-trip interop bench performance sanafe lava chips sanitize wheel format torch
 
 demo: $(RUN_READY)
 	$(BIN)/spikewright demo --force
@@ -76,6 +77,9 @@ lava: $(RUN_READY)
 chips: $(TEST_READY)
 	$(BIN)/python tests/hw_targets/limits.py
 	$(BIN)/python -m benchmarks.chips
+
+performance: $(TEST_READY)
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.report
 
 sanitize: $(TEST_READY)
 	$(BIN)/python tests/sanitize.py

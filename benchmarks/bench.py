@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from spikewright.export.ir import Array
-from spikewright.sim.native import Native, NativeSession, chosen_isa
+from spikewright.sim.native import Native, NativeSession, chosen_isa, isa_info
 
 from .peers import PEERS, Call, Missing
 from .workloads import Workload, even, resnet18, spikformer, trained, w1, w2
@@ -41,7 +41,7 @@ WORKLOADS: dict[str, Callable[[], Workload]] = {
     "spikformer_trained": lambda: spikformer(trained, "spikformer_trained"),
 }
 QUICK_S = 0.02
-SLOW_S = 1.0
+SLOW_S = 0.15
 """A peer slower than this a run is timed fewer times (never fewer than 5)."""
 
 
@@ -81,11 +81,11 @@ def time_all(calls: dict[str, Call], runs: int) -> dict[str, float]:
     return {name: 1000 * median(seconds) for name, seconds in taken.items()}
 
 
-def bench(name: str, peers: list[str], runs: int, isa: str) -> dict[str, Any]:
-    """Return one workload's entry of the JSON."""
-    workload = WORKLOADS[name]()
-    session = Native(isa=isa).prepare(workload.graph)
-    calls, missing = {"ours": ours(workload, session)}, {}
+def bench(workload: Workload, peers: list[str], runs: int, isas: list[str]) -> dict[str, Any]:
+    """Return one workload's entry of the JSON; `isas`: our tables, the one of choice first."""
+    calls, missing = {}, {}
+    for isa in isas:
+        calls[f"ours {isa}"] = ours(workload, Native(isa=isa).prepare(workload.graph))
     for peer in peers:
         try:
             calls[peer] = PEERS[peer](workload)
@@ -93,21 +93,21 @@ def bench(name: str, peers: list[str], runs: int, isa: str) -> dict[str, Any]:
         except (Missing, ImportError) as error:
             calls.pop(peer, None)
             missing[peer] = str(error)
-    outputs = {who: np.asarray(call()).reshape(-1) for who, call in calls.items()}
-    equal = all(np.array_equal(outputs["ours"], found) for found in outputs.values())
-    equal = equal and int(outputs["ours"].sum()) == workload.total
+    outputs = [np.asarray(call()).reshape(-1) for call in calls.values()]
+    equal = all(np.array_equal(outputs[0], found) for found in outputs)
+    equal = equal and int(outputs[0].sum()) == workload.total
     times = time_all(calls, runs)
-    mine = times.pop("ours")
+    mine = {isa: times.pop(f"ours {isa}") for isa in isas}
     fastest = min(times, key=times.__getitem__) if times else None
-    sops = sum(workload.sops.values())
+    ratios = {isa: times[fastest] / ms if fastest else None for isa, ms in mine.items()}
     return {
-        "ours_ms": mine,
+        "ours_ms": mine[isas[0]],
         "peers": times,
         "fastest_peer": fastest,
-        "ratio": times[fastest] / mine if fastest else None,
+        "ratio": ratios[isas[0]],
         "equal_outputs": equal,
-        "sops": sops,
-        "gsop_per_s": sops / mine / 1e6,
+        "tables": {isa: {"ours_ms": mine[isa], "ratio": ratios[isa]} for isa in isas},
+        "sops": sum(workload.sops.values()),
         "missing": missing,
     }
 
@@ -123,20 +123,30 @@ def machine() -> str:
     return f"{model}, {os.cpu_count()} CPUs"
 
 
-def table(results: dict[str, Any]) -> str:
-    """Return the results as a Markdown table."""
-    peers = list(dict.fromkeys(p for w in results["workloads"].values() for p in w["peers"]))
-    lines = [
-        f"| workload | ours ms | {' | '.join(f'{p} ms' for p in peers)} | fastest / ours | equal |",
-        "|---" * (len(peers) + 4) + "|",
-    ]
-    for name, entry in results["workloads"].items():
-        cells = [f"{entry['peers'][p]:.3g}" if p in entry["peers"] else "–" for p in peers]
-        ratio = f"{entry['ratio']:.1f}×" if entry["ratio"] else "–"
+def table(workloads: dict[str, Any]) -> str:
+    """Return entries by workload as a Markdown table: ours by instruction set, then the peers."""
+    isas = list(dict.fromkeys(isa for w in workloads.values() for isa in w["tables"]))
+    peers = list(dict.fromkeys(p for w in workloads.values() for p in w["peers"]))
+    columns = ["workload", *isas, *peers, *(f"ratio {isa}" for isa in isas), "equal"]
+    lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
+    for name, entry in workloads.items():
+        mine = [f"{entry['tables'][isa]['ours_ms']:.3g}" for isa in isas]
+        theirs = [f"{entry['peers'][p]:.3g}" if p in entry["peers"] else "–" for p in peers]
+        ratios = [_times(entry["tables"][isa]["ratio"]) for isa in isas]
         equal = "yes" if entry["equal_outputs"] else "NO"
-        row = [name, f"{entry['ours_ms']:.3g}", *cells, ratio, equal]
-        lines.append(f"| {' | '.join(row)} |")
+        lines.append(f"| {' | '.join([name, *mine, *theirs, *ratios, equal])} |")
     return "\n".join(lines)
+
+
+def _times(ratio: float | None) -> str:
+    return f"{ratio:.1f}×" if ratio else "–"
+
+
+def tables_of(isa: str | None) -> list[str]:
+    """Return the tables to time: the one of choice, then the other vector tables."""
+    best = isa or chosen_isa()
+    vectors = [name for name in reversed(isa_info()["available"]) if name != "generic"]
+    return [best, *(name for name in vectors if name != best and isa is None)]
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -145,22 +155,26 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--workloads", default=",".join(WORKLOADS))
     parser.add_argument("--peers", default=",".join(PEERS))
     parser.add_argument("--runs", type=int, default=15)
-    parser.add_argument("--isa", default=None)
+    parser.add_argument("--isa", help="time this table alone")
     parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--save", type=Path, help="folder for neutral npz files of the networks")
     options = parser.parse_args(arguments)
-    isa = options.isa or chosen_isa()
-    results: dict[str, Any] = {"machine": machine(), "isa": isa, "clock": "cpu", "workloads": {}}
-    peers = [p for p in options.peers.split(",") if p]
+    isas, peers = tables_of(options.isa), [p for p in options.peers.split(",") if p]
+    workloads: dict[str, Any] = {}
     for name in options.workloads.split(","):
-        results["workloads"][name] = bench(name, peers, options.runs, isa)
-        entry = results["workloads"][name]
+        workload = WORKLOADS[name]()
+        if options.save:
+            options.save.mkdir(parents=True, exist_ok=True)
+            workload.save(options.save / f"{name}.npz")
+        workloads[name] = entry = bench(workload, peers, options.runs, isas)
         print(f"{name}: {entry['ours_ms']:.3f} ms, {entry['peers']}", file=sys.stderr, flush=True)
+    results = {"machine": machine(), "isa": isas[0], "clock": "cpu", "workloads": workloads}
     options.out.parent.mkdir(parents=True, exist_ok=True)
     partial = options.out.with_suffix(".partial")
     partial.write_text(json.dumps(results, indent=1) + "\n")
     partial.replace(options.out)
-    print(table(results))
-    return 0 if all(entry["equal_outputs"] for entry in results["workloads"].values()) else 1
+    print(table(workloads))
+    return 0 if all(entry["equal_outputs"] for entry in workloads.values()) else 1
 
 
 if __name__ == "__main__":

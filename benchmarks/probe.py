@@ -1,0 +1,80 @@
+"""The roofline of the inner gather: what cache and adders allow, beside what the engine does.
+
+    python -m benchmarks.probe
+
+The probe is a C++ loop, compiled on the spot with the flags of the engine's own table, that loads
+rows of int8 weights in the same random order from the same working set, widens them and adds them
+into int16 registers, with nothing else: no event lists, no sums stored. The engine's figure is the
+kernel that its tables export, called through the same extension.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from spikewright.sim.native import isa_info
+
+FLAGS = {
+    "avx2": ["-mavx2", "-mfma", "-mpopcnt"],
+    "avx512vnni": ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx512vnni"],
+}
+SOURCES = Path(__file__).resolve().parents[1] / "sim" / "native"
+PROBE = Path(__file__).parent / "probe.cpp"
+KIBIBYTES = (32, 512, 2048)
+"""Working sets: of the first-level cache, of the second, and beyond most second ones."""
+
+
+def probe(isa: str, kib: int) -> dict[str, float]:
+    """Return billions of additions a second: `probe`, `engine`, and their ratio.
+
+    Raises:
+        subprocess.CalledProcessError: where there is no compiler.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        program = Path(folder) / "probe"
+        table = SOURCES / f"kernels_{isa}.cpp"
+        flags = ["-std=c++17", "-O3", "-DSPIKEWRIGHT_X86_64=1", *FLAGS[isa], f"-I{SOURCES}"]
+        defines = [f"-DTABLE=kernels_{isa}", f"-DKIB={kib}"]
+        command = ["c++", *flags, *defines, str(PROBE), str(table), "-o", str(program)]
+        subprocess.run(command, check=True)
+        said = subprocess.run([str(program)], check=True, capture_output=True, text=True).stdout
+    found: dict[str, float] = json.loads(said)
+    return {**found, "ratio": found["engine"] / found["probe"]}
+
+
+def rows(isas: list[str]) -> list[dict[str, Any]]:
+    """Return one row for each table and working set."""
+    return [{"isa": isa, "kib": kib, **probe(isa, kib)} for isa in isas for kib in KIBIBYTES]
+
+
+def table(found: list[dict[str, Any]]) -> str:
+    """Return the rows as a Markdown table."""
+    lines = [
+        "| table | weights | probe, G additions/s | the engine's gather | share |",
+        "|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {r['isa']} | {r['kib']} KiB | {r['probe']:.1f} | {r['engine']:.1f} | {r['ratio']:.0%} |"
+        for r in found
+    ]
+    return "\n".join(lines)
+
+
+def main() -> int:
+    """Print the table of this CPU."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--isa", choices=list(FLAGS))
+    chosen = parser.parse_args().isa
+    isas = [i for i in FLAGS if i in isa_info()["available"] and chosen in (None, i)]
+    print(table(rows(isas)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
