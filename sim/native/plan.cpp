@@ -215,7 +215,7 @@ void Plan::load(const Context &c, const Encoded &x, size_t batch, size_t sample,
 void Plan::advance(const Context &c, bool skip_fixed, const std::vector<Recorded> *recorded,
                    size_t batch, size_t sample, size_t step) const {
   for (const auto &op : ops_) {
-    if (skip_fixed && op->fixed) continue;
+    if (op->empty || (skip_fixed && op->fixed)) continue;
     op->run(c);
     c.team.wait();
     if (!recorded) continue;

@@ -218,7 +218,7 @@ bool Weights::gathers(const Context &c, size_t sample, size_t samples, size_t st
   const double products = lines * static_cast<double>(up(line, k_.row_block) * chunks_ * quads_ *
                                                       kQuad * out_panels_ * kPanel * groups_);
   const double each_row = rows * static_cast<double>(groups_) * rates.row;
-  return additions * rates.add + each_row * (1 + 0.1 * static_cast<double>(taps_)) <
+  return additions * rates.add + each_row * (1 + 0.2 * static_cast<double>(taps_)) <
          products * rates.product + each_row * 0.2;
 }
 
