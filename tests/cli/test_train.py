@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
+
+from spikewright.cli.main import app
 
 from .test_bad_input import refused
 from .test_commands import call_json
@@ -91,3 +97,37 @@ def test_training_for_few_bits_tells_the_integer_accuracy(
         capsys, "run", str(tuned), "--bits", "3", "--data", "digits", "--limit", "512"
     )  # fmt: skip
     assert found["accuracy"] == run["accuracy"] > 0.3
+
+
+PRETRAIN = ("train", "pretrain", "--data", "digits", "--limit", "64", "-o", "{dir}/a.safetensors")
+FINETUNE = ("train", "finetune", "digits", "--limit", "64", "-o", "{dir}/a.safetensors")
+WRONG: dict[str, tuple[tuple[str, ...], str]] = {
+    "unknown model": ((*PRETRAIN, "--model", "spiking_resnet_digit"), "spiking_resnet_digits"),
+    "unknown loss": ((*PRETRAIN, "--loss", "ctll"), "did you mean ctl"),
+    "unknown pair loss": ((*PRETRAIN, "--pair", "barlow_twins"), "did you mean barlow"),
+    "unknown views": ((*FINETUNE, "--views", "crop_flp"), "did you mean crop_flip"),
+    "unknown optimizer": ((*FINETUNE, "--optimizer", "adam"), "did you mean adamw"),
+    "unknown precision": ((*FINETUNE, "--precision", "bf16"), "did you mean bf16-mixed"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_bad_requests_are_one_line_and_write_nothing(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, case: str
+) -> None:
+    before = sorted(p.name for p in tmp_path.iterdir())
+    words, says = WRONG[case]
+    assert says in refused(capsys, *(w.format(dir=tmp_path) for w in words))
+    assert sorted(p.name for p in tmp_path.iterdir()) == before
+
+
+def test_the_commands_of_the_training_page_parse() -> None:
+    page = Path(__file__).parents[2] / "docs" / "training.md"
+    lines = re.findall(r"^spikewright (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    assert len(lines) > 10
+    group: Any = typer.main.get_command(app)
+    for line in lines:
+        command, words = group, shlex.split(line, comments=True)
+        while hasattr(command, "commands"):
+            command, words = command.commands[words[0]], words[1:]
+        command.make_context("spikewright", words)

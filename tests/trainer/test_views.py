@@ -8,7 +8,7 @@ import torch
 from spikewright.export.ir.errors import UnknownNameError
 from spikewright.trainer.colour import ColourJitter, to_grey
 from spikewright.trainer.encode import over_time
-from spikewright.trainer.views import POLICIES, ViewPolicy, distort, policy
+from spikewright.trainer.views import POLICIES, ViewPolicy, distort, policy, solarise
 
 NO_SUCH: Any = "jiter"
 
@@ -57,6 +57,11 @@ def test_cutout_paints_a_square_of_its_size_at_most():
     x = torch.zeros(50, 1, 16, 16)
     painted = (distort(x, ViewPolicy(cutout=0.5), seeded()) == 0.5).sum((1, 2, 3))
     assert int(painted.max()) == 64 and int(painted.min()) >= 16
+
+
+def test_solarise_inverts_the_bright_half():
+    x = torch.tensor([0.0, 0.3, 0.5, 0.9])
+    torch.testing.assert_close(solarise(x), torch.tensor([0.0, 0.3, 0.5, 0.1]))
 
 
 def test_translation_moves_by_whole_pixels_at_its_limit():
