@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
+from .idle_options import idle_on_integers, refuse_idle
 from .output import say
 
 if TYPE_CHECKING:
@@ -128,9 +129,13 @@ class Request:
         An ONNX network takes its thresholds from --calibrate, else from `samples`.
         """
         from ..export.formats.nir_discretise import told
-        from ..export.ir.errors import FormatWarning
+        from ..export.ir.errors import FormatWarning, InputError
         from ..sources import SourceOptions, read_source
 
+        given = self._given()
+        refuse_idle(self.source, given)
+        if self.dt is not None and not 0 < self.dt < float("inf"):
+            raise InputError(f"--dt {self.dt}, allowed above 0", remedy="give seconds, e.g. 1e-3")
         options = SourceOptions(
             weights=str(self.weights) if self.weights else None,
             input_shape=shape_of(self.input_shape),
@@ -154,7 +159,14 @@ class Request:
                 )
         if "dt_from" in graph.metadata:
             say(f"{self.source}: {told(graph.metadata)}")
+        if graph.level == "integer" and (idle := idle_on_integers(given)):
+            say(f"note: {self.source} holds integers already: {' and '.join(idle)} cannot act")
         return graph
+
+    def _given(self) -> dict[str, Any]:
+        """Return the options that differ from their defaults."""
+        found = {field.name: (getattr(self, field.name), field.default) for field in fields(self)}
+        return {name: value for name, (value, default) in found.items() if value != default}
 
     def graph(self, samples: Samples | None = None) -> Graph:
         """Return the source lowered: as asked, else to integers unless it is .spk or .nir.

@@ -38,15 +38,20 @@ def command(out: Folder = Path("demo"), force: a.Force = False, json: a.Json = F
 
     No data is fetched; under three minutes on two cores.
     """
-    from ..export.formats.atomic import refuse_overwrite
+    from ..export.ir.errors import FormatError
     from ..sources import need_torch
 
     need_torch("train in the demo")
-    if not out.is_dir() or any(out.iterdir()):
-        refuse_overwrite(out, force=force)
+    if out.exists() and not force and not (out.is_dir() and not any(out.iterdir())):
+        raise FormatError("exists already", node=str(out), remedy="give --force to overwrite it")
+    began_empty = not out.exists()
     out.mkdir(parents=True, exist_ok=True)
-    with redirect_stdout(sys.stderr) if json else nullcontext():
-        fields = whole_line(out)
+    try:
+        with redirect_stdout(sys.stderr) if json else nullcontext():
+            fields = whole_line(out)
+    finally:
+        if began_empty and not any(out.iterdir()):
+            out.rmdir()  # broken off before the first file
     if json:
         emit_json("demo", fields)
     if not fields["verify"]["equal"]:

@@ -34,13 +34,17 @@ def command(
     runs any number of time steps. For lava a network is lowered to the number format of loihi2.
     From NIR to NIR, --dialect and --dt are those written; to choose how it is read, lower it first.
     """
-    from ..export.formats.atomic import refuse_overwrite
-    from ..export.formats.writers import write_as
-    from ..export.ir.errors import UnknownNameError
+    from ..export.formats.atomic import refuse_overwrite, refuse_suffix
+    from ..export.formats.writers import SUFFIXES, write_as
+    from ..export.ir.errors import InputError, UnknownNameError
 
     if to not in FORMATS:
         raise UnknownNameError.of("format", to, FORMATS)
+    refuse_suffix(out, f"a file of {to}", SUFFIXES[to])
     refuse_overwrite(out, force=force)
+    if to != "onnx" and (arithmetic != "auto" or inline):
+        option = "--inline" if inline else f"--arithmetic {arithmetic}"
+        raise InputError(f"{option} cannot act on --to {to}, only on --to onnx", node="export")
     if to == "lava" and request.target is None and not request.source.endswith(".spk"):
         request = replace(request, target="loihi2")
     options: dict[str, dict[str, Any]] = {
@@ -51,9 +55,10 @@ def command(
             "strict": request.strict,
         },
     }
-    if to == "nir" and request.source.endswith(".nir"):
-        # Dialect and dt are those of the file that is written.
-        request = replace(request, dialect=None, dt=None)
+    if to == "nir":
+        # Dialect and dt are those of the file that is written; strict is of both.
+        from_nir = request.source.endswith(".nir")
+        request = replace(request, dialect=None, dt=None, strict=request.strict and from_nir)
     written = write_as(to, request.graph(), out, force=force, **options.get(to, {}))
     if json:
         files = [str(file) for file in written.files]

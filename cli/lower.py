@@ -40,7 +40,7 @@ def command(
         data = samples.of(graph)
         found = {f"{k}_accuracy": v for k, v in accuracies(read, graph, data, samples.seed).items()}
         graph = graph.replace(metadata={**graph.metadata, "accuracies": card(found, data)})
-    api.write(graph, out, force=force)
+    written = api.write(graph, out, force=force)
     fit = fit_of(graph, request.target)
     if json:
         told = {"fit": fit and fit.to_json()}
@@ -53,7 +53,7 @@ def command(
         print(f"{name.replace('_', ' ')}: {percent(value)}")
     if fit is not None:
         print(fit)
-    print(f"wrote {out}")
+    print(written)
 
 
 def fit_of(graph: Graph, target: str | None) -> FitReport | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from typing import Any, NoReturn
 
 import typer
 
@@ -29,6 +30,7 @@ from . import (
     train,
     verify,
 )
+from .usage import CLICK_ERROR, one_line
 
 # Plain help: rich's boxes would take longer to import than everything else.
 app = typer.Typer(
@@ -59,6 +61,7 @@ for module, summary in COMMANDS.items():
     app.command(module.__name__.rpartition(".")[2], short_help=summary)(module.command)
 app.add_typer(train.app, name="train")
 app.add_typer(lava.app, name="lava")
+INTERRUPTED = 130
 
 
 def main() -> None:
@@ -73,7 +76,11 @@ def main() -> None:
     # whose two cores were busy the demo took 65 s so, and over 250 s otherwise.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
-        app()
+        code = app(standalone_mode=False)
+        if code == INTERRUPTED:
+            print("interrupted: what was not finished is not written", file=sys.stderr)
+        if code:
+            raise SystemExit(code)
     except OSError as error:
         _refuse(f"{error.filename or 'file'}: {error.strerror or error}")
     except MemoryError:
@@ -84,6 +91,8 @@ def main() -> None:
             raise
         _refuse(f"{error.name}: needed here, not installed; run: {install}")
     except Exception as error:
+        if isinstance(error, CLICK_ERROR):
+            _refuse_usage(error)
         from ..export.ir.errors import SpikewrightError  # here, so that --help stays fast
 
         if not isinstance(error, SpikewrightError):
@@ -91,7 +100,14 @@ def main() -> None:
         _refuse(str(error))
 
 
-def _refuse(message: str) -> None:
+def _refuse_usage(error: Any) -> NoReturn:
+    if not len(sys.argv) > 1 or type(error).__name__ == "NoArgsIsHelpError":
+        error.show()  # the help of a command that was given nothing
+        raise SystemExit(2)
+    _refuse(one_line(error))
+
+
+def _refuse(message: str) -> NoReturn:
     line = " ".join(message.split())
     print(f"error: {line}", file=sys.stderr)
     raise SystemExit(2)

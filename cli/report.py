@@ -32,8 +32,9 @@ def command(
     source is integer already.
     """
     from .. import api
-    from ..export.formats.atomic import refuse_overwrite
+    from ..export.formats.atomic import refuse_overwrite, refuse_suffix
 
+    refuse_suffix(out, "the page", (".html", ".htm"))
     for path in (out, out.with_suffix(".json")):
         refuse_overwrite(path, force=force)
     read = request.read()

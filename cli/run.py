@@ -55,17 +55,18 @@ def command(
 ) -> None:
     """Run a network on data: accuracy, spikes, synaptic operations and updates per layer."""
     from .. import api
-    from ..export.formats.atomic import refuse_overwrite
+    from ..export.formats.atomic import refuse_overwrite, refuse_suffix
     from ..sim.event import EventDriven
     from ..sim.executor import executor as named
     from ..sim.executor import usual
     from ..sim.run import run
 
     if trace is not None:
+        refuse_suffix(trace, "a trace", (".npz",))
         refuse_overwrite(trace, force=force)
     if executor is not None:
         named(executor, threads)
-    _check_timing(timing, executor)
+    _check_timing(timing, event_order, executor)
     graph = request.on([executor or ""]).graph(samples)
     data = samples.of(graph)
     steps = api.steps_for(graph, data.x, request.time_steps)
@@ -114,11 +115,14 @@ def _beside(found: Run, as_steps: Run, labels: Any, order: str) -> dict[str, Any
     }
 
 
-def _check_timing(timing: str, executor: str | None) -> None:
+def _check_timing(timing: str, event_order: str, executor: str | None) -> None:
     from ..export.ir.errors import InputError, UnknownNameError
 
     if timing not in ("step", "event"):
         raise UnknownNameError.of("timing", timing, ("step", "event"))
+    if timing == "step" and event_order != "raster":
+        remedy = "give --timing event"
+        raise InputError(f"--event-order {event_order} cannot act", remedy=remedy)
     if timing == "event" and executor is not None:
         remedy = "leave --executor out: event timing has one of its own"
         raise InputError(f"--executor {executor} with --timing event", remedy=remedy)

@@ -137,6 +137,7 @@ def finetune(
     """
     from dataclasses import asdict, replace
 
+    from ..export.ir.errors import InputError
     from ..trainer import checkpoint
     from ..trainer.evaluate import spike_rates
     from ..trainer.tasks import SupervisedOptions, train_supervised
@@ -149,6 +150,8 @@ def finetune(
         reestimate=reestimate,
         loop=fitting.loop(),
     )
+    if bits is None and scale != "max":
+        raise InputError(f"--scale {scale} cannot act", node="train finetune", remedy="give --bits")
     steps = fitting.time_steps
     model, card, train, test = given.load(
         source, fitting.limit, seed=fitting.seed, time_steps=steps

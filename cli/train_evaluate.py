@@ -31,11 +31,12 @@ def probe(
     """Fit a linear head on frozen Path A features, BatchNorm re-estimated; print the accuracy."""
     from dataclasses import replace
 
-    from ..export.formats.atomic import refuse_overwrite
+    from ..export.formats.atomic import refuse_overwrite, refuse_suffix
     from ..trainer import checkpoint
     from ..trainer.tasks import linear_probe
 
     if out is not None:
+        refuse_suffix(out, "a checkpoint", (".safetensors",))
         refuse_overwrite(out, force=force)
     model, card, train, test = given.load(source, limit, seed=seed, time_steps=time_steps)
     labelled = train.labelled_share(labels)

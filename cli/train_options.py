@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from . import arguments as a
+from .output import say
 
 if TYPE_CHECKING:
     from ..trainer.checkpoint import Card
@@ -103,10 +104,11 @@ class Fitting:
 
     def state(self, out: Path, *, force: bool) -> StateFile:
         """Return where the state is kept beside `out`; refuse one that would be lost."""
-        from ..export.formats.atomic import refuse_overwrite
+        from ..export.formats.atomic import refuse_overwrite, refuse_suffix
         from ..export.ir.errors import FormatError
         from ..trainer.resume import StateFile
 
+        refuse_suffix(out, "a checkpoint", (".safetensors",))
         refuse_overwrite(out, force=force)
         path = out.with_name(f"{out.name}.state")
         if path.exists() and not (self.resume or force):
@@ -115,6 +117,8 @@ class Fitting:
                 node=str(path),
                 remedy="give --resume to go on, or --force to begin anew",
             )
+        if self.resume and not path.exists():
+            say(f"note: no {path} to go on from; the training begins anew")
         return StateFile(path, self.save_every, self.resume)
 
     def words(self) -> dict[str, Any]:

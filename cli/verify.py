@@ -39,6 +39,11 @@ def command(
     graph = request.on(chosen or ()).graph(samples)
     if chosen is None and graph.level == "integer" and "native" not in able(graph):
         say("note: the native engine is not built and not compared")
+    if graph.level != "integer":
+        say(
+            f"note: at the {graph.level} level executors add in different orders and need not be "
+            "equal in every bit; the proof is that of --level integer"
+        )
     data = samples.of(graph)
     with progress("verify", len(data)) as done:
         result = api.verify(

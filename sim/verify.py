@@ -96,14 +96,25 @@ def verify(
 
     Args:
         graph: an integer graph (a float graph may be compared too, with no promise).
+        executors: names or executors; a string names them comma-separated.
         x: encoded values [time, sample, *shape].
         progress: called with the number of samples done.
 
     Raises:
-        InputError: for fewer than two executors, no samples or a batch below 1.
+        InputError: for fewer than two executors, one named twice, no samples or a batch below 1.
         ExecutorError: for one that cannot run the graph.
         MissingPackageError: for one that is not installed, with the line that installs it.
     """
+    if isinstance(executors, str):
+        executors = [name.strip() for name in executors.split(",") if name.strip()]
+    twice = [e for i, e in enumerate(executors) if e in executors[:i]]
+    if twice:
+        name = twice[0] if isinstance(twice[0], str) else twice[0].name
+        raise InputError(
+            f"{name} is named twice; a comparison with itself proves nothing",
+            node="executors",
+            remedy="name each once",
+        )
     chosen = [executor(e) if isinstance(e, str) else e for e in executors]
     if len(chosen) < 2:
         raise InputError(f"{len(chosen)} executor, a comparison needs 2 or more")

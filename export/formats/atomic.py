@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from shutil import rmtree
@@ -36,9 +36,28 @@ def atomic_path(path: str | Path, *, force: bool = False) -> Iterator[Path]:
 
 
 def refuse_overwrite(path: Path, *, force: bool) -> None:
-    """Raise FormatError if `path` exists, unless `force`."""
+    """Raise FormatError where a file cannot be written at `path`: say so before work is done.
+
+    It exists and `force` is not set, is a folder, or its folder is missing or read-only.
+    """
     if os.path.exists(path) and not force:
         raise FormatError("exists already", node=str(path), remedy="give --force to overwrite it")
+    if path.is_dir():
+        raise FormatError("cannot write: a folder has this name", node=str(path))
+    if not path.parent.is_dir():
+        raise FormatError(f"cannot write: no folder {path.parent}", node=str(path))
+    if not os.access(path.parent, os.W_OK):
+        raise FormatError(f"cannot write: {path.parent} is read-only", node=str(path))
+
+
+def refuse_suffix(path: Path, what: str, allowed: Sequence[str]) -> None:
+    """Raise FormatError where the name of a file does not say what is written into it."""
+    if path.suffix.lower() not in allowed:
+        found = f"suffix {path.suffix!r}" if path.suffix else "no suffix"
+        remedy = f"name it {path.stem}{allowed[0]}"
+        raise FormatError(
+            f"{found}, {what} ends in {' or '.join(allowed)}", node=str(path), remedy=remedy
+        )
 
 
 def _cannot_write(path: Path, error: OSError) -> FormatError:

@@ -96,5 +96,7 @@ WRITERS: dict[str, Callable[[Graph, Path, bool, Mapping[str, Any]], Written]] = 
     "onnx": _onnx,
     "lava": _lava,
 }
+SUFFIXES = {"nir": (".nir", ".h5", ".hdf5"), "onnx": (".onnx",), "lava": (".net", ".h5", ".hdf5")}
+"""By which a file of a format is known for what it is."""
 FORMATS = {".spk": "spk", ".nir": "nir", ".onnx": "onnx", ".net": "lava"}
 OPTIONS = {"onnx": ("arithmetic", "inline"), "nir": ("dialect", "dt", "strict")}

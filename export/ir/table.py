@@ -77,10 +77,14 @@ def _cell(value: Any) -> str:
         return ""
     if isinstance(value, list) and value and isinstance(value[0], float):
         low, high = value
-        return f"{low:.6g}" if low == high else f"{low:.6g}..{high:.6g}"
+        return _number(low) if low == high else f"{_number(low)}..{_number(high)}"
     if isinstance(value, list):
         return "x".join(map(str, value))
     return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value.is_integer() else f"{value:.6g}"
 
 
 def _cells(graph: Graph) -> list[list[str]]:
