@@ -42,9 +42,9 @@ def refuse_overwrite(path: Path, *, force: bool) -> None:
     """
     if os.path.exists(path) and not force:
         raise FormatError("exists already", node=str(path), remedy="give --force to overwrite it")
-    if path.is_dir():
+    if os.path.isdir(path):  # where pathlib raises for a name that is too long
         raise FormatError("cannot write: a folder has this name", node=str(path))
-    if not path.parent.is_dir():
+    if not os.path.isdir(path.parent):
         raise FormatError(f"cannot write: no folder {path.parent}", node=str(path))
     if not os.access(path.parent, os.W_OK):
         raise FormatError(f"cannot write: {path.parent} is read-only", node=str(path))
