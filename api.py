@@ -284,8 +284,14 @@ def _calibration_data(graph: Graph, calibrate: Any) -> tuple[Array, str]:
         )
     if not isinstance(given, str):
         return np.asarray(given)[:CALIBRATION_SAMPLES], "samples"
-    from .trainer.data import load
+    from .trainer.data import at_hand, load
 
+    if calibrate is None and not at_hand(given):
+        raise InputError(
+            f"trained on {given}, whose samples are not packaged: nothing to calibrate on",
+            node=str(graph.metadata.get("source", "network")),
+            remedy=f"give --calibrate {given}:PATH (or calibrate=samples)",
+        )
     return load(given, "train", CALIBRATION_SAMPLES).x, given
 
 

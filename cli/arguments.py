@@ -191,8 +191,10 @@ class Request:
 
     def _at(self, graph: Graph, level: str, target: str | None, samples: Samples | None) -> Graph:
         from .. import api
+        from ..trainer.data import at_hand
 
-        known = self.calibrate or graph.metadata.get("data")
+        trained = graph.metadata.get("data")
+        known = self.calibrate or (trained if trained and at_hand(str(trained)) else None)
         return api.lower(
             graph,
             bits=self.bits,
@@ -217,11 +219,13 @@ class Samples:
     def of(self, graph: Graph) -> Dataset:
         """Return the samples asked for, else those that the source was trained on."""
         from ..export.ir.errors import InputError
+        from ..trainer.data import at_hand
 
-        spec = self.data or graph.metadata.get("data")
-        if spec is None:
-            raise InputError("no data", node="--data", remedy="give --data DATA, e.g. digits")
-        return load_data(str(spec), self.split, self.limit)
+        trained = graph.metadata.get("data")
+        if self.data is None and not (trained and at_hand(str(trained))):
+            example = f"{trained}:PATH" if trained else "digits"
+            raise InputError("no data", node="--data", remedy=f"give --data DATA, e.g. {example}")
+        return load_data(self.data or str(trained), self.split, self.limit)
 
 
 LAST = ("force", "json")

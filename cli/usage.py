@@ -16,8 +16,9 @@ def one_line(error: Any) -> str:
         return _value(error)
     said = error.format_message().rstrip(".")
     name = getattr(error, "option_name", None)
+    possible: Any = getattr(error, "possibilities", ())  # None: an option, and none is near
     if hasattr(error, "possibilities"):
-        near = ", ".join(error.possibilities or ())
+        near = ", ".join(possible or ())
         said = f"{name}: no option of this name" + (f"; did you mean {near}?" if near else "")
         return said if near else f"{said}; {_see(error)}"
     return f"{said[:1].lower()}{said[1:]}; {_see(error)}"

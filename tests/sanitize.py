@@ -11,7 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import nanobind
+import nanobind  # pyright: ignore[reportMissingImports]
 
 ROOT = Path(__file__).resolve().parents[1]
 TESTS = ["tests/sim/test_native.py", "tests/sim/test_sessions.py"]

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from spikewright import api
+from spikewright.export.ir import InputError
 from spikewright.trainer import checkpoint
 
 CIFAR10 = sorted(name for name in checkpoint.shipped() if name.startswith("cifar10-"))
@@ -32,3 +33,9 @@ def test_integers_are_equal_on_every_executor(name):
     assert verification.equal and verification.samples == 1
     trace = api.run(graph, images[:1])
     assert all(0 < trace.neurons[node].spikes.mean() < 1 for node in graph.neurons)
+
+
+@pytest.mark.parametrize("name", CIFAR10)
+def test_lowering_without_its_pictures_says_what_to_give(name):
+    with pytest.raises(InputError, match="give --calibrate cifar10:PATH"):
+        api.lower(name)

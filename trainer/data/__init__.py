@@ -2,4 +2,5 @@
 
 from .dataset import Dataset as Dataset
 from .readers import READERS as READERS
+from .readers import at_hand as at_hand
 from .readers import load as load

@@ -22,6 +22,15 @@ READERS: Mapping[str, Reader] = {
     "imagefolder": read_imagefolder,
 }
 
+PACKAGED = ("digits",)
+"""The kinds of data that take no path."""
+
+
+def at_hand(spec: str) -> bool:
+    """Return whether `spec` says where its data lie: ``cifar10`` alone, as in a card, does not."""
+    kind, _, path = spec.partition(":")
+    return bool(path) or kind in PACKAGED
+
 
 def load(spec: str, split: str = "train", limit: int | None = None) -> Dataset:
     """Return the data of `spec`: ``digits``, ``npz:FILE``, ``cifar10:DIR``, ``imagefolder:DIR``.
@@ -42,6 +51,6 @@ def load(spec: str, split: str = "train", limit: int | None = None) -> Dataset:
         raise InputError(f"split {split!r}, allowed {' or '.join(SPLITS)}", node=spec)
     if limit is not None and limit < 1:
         raise InputError(f"limit {limit}, allowed 1 or more", node=spec)
-    if kind != "digits" and not path:
+    if not path and kind not in PACKAGED:
         raise InputError("no path", node=spec, remedy=f"write {kind}:PATH")
     return READERS[kind](Path(path) if path else None, split, limit)
