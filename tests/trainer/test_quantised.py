@@ -84,11 +84,11 @@ def test_folding_changes_no_prediction_of_the_float_network(digits):
 
 def test_it_trains_what_rounding_lost(digits):
     model = create("spiking_resnet_digits", widths=(8, 16), time_steps=2)
-    loop = LoopOptions(epochs=6, batch=64)
-    train_supervised(model, *digits, SupervisedOptions(loop=loop), progress=False)
+    floats, few = (SupervisedOptions(loop=LoopOptions(epochs=n, batch=64)) for n in (10, 20))
+    train_supervised(model, *digits, floats, progress=False)
     quantised = Quantised(model, lowering(digits, 2)).eval()
     before = accuracy(quantised, digits[1], 2)
-    result = train_supervised(quantised, *digits, SupervisedOptions(loop=loop), progress=False)
+    result = train_supervised(quantised, *digits, few, progress=False)
     assert result.accuracy > before + 0.1
 
 
