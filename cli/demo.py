@@ -232,16 +232,18 @@ def count(net: Lowered) -> Counters:
 def cost(net: Lowered, counters: Counters) -> tuple[FitReport, list[Estimate]]:
     """Check and cost on Loihi 1 in its own number format, and by operation count."""
     from .. import api
-    from ..sim.run import run
+    from ..hw_targets.estimate import estimate as estimate_costs
+    from ..hw_targets.measure import measure
+    from ..hw_targets.target import load_target
 
-    on_chip = api.lower(net.read, target=CHIP)
-    fit = api.check(on_chip, CHIP)
-    found = run(on_chip, net.test.x, api.time_steps_of(on_chip))
+    on_chip, chip = api.lower(net.read, target=CHIP), load_target(CHIP)
+    fit = api.check(on_chip, chip)
+    found, activity = measure(on_chip, net.test.x, api.time_steps_of(on_chip), chip)
     share = percent(found.accuracy(net.test.y))
     print(f"\n{PAD}lowered with --target {CHIP} (accuracy in that number format {share}):")
     print(indent(str(fit), PAD))
     estimates = [
-        api.estimate(on_chip, found.counters, CHIP),
+        estimate_costs(on_chip, found.counters, chip, activity=activity),
         api.estimate(net.graph, counters, OPERATIONS),
     ]
     for estimate in estimates:
