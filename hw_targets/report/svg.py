@@ -99,7 +99,7 @@ def _panel(
             f'{frame} class="frame"/>',
             f'<path d="{"".join(dots)}" class="spike" stroke-width="{stroke:.2f}"/>',
             _text(x - 2, y - 7, _short(label, 22), "small"),
-            _text(x - 2, y + height + 14, f"{shown} neurons, {steps} steps", "muted small"),
+            _text(x - 2, y + height + 14, f"{shown} neurons", "muted small"),
         ]
     )
 
