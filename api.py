@@ -118,26 +118,20 @@ def _for_chip(integer: Graph, data: Array, target: str | None) -> Graph:
     """Return the graph rewritten for a chip: shifts folded, calibrated where it tests events."""
     from .hw_targets.event_calibration import calibrate_events, takes_events
     from .hw_targets.shift import fold_shifts
-    from .hw_targets.target import load_target
+    from .hw_targets.target import chip_for
 
-    if target is None or (target in PROFILES and not _is_chip(target)):
+    chip = chip_for(target)
+    if chip is None:
         return integer
-    chip = load_target(target)
     folded = fold_shifts(integer, chip)
     if not takes_events(chip):
         return folded
     return calibrate_events(folded, data, folded.metadata["time_steps"], chip)
 
 
-def _is_chip(name: str) -> bool:
-    from .hw_targets.target import shipped
-
-    return name in shipped()
-
-
 def _frames(sample: Any, graph: Graph) -> Array:
     """Return the frames [sample, *shape] of an example input, whatever stands before the batch."""
-    return np.asarray(sample.detach().cpu()).reshape(-1, *graph.input.shape)
+    return samples_in(sample).reshape(-1, *graph.input.shape)
 
 
 def _as_is(graph: Graph, level: Level, asked: Profile | None) -> Graph:

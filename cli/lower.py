@@ -58,14 +58,11 @@ def command(
 
 def fit_of(graph: Graph, target: str | None) -> FitReport | None:
     """Return whether an integer graph fits the chip it was lowered for; None for a mere format."""
-    from ..export.ir import PROFILES
     from ..hw_targets.fit import check
-    from ..hw_targets.target import load_target, shipped
+    from ..hw_targets.target import chip_for
 
-    only_a_format = target in PROFILES and target not in shipped()
-    if target is None or only_a_format or graph.level != "integer":
-        return None
-    return check(graph, load_target(target))
+    chip = chip_for(target)
+    return None if chip is None or graph.level != "integer" else check(graph, chip)
 
 
 def layers(graph: Graph) -> dict[str, Any]:

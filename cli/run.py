@@ -102,7 +102,7 @@ def command(
 
 def _beside(found: Run, as_steps: Run, labels: Any, order: str) -> dict[str, Any]:
     """Return how a run at event timing differs from the same at step timing."""
-    from ..hw_targets.event_calibration import spikes_that_differ
+    from ..sim.trace import spikes_that_differ
 
     assert found.trace is not None and as_steps.trace is not None
     apart = (as_steps.predictions != found.predictions).mean()

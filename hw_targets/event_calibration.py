@@ -15,7 +15,7 @@ from ..export.ir import Array, Graph, Neuron, Node
 from ..sim.encode import encode
 from ..sim.event import EventDriven, host_nodes
 from ..sim.reference import Reference
-from ..sim.trace import Trace
+from ..sim.trace import spikes_that_differ
 from .target import Target
 
 FACTORS = (1.0, 1.125, 1.25, 1.5, 1.75, 2.0)
@@ -66,11 +66,3 @@ def raised(graph: Graph, factor: float, bits: int | None) -> Graph:
         return replace(node, v_threshold=(np.minimum(steps, top) * step).astype(np.int32))
 
     return graph.map_nodes(change) if factor != 1 else graph
-
-
-def spikes_that_differ(one: Trace, two: Trace) -> dict[str, float]:
-    """Return, per neuron node, the share of neurons and steps whose spike counts differ."""
-    return {
-        name: float((neuron.spikes != two.neurons[name].spikes).mean())
-        for name, neuron in one.neurons.items()
-    }

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..export.ir import TargetError, UnknownNameError
+from ..export.ir import PROFILES, TargetError, UnknownNameError
 
 EVIDENCE = ("measured", "calibrated", "simulated", "vendor", "derived", "secondary")
 UNIT_OF = {
@@ -154,6 +154,17 @@ def shipped() -> dict[str, Path]:
 def targets() -> list[Target]:
     """Return the shipped targets."""
     return [load_target(name) for name in shipped()]
+
+
+def chip_for(name: str | None) -> Target | None:
+    """Return the target of this name or file; None for no name, or a number format that is no chip.
+
+    Raises:
+        UnknownNameError, TargetError: see `load_target`.
+    """
+    if name is None or (name in PROFILES and name not in shipped()):
+        return None
+    return load_target(name)
 
 
 def load_target(name: str) -> Target:

@@ -8,7 +8,8 @@ from ..export.ir import Array, Calibration, Graph
 from ..export.ir.profile import ScaleRule
 from .encode import encode
 from .reference import Reference
-from .trace import NeuronTrace
+from .trace import Trace
+from .trace import spikes_that_differ as differing
 
 PERCENTILE = 99.9
 """The share of |inputs|, in percent, within the range that the `percentile` rule takes."""
@@ -35,10 +36,9 @@ def spikes_that_differ(
     folded: Graph, integer: Graph, data: Array, time_steps: int
 ) -> dict[str, float]:
     """Return, per neuron node, the share of spikes in which the integers leave the float graph."""
-    one, two = _spikes(folded, data, time_steps), _spikes(integer, data, time_steps)
-    return {name: float((one[name].spikes != two[name].spikes).mean()) for name in one}
+    return differing(_trace(folded, data, time_steps), _trace(integer, data, time_steps))
 
 
-def _spikes(graph: Graph, data: Array, time_steps: int) -> dict[str, NeuronTrace]:
+def _trace(graph: Graph, data: Array, time_steps: int) -> Trace:
     values = encode(graph, data, time_steps)
-    return dict(Reference().prepare(graph).run(values, "spikes").neurons)
+    return Reference().prepare(graph).run(values, "spikes")

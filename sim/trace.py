@@ -101,3 +101,11 @@ def _joined_inputs(inputs: Sequence[Array]) -> Array:
         return np.concatenate(inputs, axis=1)
     frames = np.concatenate([x[0] for x in inputs])
     return np.broadcast_to(frames, (len(inputs[0]), *frames.shape))
+
+
+def spikes_that_differ(one: Trace, two: Trace) -> dict[str, float]:
+    """Return, per neuron node, the share of neurons and steps whose spike counts differ."""
+    return {
+        name: float((neuron.spikes != two.neurons[name].spikes).mean())
+        for name, neuron in one.neurons.items()
+    }
