@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from traceback import extract_tb
@@ -56,6 +56,9 @@ def read_source(spec: str, options: SourceOptions | None = None) -> Graph:
     reader = READERS.get(suffix)
     if reader is not None:
         return reader(spec, options)
+    if suffix == ".py":
+        remedy = f"write {spec}:FACTORY, the name of a function that returns it"
+        raise InputError("Python code, but not which network in it", node=spec, remedy=remedy)
     return _checkpoint(spec, options)
 
 
@@ -117,6 +120,9 @@ def _checkpoint(spec: str, options: SourceOptions) -> Graph:
     try:
         checkpoint.resolve(spec)
     except UnknownNameError as error:
+        if spec in _architectures():
+            remedy = "name a checkpoint (see models), or train one: spikewright train pretrain"
+            raise InputError("an architecture without weights", node=spec, remedy=remedy) from None
         raise UnknownNameError(
             "no such source",
             node=spec,
@@ -134,6 +140,14 @@ def _checkpoint(spec: str, options: SourceOptions) -> Graph:
         "training": {"command": card.command, "seed": card.seed, **dict(card.accuracies)},
     }
     return trace_module(module, module.input_shape, steps, options.encoding, metadata)
+
+
+def _architectures() -> Collection[str]:
+    if importlib.util.find_spec("torch") is None:
+        return ()
+    from .trainer.models import MODELS
+
+    return MODELS
 
 
 def need_torch(purpose: str) -> None:

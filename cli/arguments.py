@@ -225,7 +225,16 @@ class Samples:
         if self.data is None and not (trained and at_hand(str(trained))):
             example = f"{trained}:PATH" if trained else "digits"
             raise InputError("no data", node="--data", remedy=f"give --data DATA, e.g. {example}")
-        return load_data(self.data or str(trained), self.split, self.limit)
+        data = load_data(self.data or str(trained), self.split, self.limit)
+        for line in _doubts(graph, data):
+            say(f"warning: {data.name}: {line}")
+        return data
+
+
+def _doubts(graph: Graph, data: Dataset) -> list[str]:
+    from ..sim.doubts import doubts
+
+    return doubts(graph, data.x, data.y)
 
 
 LAST = ("force", "json")

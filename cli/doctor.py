@@ -52,7 +52,7 @@ def command(json: a.Json = False) -> None:
     limit = threads["OMP_NUM_THREADS"] or "not set"
     print(f"threads: {threads['usable']} of {fields['cpus']} CPUs usable, OMP_NUM_THREADS {limit}")
     print()
-    print_table(packages, ("package", "version", "get it by"))
+    print_table(packages, ("package", "version", "install"))
 
 
 def _threads() -> dict[str, Any]:
@@ -66,6 +66,6 @@ def _package(name: str, install: str) -> dict[str, Any]:
     from importlib import metadata
 
     if find_spec(name) is None:
-        return {"package": name, "version": None, "get it by": install}
+        return {"package": name, "version": None, "install": install}
     version = metadata.version(_DISTRIBUTIONS.get(name, name))
-    return {"package": name, "version": version, "get it by": ""}
+    return {"package": name, "version": version, "install": ""}

@@ -89,7 +89,7 @@ def resolve(source: str | Path) -> Path:
         return path
     if path.suffix == "" and path.name == str(source):
         raise UnknownNameError.of("checkpoint", str(source), known)
-    raise FormatError("no such file", node=str(path))
+    raise FormatError("a folder" if path.is_dir() else "no such file", node=str(path))
 
 
 def read_card(source: str | Path) -> Card:
@@ -107,7 +107,9 @@ def read_card(source: str | Path) -> Card:
     except (SafetensorError, OSError) as error:
         raise FormatError(f"not a readable safetensors file: {error}", node=str(path)) from None
     if _KEY not in metadata:
-        raise FormatError("safetensors without a spikewright card", node=str(path))
+        lowered = "a lowered network (.spk), a checkpoint of training is needed"
+        said = lowered if path.suffix == ".spk" else "safetensors without a spikewright card"
+        raise FormatError(said, node=str(path))
     return _parse_card(metadata[_KEY], str(path))
 
 

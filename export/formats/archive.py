@@ -106,7 +106,8 @@ def _load(path: Path) -> tuple[Mapping[str, Any], dict[str, Array]]:
     from safetensors import SafetensorError, safe_open
 
     if not path.is_file():
-        raise FormatError("no such file", remedy="check the path")
+        said = "a folder, a .spk file is needed" if path.is_dir() else "no such file"
+        raise FormatError(said, remedy="check the path")
     try:
         with safe_open(str(path), framework="np") as archive:
             metadata = archive.metadata() or {}

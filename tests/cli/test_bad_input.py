@@ -28,6 +28,8 @@ def files(tmp_path: Path) -> Path:
     np.savez(tmp_path / "nan.npz", x=nan)
     np.savez(tmp_path / "text.npz", x=np.array(["a", "b"]))
     (tmp_path / "cut.npz").write_bytes((tmp_path / "shape.npz").read_bytes()[:100])
+    np.savez(tmp_path / "X.npz", X=nan)
+    (tmp_path / "folder.spk").mkdir()
     (tmp_path / "empty.spk").write_bytes(b"")
     (tmp_path / "not.nir").write_text("hello")
     (tmp_path / "gelu.py").write_text(
@@ -56,6 +58,13 @@ CASES = {
     "truncated archive": (("inspect", "{dir}/empty.spk"), "not a readable safetensors file"),
     "not HDF5": (("inspect", "{dir}/not.nir"), "not a readable NIR file"),
     "truncated npz": (("run", "digits", "--data", "npz:{dir}/cut.npz"), "cut.npz"),
+    "no x in npz": (("run", "digits", "--data", "npz:{dir}/X.npz"), "found X"),
+    "npz without its kind": (("run", "digits", "--data", "{dir}/shape.npz"), "write npz:"),
+    "folder without its kind": (("run", "digits", "--data", "{dir}"), "write cifar10:"),
+    "folder for npz": (("run", "digits", "--data", "npz:{dir}"), "a folder"),
+    "folder for an archive": (("inspect", "{dir}/folder.spk"), "a folder"),
+    "code without a factory": (("inspect", "{dir}/gelu.py"), "gelu.py:FACTORY"),
+    "architecture": (("inspect", "spiking_resnet_digits"), "an architecture without weights"),
     "text data": (("run", "digits", "--data", "npz:{dir}/text.npz"), "text.npz"),
     "NaN data": (("run", "digits", "--data", "npz:{dir}/nan.npz"), "NaN"),
     "wrong shape": (("run", "digits", "--data", "npz:{dir}/shape.npz"), "[sample, 1, 8, 8]"),
@@ -124,3 +133,13 @@ def test_an_overflow_is_foreseen(capsys: pytest.CaptureFixture[str], tmp_path: P
     )
     assert "exceeds the int32 limit 2147483647" in line and "fewer" in line
     assert not (tmp_path / "a.spk").exists()
+
+
+def test_what_is_probably_a_mistake_is_said(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    x = np.random.default_rng(0).integers(0, 256, (20, 1, 8, 8)).astype(np.uint8)
+    np.savez(tmp_path / "bytes.npz", x=x, y=np.arange(10, 30))
+    code, _, err = call(capsys, "run", "digits", "--data", f"npz:{tmp_path}/bytes.npz")
+    assert code == 0
+    assert "of the input saturates" in err and "20 of 20 labels" in err

@@ -23,9 +23,6 @@ def read_npz(path: Path | None, split: str, limit: int | None) -> Dataset:
             finite numbers, or with labels that do not match.
     """
     arrays = _arrays(Path(path or ""))
-    if "x" not in arrays:
-        found = ", ".join(sorted(arrays)) or "nothing"
-        raise FormatError(f"no array 'x', found {found}", node=str(path))
     x = _samples(arrays["x"], str(path))
     y = _labels(arrays["y"], len(x), str(path)) if "y" in arrays else None
     return Dataset(x, y, f"npz:{path}", split).head(limit)
@@ -33,11 +30,16 @@ def read_npz(path: Path | None, split: str, limit: int | None) -> Dataset:
 
 def _arrays(path: Path) -> dict[str, NDArray[Any]]:
     if not path.is_file():
-        raise FormatError("no such file", node=str(path))
+        said = "a folder, an .npz file is needed" if path.is_dir() else "no such file"
+        raise FormatError(said, node=str(path))
     if not zipfile.is_zipfile(path):
         raise FormatError("not an npz (or a truncated one)", node=str(path))
     try:
         with np.load(path, allow_pickle=False) as file:
+            if "x" not in file.files:
+                found = ", ".join(sorted(file.files)) or "nothing"
+                remedy = "save the samples as x, and labels as y"
+                raise FormatError(f"no array 'x', found {found}", node=str(path), remedy=remedy)
             return {name: file[name] for name in file.files if name in ("x", "y")}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise FormatError(f"not a readable npz: {error}", node=str(path)) from None

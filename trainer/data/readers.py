@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeAlias
 
-from ...export.ir.errors import InputError, UnknownNameError
+from ...export.ir.errors import InputError, SpikewrightError, UnknownNameError
 from .cifar10 import read_cifar10
 from .dataset import SPLITS, Dataset
 from .digits import read_digits
@@ -41,12 +41,12 @@ def load(spec: str, split: str = "train", limit: int | None = None) -> Dataset:
 
     Raises:
         UnknownNameError: for a kind of data that is not in `READERS`.
-        InputError: for another split, a limit below 1, or a missing path.
+        InputError: for another split, a limit below 1, a missing path, or a path without its kind.
         FormatError: for files that are missing, damaged or of another kind.
     """
     kind, _, path = spec.partition(":")
     if kind not in READERS:
-        raise UnknownNameError.of("data", spec, READERS)
+        raise _unknown(spec)
     if split not in SPLITS:
         raise InputError(f"split {split!r}, allowed {' or '.join(SPLITS)}", node=spec)
     if limit is not None and limit < 1:
@@ -54,3 +54,14 @@ def load(spec: str, split: str = "train", limit: int | None = None) -> Dataset:
     if not path and kind not in PACKAGED:
         raise InputError("no path", node=spec, remedy=f"write {kind}:PATH")
     return READERS[kind](Path(path) if path else None, split, limit)
+
+
+def _unknown(spec: str) -> SpikewrightError:
+    """A path without its kind is told what to write."""
+    path = Path(spec)
+    if path.suffix == ".npz" or path.is_file():
+        return InputError("data without its kind", node=spec, remedy=f"write npz:{spec}")
+    if path.is_dir():
+        remedy = f"write cifar10:{spec} or imagefolder:{spec}"
+        return InputError("data without its kind", node=spec, remedy=remedy)
+    return UnknownNameError.of("data", spec, READERS)
