@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from . import arguments as a
 from .output import emit_json, print_table, progress, say
+
+if TYPE_CHECKING:
+    from ..export.ir import Graph
+    from ..hw_targets.lava.program import Program
+    from ..sim.run import Run
 
 app = typer.Typer(
     help="Run networks on Intel's Lava, in an environment of its own.",
@@ -93,21 +98,17 @@ def run(
     With --netx its HDF5 file is run by lava-dl's netx, as that reads it, and every spike, u and v
     is compared with ours; exit code 1 if any differs.
     """
-    from .. import api
-
     if netx:
         _by_netx(request, samples, time_limit, json)
         return
+    from .. import api
     from ..hw_targets.lava.build import build
     from ..hw_targets.lava.executor import Lava
-    from ..hw_targets.lava.relay_cost import relay_cost
     from ..hw_targets.lava.sdk import LavaCpu
-    from ..hw_targets.lava.silicon import silicon_limits
-    from ..hw_targets.target import load_target
     from ..sim.run import run as run_batches
 
     graph = request.on(["lava"]).graph(samples)
-    program, limits = build(graph), silicon_limits(graph)
+    program = build(graph)
     data = samples.of(graph)
     with progress("lava", len(data)) as done:
         found = run_batches(
@@ -120,25 +121,32 @@ def run(
             batch=samples.batch,
             progress=done,
         )
-    cost = relay_cost(program, found.counters, load_target(PRICED_ON))
-    if json:
-        emit_json(
-            "lava-run",
-            {
-                "samples": len(found.predictions),
-                "accuracy": found.accuracy(data.y),
-                "predictions": found.predictions,
-                "layers": found.counters.rows(),
-                "totals": found.counters.totals(),
-                "samples_per_s": found.samples_per_s,
-                "program": {**program.to_json(), "delay_line_cost": cost.to_json()},
-                "silicon": [limit.to_json() for limit in limits],
-            },
-        )
-        return
+    _tell(graph, program, found, data.y, json)
+
+
+def _tell(graph: Graph, program: Program, found: Run, labels: Any, json: bool) -> None:
+    """Say what a run found, what the graph became on Lava, and what the chip is too narrow for."""
+    from ..hw_targets.lava.relay_cost import relay_cost
+    from ..hw_targets.lava.silicon import silicon_limits
+    from ..hw_targets.target import load_target
     from .run import show
 
-    show(found, data.y, False)
+    limits = silicon_limits(graph)
+    cost = relay_cost(graph, found.counters, load_target(PRICED_ON))
+    if json:
+        fields = {
+            "samples": len(found.predictions),
+            "accuracy": found.accuracy(labels),
+            "predictions": found.predictions,
+            "layers": found.counters.rows(),
+            "totals": found.counters.totals(),
+            "samples_per_s": found.samples_per_s,
+            "program": {**program.to_json(), "delay_line_cost": cost.to_json()},
+            "silicon": [limit.to_json() for limit in limits],
+        }
+        emit_json("lava-run", fields)
+        return
+    show(found, labels, False)
     print(program)
     if program.relays:
         print(cost)

@@ -6,6 +6,7 @@ threshold and bias of the neuron behind, so nothing between two neurons is ever 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -18,6 +19,8 @@ from .current_groups import (
     common_unit,
     current_groups,
 )
+from .current_limit import current_excess
+from .group_thresholds import group_thresholds
 from .ir import (
     WEIGHTS,
     Add,
@@ -46,6 +49,8 @@ from .weight_scale import quantise_weight, weight_scale
 
 INPUT_CODE = 127
 """The largest code of a directly encoded input: symmetric int8, zero point 0."""
+WIDENINGS = 16
+"""How often units are widened at most; what is still too large then, a target refuses by node."""
 
 
 def quantise(
@@ -60,13 +65,14 @@ def quantise(
     check(graph)
     if graph.level != "folded":
         raise LoweringError(f"a {graph.level} graph, only a folded one is quantised")
-    work = _Work(graph, profile, calibration, rule, current_groups(graph))
-    for name in graph.order:
-        work.carries[name] = work.convert(name)
-    work.check_delays()
-    metadata = {**graph.metadata, "calibration": calibration.to_json(), "scale_rule": rule}
-    built = Graph(work.nodes, work.edges(), "integer", profile, metadata)
-    return check(_with_readout(built, work.carries[graph.inputs(graph.output_name)[0]]))
+    widened: dict[str, float] = {}
+    for _ in range(WIDENINGS):
+        built = _Work(graph, profile, calibration, rule, current_groups(graph), widened).built()
+        excess = current_excess(built, profile)
+        if not excess:
+            break
+        widened |= {name: widened.get(name, 1.0) * by for name, by in excess.items()}
+    return group_thresholds(check(built))
 
 
 def _with_readout(graph: Graph, carry: Carry) -> Graph:
@@ -88,12 +94,23 @@ class _Work:
     calibration: Calibration
     rule: ScaleRule
     groups: list[CurrentGroup]
+    widened: Mapping[str, float]
     carries: dict[str, Carry] = field(default_factory=dict)
     nodes: dict[str, Node] = field(default_factory=dict)
     units: dict[str, tuple[Array, int]] = field(default_factory=dict)
     multiples: dict[Edge, Array] = field(default_factory=dict)
     absorbed: dict[str, str] = field(default_factory=dict)
     inserted: dict[Edge, str] = field(default_factory=dict)
+
+    def built(self) -> Graph:
+        """Return the integer graph, each weight node's unit widened as it was told."""
+        for name in self.graph.order:
+            self.carries[name] = self.convert(name)
+        self.check_delays()
+        known = {"calibration": self.calibration.to_json(), "scale_rule": self.rule}
+        metadata = {**self.graph.metadata, **known}
+        built = Graph(self.nodes, self.edges(), "integer", self.profile, metadata)
+        return _with_readout(built, self.carries[self.graph.inputs(self.graph.output_name)[0]])
 
     def convert(self, name: str) -> Carry:
         """Build the integer form of one node; return the carry of its output."""
@@ -181,6 +198,7 @@ class _Work:
         preferred = []
         per_channel = group.per_channel and self.profile.granularity == "channel"
         least = least_unit(self.graph, group, self.profile)
+        wider = max(self.widened.get(name, 1.0) for name in group.weights)
         for name in group.weights:
             node, received = self.graph.nodes[name], self._ahead(self.graph.inputs(name)[0], name)
             assert isinstance(node, WEIGHTS)
@@ -188,7 +206,7 @@ class _Work:
             granularity: Granularity = "channel" if per_channel else "layer"
             own = weight_scale(node.weight, self.profile.weight_bits, granularity, self.rule)
             own = own if per_channel else own[:1]
-            unit = own * float(received.scale.flat[0]) / group.factors[name]
+            unit = own * wider * float(received.scale.flat[0]) / group.factors[name]
             preferred.append(np.where(unit > 0, np.maximum(unit, least), 0.0))
         integers = [self._integer_scale(group, edge) for edge in group.entries]
         unit, shifts, multiples = common_unit(preferred, integers)

@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from ..export.ir import Array, Graph, InputError
+from ..export.ir import Array, ExecutorError, Graph, InputError
 from ..sim.counters import Counters
 from . import cost_events, cost_operations
 from .activity import Activity
 from .cost_operations import Conventions as Conventions
+from .lava.relay_cost import RelayCost, relay_cost
+from .lava.silicon import CHIPS
 from .target import Constant, CostTable, Target
 
 BUSIEST = {
@@ -32,6 +34,7 @@ class Estimate:
         layers: energy per layer in uJ. steps: energy per time step in uJ.
         latency_us, static_mw: None where not modelled. sops: per inference.
         busiest_core: counts of the fullest core of each step, summed over the steps.
+        delay_lines: of relay neurons, where each synapse takes a step; not part of the totals.
     """
 
     target: str
@@ -51,6 +54,7 @@ class Estimate:
     latency_bound: str | None = None
     counts: Mapping[str, float] | None = None
     busiest_core: Mapping[str, float] | None = None
+    delay_lines: RelayCost | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the estimate as JSON-able data."""
@@ -68,6 +72,7 @@ class Estimate:
             "sops": self.sops,
             "counts": None if self.counts is None else dict(self.counts),
             "busiest_core": None if self.busiest_core is None else dict(self.busiest_core),
+            "delay_lines": None if self.delay_lines is None else self.delay_lines.to_json(),
             "constants": [constant.to_json() for constant in self.constants],
             "not_modelled": list(self.not_modelled),
             "conventions": list(self.conventions),
@@ -85,6 +90,8 @@ class Estimate:
         if self.busiest_core:
             fullest = ", ".join(f"{BUSIEST[k]} {v:,.4g}" for k, v in self.busiest_core.items())
             lines.append(f"  busiest core, summed over steps: {fullest}")
+        if self.delay_lines is not None and self.delay_lines.lines:
+            lines.append(f"  apart, {self.delay_lines}")
         lines += [f"  {convention}" for convention in self.conventions]
         lines += [
             f"  {c.name} = {c.value:g} {c.unit} [{c.evidence}] {c.source}" for c in self.constants
@@ -149,9 +156,34 @@ def estimate(
             "the counters are those of another graph", remedy="count a run of this graph"
         )
     table = target.cost(cost)
-    if table is None:
-        return _without_energy(counters, target, activity)
-    how = conventions or Conventions()
+    found = (
+        _without_energy(counters, target, activity)
+        if table is None
+        else _priced(graph, counters, target, table, conventions or Conventions(), activity)
+    )
+    return replace(found, delay_lines=_delay_lines(graph, counters, target, cost))
+
+
+def _delay_lines(
+    graph: Graph, counters: Counters, target: Target, cost: str | None
+) -> RelayCost | None:
+    """Return the price of delay lines on a Loihi; None elsewhere, or where a loop is too short."""
+    if target.profile not in CHIPS:
+        return None
+    try:
+        return relay_cost(graph, counters, target, cost)
+    except ExecutorError:
+        return None
+
+
+def _priced(
+    graph: Graph,
+    counters: Counters,
+    target: Target,
+    table: CostTable,
+    how: Conventions,
+    activity: Activity | None,
+) -> Estimate:
     if table.model == "operations":
         said = (*how, *MEMORY) if cost_operations.has_memory(table) else tuple(how)
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..export.ir import Graph, InputError
+from ..export.ir.profile import GROUPED_THRESHOLDS
 from .formats import broken_formats
+from .lava.silicon import CHIPS, SiliconLimit, number_limits
 from .mapping import Layer, Mapped, map_graph
 from .target import Target
 from .violation import Violation as Violation
@@ -19,6 +22,8 @@ class FitReport:
     Attributes:
         cores: used in layer order. per_core_max: the fullest core's share of each limit.
         layers: the mapping. rewrites: what was done so that it fits; no integer changes.
+        silicon: where the chip's numbers may overflow in the worst case (Loihi).
+        grouped_thresholds: by neuron, what lowering moved so that a core holds its thresholds.
     """
 
     target: str
@@ -27,6 +32,8 @@ class FitReport:
     violations: tuple[Violation, ...]
     layers: tuple[Layer, ...]
     rewrites: tuple[str, ...] = ()
+    silicon: tuple[SiliconLimit, ...] = ()
+    grouped_thresholds: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def fits(self) -> bool:
@@ -47,6 +54,8 @@ class FitReport:
             "per_core_max": self.per_core_max,
             "host_layers": list(self.host),
             "rewrites": list(self.rewrites),
+            "silicon": [limit.to_json() for limit in self.silicon],
+            "grouped_thresholds": {n: dict(moved) for n, moved in self.grouped_thresholds.items()},
             "violations": [violation.to_json() for violation in self.violations],
             "layers": [
                 {
@@ -70,7 +79,18 @@ class FitReport:
             f"  {v.layer}: {v.limit} allows {v.allowed}, found {v.found}; {v.remedy}"
             for v in self.violations
         ]
+        lines += [_grouped(name, moved) for name, moved in self.grouped_thresholds.items()]
+        if self.silicon:
+            lines.append("  in the worst case the chip's numbers are too narrow:")
+        lines += [f"    {limit}" for limit in self.silicon]
         return "\n".join(lines)
+
+
+def _grouped(name: str, moved: Mapping[str, Any]) -> str:
+    return (
+        f"  {name}: {moved['moved']} of {moved['neurons']} thresholds moved by at most "
+        f"{moved['largest_move']:.2%}: {moved['kept']} values of {moved['distinct']}"
+    )
 
 
 def check(graph: Graph, target: Target, mapped: Mapped | None = None) -> FitReport:
@@ -87,5 +107,12 @@ def check(graph: Graph, target: Target, mapped: Mapped | None = None) -> FitRepo
     mapped = mapped or map_graph(graph, target)
     found = (*broken_formats(graph, target), *mapped.violations)
     return FitReport(
-        target.name, mapped.cores, dict(mapped.per_core_max), found, mapped.layers, mapped.rewrites
+        target.name,
+        mapped.cores,
+        dict(mapped.per_core_max),
+        found,
+        mapped.layers,
+        mapped.rewrites,
+        tuple(number_limits(graph, target.profile)) if target.profile in CHIPS else (),
+        graph.metadata.get(GROUPED_THRESHOLDS, {}),
     )

@@ -34,7 +34,7 @@ from ..ir import (
 )
 from ..ir.arith import DECAY_ONE
 from .atomic import atomic_path
-from .lava_weights import netx_weights
+from .lava_weights import conv_problem, netx_weights
 
 Reason = tuple[str, str, str]
 """Node, reason, remedy."""
@@ -149,6 +149,9 @@ def _weight_problems(
         yield "feeds a count of spikes, netx needs a neuron behind weights", "put one there"
     if isinstance(node, Linear) and len(graph.shapes[name]) > 1:
         yield f"weighs each of {graph.shapes[name][:-1]}, netx only one vector", "flatten before it"
+    problem = conv_problem(node) if isinstance(node, Conv2d) else None
+    if problem is not None:
+        yield problem
     yield from _scaled_problems(graph, name, node, loop)
 
 

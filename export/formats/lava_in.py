@@ -33,7 +33,7 @@ from ..ir import (
 )
 from ..ir.arith import DECAY_ONE
 from .lava import STATE_BITS, STATE_SHIFT, THRESHOLD_LIMIT
-from .lava_weights import netx_weights
+from .lava_weights import conv_problem, netx_weights
 
 Layer = Mapping[str, Any]
 _REFUSED = {
@@ -210,6 +210,9 @@ def _conv(built: _Built, number: int, layer: Layer) -> None:
         weight_shift=shift,
         bits=8,
     )
+    problem = conv_problem(node)
+    if problem is not None:
+        raise built.refuse(number, *problem)
     built.put(f"conv{number}", node)
     built.shape = tuple(int(n) for n in np.asarray(layer["shape"]).reshape(-1))
     _neuron(built, number, layer)

@@ -15,10 +15,13 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from ..ir import Array
+from ..ir import Array, Conv2d, Node, Shape
 
 SignMode: TypeAlias = Literal["MIXED", "EXCITATORY", "INHIBITORY"]
 SIGN_MODES: tuple[SignMode, ...] = ("MIXED", "EXCITATORY", "INHIBITORY")
+CONV_FIELD_LIMIT = 127
+"""Lava's Conv holds groups, stride, padding and dilation as int8: of 192 groups it makes -64, and
+then computes nothing, without a word."""
 
 
 def natural_mode(weights: Array) -> SignMode:
@@ -67,3 +70,26 @@ def _power(high: int, low: int, signed: int) -> int:
     else:
         scale = -256 / low if high < 0 else 255 / high
     return int(np.floor(np.log2(scale))) + signed
+
+
+def conv_excess(node: Node, kernel: Shape) -> int | None:
+    """Return the largest number of a Conv but its groups that int8 does not hold, None if all fit.
+
+    Lava computes with twice the padding, with the dilated kernel and with the stride as int8.
+    """
+    wide = [2 * padding for padding in getattr(node, "padding", ())]
+    dilation = getattr(node, "dilation", (1, 1))
+    wide += [d * (k - 1) + 1 for d, k in zip(dilation, kernel, strict=True)]
+    largest = max(*wide, *getattr(node, "stride", (1,)))
+    return largest if largest > CONV_FIELD_LIMIT else None
+
+
+def conv_problem(node: Conv2d) -> tuple[str, str] | None:
+    """Return why Lava's Conv would compute something else, and what to change, or None."""
+    excess = conv_excess(node, node.weight.shape[2:])
+    if excess is not None:
+        reason = f"a stride, padding or kernel of {excess}, Lava computes with {CONV_FIELD_LIMIT}"
+        return reason, "use a smaller one"
+    if node.groups > CONV_FIELD_LIMIT:
+        return f"{node.groups} groups, Lava computes with {CONV_FIELD_LIMIT}", "use fewer groups"
+    return None

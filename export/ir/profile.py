@@ -14,6 +14,10 @@ from .nodes import Compare, Range, Reset
 
 Granularity: TypeAlias = Literal["layer", "channel"]
 ScaleRule: TypeAlias = Literal["max", "percentile", "mse"]
+GROUPED_THRESHOLDS = "grouped_thresholds"
+"""Key of a graph's metadata: by neuron node `{neurons, moved, distinct, kept, largest_move}`."""
+YOUNGER = ("thresholds_per_layer",)
+"""Fields that came after the first archives were written; None by default."""
 Leak: TypeAlias = Literal["none", "decay", "shift", "subtract"]
 
 
@@ -28,6 +32,7 @@ class Profile:
             (integrate-and-fire, hard reset, no bias) and 6 elsewhere.
         threshold_step: thresholds are multiples of this; bias_step: biases are.
         threshold_bits: unsigned width of v_threshold / threshold_step.
+        thresholds_per_layer: distinct thresholds that the neurons of a layer may have.
         granularity: one weight scale a layer, or one an output channel.
         compares, resets: what the neuron of the target can do.
         u_range: what u does beyond its range.
@@ -47,6 +52,7 @@ class Profile:
     threshold_step: int = 1
     bias_step: int = 1
     threshold_bits: int = 31
+    thresholds_per_layer: int | None = None
     granularity: Granularity = "channel"
     compares: tuple[Compare, ...] = (">", ">=")
     resets: tuple[Reset, ...] = ("hard", "soft", "soft_after_decay")
@@ -72,8 +78,11 @@ class Profile:
         return replace(self, weight_bits=bits)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the fields as JSON-able data."""
-        return asdict(self)
+        """Return the fields as JSON-able data; younger fields only where they say something.
+
+        What older archives hold, and the digests of their graphs, stay what they were.
+        """
+        return {k: v for k, v in asdict(self).items() if k not in YOUNGER or v is not None}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Profile:
@@ -107,7 +116,8 @@ _LOIHI = Profile(
 _WHOLE_STEPS = Profile(state_shift=0, granularity="layer", readout_bits=30, scale_bits=8)
 PROFILES: dict[str, Profile] = {
     "generic": Profile(),
-    "loihi1": replace(_LOIHI, name="loihi1"),
+    # A core of Loihi 1 holds 8 thresholds (nengo-loihi 1.1.0, hardware constants).
+    "loihi1": replace(_LOIHI, name="loihi1", thresholds_per_layer=8),
     "loihi2": _LOIHI,
     # TrueNorth: one of four signed weights a synapse, chosen by the axon's type; four axons of the
     # types 1, 2, 4 and -8 together are one of any signed 4-bit weight (Merolla et al., Science
@@ -201,5 +211,8 @@ class Calibration:
     spike_rates: Mapping[str, float] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the fields as JSON-able data."""
-        return asdict(self)
+        """Return the fields as JSON-able data; younger fields only where they say something.
+
+        What older archives hold, and the digests of their graphs, stay what they were.
+        """
+        return {k: v for k, v in asdict(self).items() if k not in YOUNGER or v is not None}

@@ -35,7 +35,7 @@ from ...export.ir.bounds import Bound
 from .lags import SYNAPSES, lags
 from .program import Placed, Process, Program
 from .support import STATE_SHIFT, bias_parts, refuse, strict_threshold
-from .synapses import lava_order, lava_shape, message_bits, sparse, synapse
+from .synapses import identity, lava_order, lava_shape, message_bits, synapse
 
 READOUT_THRESHOLD = 1 << 17
 """<< 6 it is 2^23, above every v: a readout never fires. Loihi's own limit is one less."""
@@ -191,7 +191,7 @@ class _Builder:
             return name, order
         ((before, _),) = self.deliver(name, lag - 1)
         size, relay = prod(shape), f"{name}.relay{lag - self.lag[name]}"
-        self.processes[f"{relay}.synapse"] = sparse(np.eye(size, dtype=np.int32), 0, 0)
+        self.processes[f"{relay}.synapse"] = identity(size)
         always = {"shape": (size,), "vth": 0, "du": DECAY_ONE - 1, "dv": DECAY_ONE, "bias_exp": 0}
         self.processes[relay] = Process("lif", always)
         self.connections += [(before, f"{relay}.synapse"), (f"{relay}.synapse", relay)]

@@ -1,25 +1,30 @@
 """Silicon: what Loihi enforces and Lava's CPU models let pass, node by node.
 
-Lava computes these networks exactly as we do; a chip would not. The worst cases come from the
+Lava computes these networks exactly as we do; a chip might not. The worst cases come from the
 bounds, never from data. Sources: Davies et al., IEEE Micro 38(1):82-99, 2018 (Loihi 1); the
 precisions that lava-nc 0.10.0 declares in `proc/lif/models.py` and `proc/dense/models.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from ...export.ir import Graph, Input, Neuron, Output, bounds
+from ...export.ir import WEIGHTS, Add, Delay, Graph, Input, Neuron, Output, bounds
+from ...export.ir.bounds import Bound
 from .lags import SYNAPSES
 
+CHIPS = ("loihi1", "loihi2")
+"""The chips, and number formats, that these limits are of."""
 ACCUMULATOR_LIMIT = (1 << 15) - 1
 """A dendritic accumulator holds 16 bits, signed."""
 PAYLOAD_LIMIT = (1 << 8) - 1
 """A graded spike carries 8 bits on Loihi 2, none on Loihi 1."""
+THRESHOLD_LIMIT = (1 << 17) - 1
+"""A threshold has 17 bits, before its 6 fractional ones."""
 BIAS_LIMIT = (1 << 12) - 1
 """Bias mantissas have 13 bits, signed."""
 BIAS_EXPONENTS = 8
@@ -47,44 +52,100 @@ class SiliconLimit:
 
 
 def silicon_limits(graph: Graph) -> list[SiliconLimit]:
-    """Return what a Loihi of the graph's number format would not compute as Lava does."""
+    """Return what a Loihi of the graph's number format would not compute as Lava does.
+
+    Beside `number_limits` what a mapping to cores would settle: thresholds that share a core, and
+    synapses that feed synapses.
+    """
     first = graph.profile is not None and graph.profile.name == "loihi1"
-    found = [*_values(graph, graded=not first)]
+    found = number_limits(graph, "loihi1" if first else "loihi2")
+    limits = bounds(graph)
     for name, node in graph.nodes.items():
-        if isinstance(node, (Neuron, Output)) and node.bias is not None:
-            found += _bias(name, node)
         if isinstance(node, Neuron) and first:
             distinct = len(np.unique(node.v_threshold))
-            remedy = "use one threshold a layer, or spread the layer over more cores"
+            remedy = "lower it with --target loihi1, or spread the layer over more cores"
             found += _over(name, "thresholds per core", THRESHOLDS_PER_CORE, distinct, remedy)
+        if isinstance(node, SYNAPSES):
+            source = graph.inputs(name)[0]
+            if isinstance(graph.nodes[source], SYNAPSES):
+                found.append(
+                    SiliconLimit(name, "synapses in a row", 1, 2, "put a neuron between them")
+                )
+            if _analog(graph, name):
+                remedy, largest = "the host computes this layer", limits[source].largest
+                found += _over(name, "payload", _payload(first=first), largest, remedy)
     return found
 
 
-def _values(graph: Graph, *, graded: bool) -> Iterator[SiliconLimit]:
-    """Limits on what travels: payloads, sums, and synapses that feed synapses."""
+def number_limits(graph: Graph, chip: str) -> list[SiliconLimit]:
+    """Return which numbers of an integer graph a chip (see `CHIPS`) cannot hold in the worst case.
+
+    Layers of analog input are left out: their host has the room.
+    """
     limits = bounds(graph)
-    payload = PAYLOAD_LIMIT if graded else 1
+    found = [*_payloads(graph, limits, first=chip == "loihi1")]
     for name, node in graph.nodes.items():
-        if not isinstance(node, SYNAPSES):
-            continue
-        source = graph.inputs(name)[0]
-        analog = isinstance(graph.nodes[source], Input) and graph.input.encoding == "direct"
-        if analog:
-            yield from _over(
-                name, "payload", payload, limits[source].largest, "the host computes this layer"
-            )
-            continue
-        remedy = "train with a residual rule that adds currents" if not graded else "add fewer"
-        yield from _over(name, "payload", payload, limits[source].largest, remedy)
-        yield from _over(
-            name,
-            "dendritic accumulator",
-            ACCUMULATOR_LIMIT,
-            limits[name].largest,
-            "worst case: use fewer --bits or a smaller fan-in",
-        )
-        if isinstance(graph.nodes[source], SYNAPSES):
-            yield SiliconLimit(name, "synapses in a row", 1, 2, "put a neuron between them")
+        if isinstance(node, (Neuron, Output)):
+            found += _accumulated(graph, name, limits)
+            if node.bias is not None:
+                found += _bias(name, node)
+        if isinstance(node, Neuron):
+            found += _neuron(name, node)
+    return found
+
+
+def _payload(*, first: bool) -> int:
+    return 1 if first else PAYLOAD_LIMIT
+
+
+def _analog(graph: Graph, name: str) -> bool:
+    """Whether a directly coded frame arrives at a node without passing a neuron."""
+    return graph.input.encoding == "direct" and any(
+        isinstance(graph.nodes[source], Input) for source in _before(graph, name)
+    )
+
+
+def _before(graph: Graph, name: str) -> Iterator[str]:
+    """Yield the nodes from which values arrive here without passing a neuron."""
+    ways = list(graph.inputs(name))
+    while ways:
+        source = ways.pop()
+        yield source
+        if not isinstance(graph.nodes[source], (Neuron, Delay)):
+            ways += graph.inputs(source)
+
+
+def _payloads(graph: Graph, limits: Mapping[str, Bound], *, first: bool) -> Iterator[SiliconLimit]:
+    """Values that travel. Spikes that are added travel each by itself, to the same synapses."""
+    remedy = "train with single spikes" if first else "add fewer"
+    for name, node in graph.nodes.items():
+        if isinstance(node, SYNAPSES) and not _analog(graph, name):
+            ways, largest = list(graph.inputs(name)), 0
+            while ways:
+                source = ways.pop()
+                if isinstance(graph.nodes[source], Add):
+                    ways += graph.inputs(source)
+                else:
+                    largest = max(largest, limits[source].largest)
+            yield from _over(name, "payload", _payload(first=first), largest, remedy)
+
+
+def _accumulated(graph: Graph, name: str, limits: Mapping[str, Bound]) -> Iterator[SiliconLimit]:
+    """The sum that arrives at a neuron or readout, told at the node before it."""
+    source = graph.inputs(name)[0]
+    weighed = any(isinstance(graph.nodes[n], WEIGHTS) for n in _before(graph, name))
+    if weighed and not _analog(graph, name):
+        remedy = "worst case: use fewer --bits or a smaller fan-in"
+        largest = limits[source].largest
+        yield from _over(source, "dendritic accumulator", ACCUMULATOR_LIMIT, largest, remedy)
+
+
+def _neuron(name: str, node: Neuron) -> Iterator[SiliconLimit]:
+    largest = int(np.abs(node.v_threshold).max()) >> node.state_shift
+    yield from _over(name, "threshold", THRESHOLD_LIMIT, largest, "use fewer --bits")
+    if node.bias_in is not None and node.bias_in.any():
+        remedy = "u has no bias: add a neuron that spikes at every step, with a synapse to each"
+        yield SiliconLimit(name, "biases of u", 0, int(np.count_nonzero(node.bias_in)), remedy)
 
 
 def _bias(name: str, node: Neuron | Output) -> Iterator[SiliconLimit]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ...export.formats.lava_weights import CONV_FIELD_LIMIT, conv_excess
 from ...export.ir import Array, Conv2d, ExecutorError, Linear, Node, Scale, Shape, SumPool
 from ...sim.ops import OPS
 from .program import Process
@@ -51,7 +52,7 @@ def synapse(name: str, node: Node, shape: Shape, target: Shape, order: Array, bi
     """
     if len(shape) == 3 and len(target) == 3 and np.array_equal(order, lava_order(shape)):
         kernel = _kernel(node, shape)
-        if kernel is not None:
+        if kernel is not None and not conv_excess(node, kernel.shape[2:]):
             return _conv(kernel, node, shape, bits)
     if isinstance(node, Linear) and len(shape) == 1:
         return _dense(name, node, order, bits)
@@ -70,9 +71,24 @@ def _kernel(node: Node, shape: Shape) -> Array | None:
     return None
 
 
+def merged_groups(kernel: Array, groups: int) -> tuple[Array, int]:
+    """Return an equal kernel [out, in / groups, y, x] of few enough groups, zeros between them."""
+    fewer = max(d for d in range(1, CONV_FIELD_LIMIT + 1) if groups % d == 0)
+    if fewer == groups:
+        return kernel, groups
+    out, inner = kernel.shape[:2]
+    together = groups // fewer
+    merged = np.zeros((out, inner * together, *kernel.shape[2:]), kernel.dtype)
+    place = (np.arange(out) * groups // out) % together
+    for k in range(together):
+        merged[place == k, k * inner : (k + 1) * inner] = kernel[place == k]
+    return merged, fewer
+
+
 def _conv(kernel: Array, node: Node, shape: Shape, bits: int) -> Process:
+    kernel, groups = merged_groups(kernel, getattr(node, "groups", shape[0]))
     fields: dict[str, Any] = {
-        "groups": getattr(node, "groups", shape[0]),
+        "groups": groups,
         "stride": getattr(node, "stride", (1, 1))[::-1],
         "padding": getattr(node, "padding", (0, 0))[::-1],
         "dilation": getattr(node, "dilation", (1, 1))[::-1],
@@ -108,10 +124,18 @@ def _matrix(name: str, node: Node, shape: Shape, target: Shape, order: Array, bi
 
 def sparse(matrix: Array, shift: int, bits: int, name: str = "") -> Process:
     """Return a Sparse process of an int32 matrix [out, in], whose sums are shifted left."""
-    sent, parameters = _sent(name, matrix, shift, bits)
-    row, column = np.nonzero(sent)
-    arrays = {"row": row, "column": column, "value": sent[row, column]}
+    row, column = np.nonzero(matrix)
+    sent, parameters = _sent(name, matrix[row, column], shift, bits)
+    arrays = {"row": row, "column": column, "value": sent}
     return Process("sparse", {**parameters, "matrix_shape": matrix.shape}, arrays)
+
+
+def identity(size: int) -> Process:
+    """Return a Sparse process that hands on `size` spikes as they are."""
+    places = np.arange(size)
+    sent, parameters = _sent("", np.ones(size, np.int32), 0, 0)
+    arrays = {"row": places, "column": places, "value": sent}
+    return Process("sparse", {**parameters, "matrix_shape": (size, size)}, arrays)
 
 
 def _sent(name: str, weights: Array, shift: int, bits: int) -> tuple[Array, dict[str, Any]]:
@@ -119,7 +143,7 @@ def _sent(name: str, weights: Array, shift: int, bits: int) -> tuple[Array, dict
     positive, negative = bool((weights > 0).any()), bool((weights < 0).any())
     mixed = positive and negative
     limit = SIGNED_LIMIT if mixed else UNSIGNED_LIMIT
-    if np.abs(weights).max() > limit:
+    if np.abs(weights).max(initial=0) > limit:
         raise ExecutorError(
             f"a weight of {int(np.abs(weights).max())}, Lava holds {limit}",
             node=name,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 from spikewright.export.formats.lava import why_not_lava, write_lava
 from spikewright.export.formats.lava_in import read_lava
 from spikewright.export.formats.lava_weights import effective_weights, netx_weights
-from spikewright.export.ir import Conv2d, FormatError, Graph, Linear, Neuron
+from spikewright.export.ir import Conv2d, FormatError, Graph, Input, Linear, Neuron, Output
 from spikewright.sim.reference import Reference
 
 from .test_lava import network
@@ -147,3 +148,27 @@ def test_weights_that_netx_would_change_are_refused_by_name() -> None:
     assert ("head", "netx would take a weight of -128 for -127", "use fewer --bits") in (
         why_not_lava(changed)
     )
+
+
+def test_what_lavas_conv_holds_as_int8_is_refused(tmp_path: Path) -> None:
+    graph = network(u_range="wrap")
+    write_lava(graph, tmp_path / "n.net")
+
+    def pad(file: Any) -> None:
+        layer = next(g for g in file["layer"].values() if g["type"][0] == b"conv")
+        layer["padding"][...] = 64
+
+    def group(file: Any) -> None:
+        layer = next(g for g in file["layer"].values() if g["type"][0] == b"conv")
+        del layer["groups"]
+        layer["groups"] = 192
+
+    for edit, message in ((pad, "padding or kernel of 128, Lava"), (group, "192 groups, Lava")):
+        with pytest.raises(FormatError, match=message):
+            read_lava(change(tmp_path / "n.net", tmp_path / "c.net", edit))
+    many = Conv2d(np.ones((192, 1, 1, 1), np.int8), groups=192)
+    chain = {"in": Input((192, 2, 2), "spikes", low=0, high=1), "deep": many}
+    fires = replace(graph.neurons["n1"], shape=(192, 2, 2), bias=None)
+    counted = Output("spike_count", state_shift=6, state_bits=24)
+    wide = Graph.chain({**chain, "n": fires, "out": counted}, "integer")
+    assert ("deep", "192 groups, Lava computes with 127", "use fewer groups") in why_not_lava(wide)

@@ -113,6 +113,37 @@ def test_maps_additions_pools_and_delay_lines_are_equal() -> None:
     assert program.pipelined
 
 
+@pytest.mark.parametrize("channels", [192, 131])
+def test_more_groups_than_int8_holds(channels: int) -> None:
+    """Lava's Conv keeps `groups` as int8, and of 192 (or the prime 131) computes nothing."""
+    nodes: dict[str, Node] = {
+        "in": Input((channels, 4, 4), "spikes", low=0, high=1),
+        "deep": Conv2d(codes(channels, 1, 3, 3), padding=(1, 1), groups=channels, bits=8),
+        "n": neuron(channels, 4, 4),
+        "pool": SumPool((4, 4), (4, 4), (0, 0)),
+        "flat": Flatten(),
+        "head": Linear(codes(2, channels) // 8, bits=8),
+        "out": HEAD,
+    }
+    graph = Graph.chain(nodes, "integer")
+    assert_equal(graph, spikes(3, 2, channels, 4, 4))
+    assert build(graph).processes["pool"].kind == "conv"
+
+
+def test_a_padding_that_int8_does_not_hold_twice() -> None:
+    nodes: dict[str, Node] = {
+        "in": Input((1, 3, 2), "spikes", low=0, high=1),
+        "wide": Conv2d(codes(2, 1, 3, 3), stride=(32, 32), padding=(64, 64), bits=8),
+        "n": neuron(2, 5, 4),
+        "flat": Flatten(),
+        "head": Linear(codes(2, 40) // 8, bits=8),
+        "out": HEAD,
+    }
+    graph = Graph.chain(nodes, "integer")
+    assert build(graph).processes["wide"].kind == "sparse"
+    assert_equal(graph, spikes(3, 2, 1, 3, 2))
+
+
 def test_a_loop_is_equal_and_biases_wait_for_their_layer() -> None:
     graph = recurrent()
     assert_equal(graph, spikes(9, 3, 6))

@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
-from spikewright.export.ir import PROFILES, Linear
-from spikewright.hw_targets.lava.silicon import silicon_limits
+from spikewright.export.ir import (
+    PROFILES,
+    Calibration,
+    Graph,
+    Input,
+    Linear,
+    Neuron,
+    Output,
+    bounds,
+)
+from spikewright.export.pipeline import lower
+from spikewright.hw_targets.fit import check
+from spikewright.hw_targets.lava.silicon import number_limits, silicon_limits
+from spikewright.hw_targets.target import load_target
 
-from .test_executor import neuron
+from .test_executor import neuron, residual
 from .test_netx import mlp
 
 
-def limits(graph: object) -> set[tuple[str, str]]:
-    return {(found.node, found.limit) for found in silicon_limits(graph)}  # type: ignore[arg-type]
+def limits(graph: Graph) -> set[tuple[str, str]]:
+    return {(found.node, found.limit) for found in silicon_limits(graph)}
 
 
 def test_a_small_network_of_plain_spikes_exceeds_nothing() -> None:
@@ -44,3 +58,53 @@ def test_each_limit_is_found() -> None:
         ("n1", "thresholds per core"),
         ("n1", "bias mantissa"),
     }
+
+
+def test_added_spikes_travel_each_by_itself_and_their_sums_meet() -> None:
+    """`residual` adds spikes before a pool, and currents before a neuron."""
+    graph = residual()
+    held = graph.replace({**graph.nodes, "in": Input((2, 7, 6), "frames", low=0, high=1)})
+    found = {(f.node, f.limit, f.found) for f in number_limits(held, "loihi1")}
+    pooled = {(node, limit) for node, limit, _ in found}
+    assert ("pool", "payload") not in pooled  # spikes of two neurons: two axons
+    assert ("fc", "payload") in pooled  # sums of the pool
+    assert ("n3", "biases of u") in pooled
+    wide = np.full((4, 1, 3, 3), 127, np.int8)
+    c2: Any = held.nodes["c2"]
+    heavy = {**held.nodes, "c2": replace(c2, weight=wide, weight_shift=5)}
+    meet = bounds(held.replace(heavy))["meet"].largest
+    assert meet > 32767
+    limits = {(f.node, f.limit, f.found) for f in number_limits(held.replace(heavy), "loihi2")}
+    assert ("meet", "dendritic accumulator", meet) in limits
+
+
+def test_a_check_says_what_the_chip_is_too_narrow_for() -> None:
+    graph = mlp()
+    nodes = {**graph.nodes, "f1": Linear(np.full((12, 9), 127, np.int8), bits=8, weight_shift=6)}
+    found = check(graph.replace(nodes), load_target("loihi2"))
+    assert [(s.node, s.limit, s.allowed) for s in found.silicon] == [
+        ("f1", "dendritic accumulator", 32767)
+    ]
+    assert "f1: dendritic accumulator allows 32767, found 73152; worst case" in str(found)
+    assert found.to_json()["silicon"][0]["found"] == 73152
+    assert check(graph.replace(nodes), load_target("speck2f")).silicon == ()
+
+
+def test_a_check_says_which_thresholds_were_grouped() -> None:
+    graph = Graph.chain(
+        {
+            "in": Input((8,), "spikes"),
+            "fc": Linear(np.random.default_rng(0).normal(size=(40, 8))),
+            "n": Neuron((40,), np.linspace(0.5, 3.0, 40), beta=np.float64(0.5)),
+            "out": Output("spike_count"),
+        },
+        "folded",
+    )
+    one, two = (lower(graph, PROFILES[name], Calibration(1.0)) for name in ("loihi1", "loihi2"))
+    found = check(one, load_target("loihi1"))
+    assert (found.fits, found.cores) == (True, 1)
+    assert found.grouped_thresholds["n"]["kept"] == 8
+    assert re.search(r"n: \d\d of 40 thresholds moved by at most \d+\.\d\d%: 8 values", str(found))
+    # Not grouped, the layer takes as many cores as its thresholds ask for.
+    apart = check(two, load_target("loihi1"))
+    assert (apart.fits, apart.cores, apart.grouped_thresholds) == (True, 5, {})

@@ -1,0 +1,61 @@
+"""On a chip whose u wraps no worst-case current may wrap: the unit is widened."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from spikewright.export.ir import (
+    PROFILES,
+    Add,
+    Calibration,
+    Graph,
+    Input,
+    Linear,
+    Neuron,
+    Output,
+    bounds,
+)
+from spikewright.export.pipeline import lower
+from spikewright.hw_targets.lava.build import build
+
+ROOM = (1 << 17) - 1
+
+
+def network(*, meet: bool) -> Graph:
+    """Directly coded pixels into 40 inputs of full weight: 40 * 127 * 127 in the worst case."""
+    rng = np.random.default_rng(0)
+    weights = [rng.choice([-1.0, 1.0], (6, 40)) * size for size in (1.0, 0.9)]
+    nodes = {
+        "in": Input((40,), "direct"),
+        "a": Linear(weights[0]),
+        "b": Linear(weights[1]),
+        "meet": Add(),
+        "n": Neuron((6,), np.full(6, 4.0), beta=np.float64(0.5)),
+        "head": Linear(rng.normal(size=(3, 6))),
+        "out": Output("integrate"),
+    }
+    ways = [("in", "a"), ("n", "head"), ("head", "out")]
+    if meet:
+        ways += [("in", "b"), ("a", "meet", 0), ("b", "meet", 1), ("meet", "n")]
+    else:
+        ways += [("a", "n")]
+        nodes = {name: node for name, node in nodes.items() if name not in ("b", "meet")}
+    return Graph(nodes, ways, "folded")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("meet", [False, True])
+def test_a_wide_layer_of_pixels_fits_and_uses_its_room(meet: bool) -> None:
+    graph = lower(network(meet=meet), PROFILES["loihi2"], Calibration(1.0))
+    largest = bounds(graph)[graph.inputs("n")[0]].largest
+    assert 0.95 * ROOM < largest <= ROOM
+    build(graph)  # Lava takes it
+    wide = lower(network(meet=meet), PROFILES["generic"], Calibration(1.0))
+    assert bounds(wide)[wide.inputs("n")[0]].largest > 2 * ROOM
+
+
+def test_what_fits_is_left_alone() -> None:
+    graph = network(meet=False)
+    spikes = graph.replace({**graph.nodes, "in": Input((40,), "spikes")})
+    lowered = lower(spikes, PROFILES["loihi2"], Calibration(1.0))
+    assert np.abs(lowered.nodes["a"].weight).max() == 127  # type: ignore[union-attr]
