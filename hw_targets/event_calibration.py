@@ -12,8 +12,9 @@ from dataclasses import replace
 import numpy as np
 
 from ..export.ir import Array, Graph, Neuron, Node
+from ..sim.arrivals import host_nodes
 from ..sim.encode import encode
-from ..sim.event import EventDriven, host_nodes
+from ..sim.event import EventDriven
 from ..sim.reference import Reference
 from ..sim.trace import spikes_that_differ
 from .target import Target

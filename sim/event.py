@@ -11,39 +11,23 @@ compared, reset where it fires, and the spike joins one queue. The queue is empt
 event comes: consequences spread breadth-first. A neuron may fire several times a step, once an
 event at most. With the profile `odin` this is tinyODIN's rule. What receives analog values is the
 host's: it is computed as at step timing, and its spikes are events.
+
+This file is the rule, written plainly; `event_native` is the same in C++, equal in every value.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 
-from ..export.ir import (
-    Array,
-    ExecutorError,
-    Graph,
-    Input,
-    Neuron,
-    UnknownNameError,
-    check,
-    value_kinds,
-)
-from ..export.ir.arith import (
-    NeuronState,
-    decay,
-    initial_state,
-    leak_toward_zero,
-    neuron_step,
-    readout_step,
-    saturate,
-)
+from ..export.ir import Array, ExecutorError, Graph, Input, Neuron, UnknownNameError, check
+from ..export.ir.arith import decay, leak_toward_zero, readout_step, saturate
+from .arrivals import Arrivals, host_nodes, senders
 from .encode import check_values
-from .ops import OPS
-from .synapses import Column, Columns
+from .synapses import Column, Columns, refuse_nonlinear
 from .trace import NeuronTrace, Record, Trace
 
 Order: TypeAlias = Literal["raster", "reversed", "random"]
@@ -51,15 +35,20 @@ Event: TypeAlias = tuple[str, int]
 
 
 class EventDriven:
-    """Runs integer graphs event by event."""
+    """Runs integer graphs event by event: in C++ where that is built, else in Python.
+
+    Args:
+        order: of a step's events. seed: of the random order. plain: in Python all the same.
+    """
 
     name = "event"
 
-    def __init__(self, order: Order = "raster", seed: int = 0) -> None:
+    def __init__(self, order: Order = "raster", seed: int = 0, *, plain: bool = False) -> None:
         if order not in get_args(Order):
             raise UnknownNameError.of("order of events", order, get_args(Order))
         self.order: Order = order
         self.seed = seed
+        self.plain = plain
 
     def prepare(self, graph: Graph) -> EventSession:
         """Return a session of `graph`.
@@ -67,7 +56,12 @@ class EventDriven:
         Raises:
             ExecutorError: for a node that has no event-driven form, naming it and the remedy.
         """
-        return EventSession(check(graph), self.order, self.seed)
+        from .event_native import NativeEventSession, can_run
+
+        graph = check(graph)
+        if not self.plain and can_run(graph):
+            return NativeEventSession(graph, self.order, self.seed)
+        return EventSession(graph, self.order, self.seed)
 
 
 @dataclass(slots=True)
@@ -100,16 +94,17 @@ class _Population:
         """Let a step pass: decay, leak, bias; return the places that a bias makes fire."""
         node, v = self.node, self.v
         if node.dv is not None:
-            v = decay(v, _flat(node.dv, node))
+            v = decay(v, flat(node.dv, node))
         if node.leak_subtract is not None:
-            v = leak_toward_zero(v, _flat(node.leak_subtract, node))
+            v = leak_toward_zero(v, flat(node.leak_subtract, node))
         if node.bias is None:
             self.v = v
             return np.zeros(0, np.int64)
-        return self._fire(slice(None), saturate(v + _flat(node.bias, node), *node.v_limits))
+        return self._fire(slice(None), saturate(v + flat(node.bias, node), *node.v_limits))
 
 
-def _flat(values: Array, node: Neuron) -> Array:
+def flat(values: Array, node: Neuron) -> Array:
+    """Return per-neuron values of a node, int64 [neurons]."""
     return np.broadcast_to(values.astype(np.int64), node.shape).reshape(-1)
 
 
@@ -121,12 +116,14 @@ class EventSession:
             raise ExecutorError(
                 f"event timing of a {graph.level} graph", remedy="lower it to integers first"
             )
+        refuse_nonlinear(graph)
         self.graph, self.order, self.seed = graph, order, seed
         self.host = host_nodes(graph)
         for name, node in graph.neurons.items():
             if name not in self.host:
                 _check_neuron(name, node)
-        self.columns = Columns(_without(graph, self.host))
+        _check_sums(graph, self.host)
+        self.columns = Columns(graph)
         self.longest_queue = 0
         self._done = 0
 
@@ -149,44 +146,37 @@ class EventSession:
             InputError: for values of the wrong shape or range.
         """
         check_values(self.graph, x, timed=True)
-        samples = [self._sample(x[:, k], self._done + k) for k in range(x.shape[1])]
+        arrivals = Arrivals(self.graph, self.host, x)
+        spikes, states, output = self._run(x, arrivals)
         self._done += x.shape[1]
-        output = np.stack([y for y, _ in samples], axis=1)
         neurons = {}
         if record != "output":
+            spikes |= {n: a.astype(np.int32) for n, a in arrivals.spikes.items() if n in self.host}
+            states |= {n: a.astype(np.int32) for n, a in arrivals.states.items()}
             for name in self.graph.neurons:
-                spikes, v = (
-                    np.stack([found[name][k] for _, found in samples], axis=1) for k in (0, 1)
-                )
-                neurons[name] = NeuronTrace(spikes, v if record == "states" else None)
+                v = states[name] if record == "states" else None
+                neurons[name] = NeuronTrace(spikes[name], v)
         return Trace(self.graph, "event", x, output, neurons)
 
-    def _sample(self, x: Array, number: int) -> tuple[Array, dict[str, tuple[Array, Array]]]:
-        work = _Sample(self, x, np.random.default_rng([self.seed, number]))
-        outputs = [work.step(t) for t in range(len(x))]
-        self.longest_queue = max(self.longest_queue, work.longest_queue)
-        found = {
-            name: (np.stack(work.spikes[name]), np.stack(work.states[name]))
-            for name in self.graph.neurons
-        }
-        return np.stack(outputs), found
+    def _run(
+        self, x: Array, arrivals: Arrivals
+    ) -> tuple[dict[str, Array], dict[str, Array], Array]:
+        """Return spikes and v of the neurons on the chip and y, each [time, batch, *shape]."""
+        samples = [_Sample(self) for _ in range(x.shape[1])]
+        outputs = []
+        for k, sample in enumerate(samples):
+            events = arrivals.events(k, self.order, self.generator(k))
+            outputs.append(np.stack([sample.step(t, step) for t, step in enumerate(events)]))
+            self.longest_queue = max(self.longest_queue, sample.longest_queue)
+        spikes, states = (
+            {name: np.stack([np.stack(f[name]) for f in found], axis=1) for name in samples[0].chip}
+            for found in ([s.spikes for s in samples], [s.states for s in samples])
+        )
+        return spikes, states, np.stack(outputs, axis=1)
 
-
-def host_nodes(graph: Graph) -> set[str]:
-    """Return the nodes between an analog Input and the first neurons, those included."""
-    kinds = value_kinds(graph)
-    found: set[str] = set()
-    for name, node in graph.nodes.items():
-        sources = graph.inputs(name)
-        if isinstance(node, Input):
-            host = kinds[name] == "analog"
-        elif any(s in found and not isinstance(graph.nodes[s], Neuron) for s in sources):
-            host = True
-        else:
-            host = False
-        if host:
-            found.add(name)
-    return found
+    def generator(self, sample: int) -> np.random.Generator:
+        """Return the generator of the random order of the batch's sample number `sample`."""
+        return np.random.default_rng([self.seed, self._done + sample])
 
 
 def _check_neuron(name: str, node: Neuron) -> None:
@@ -202,8 +192,8 @@ def _check_neuron(name: str, node: Neuron) -> None:
             )
 
 
-def _without(graph: Graph, host: set[str]) -> Graph:
-    """Return the graph whose columns are asked for; a mixed sum of host and chip is refused."""
+def _check_sums(graph: Graph, host: set[str]) -> None:
+    """Refuse a mixed sum of host and chip."""
     for name in host:
         outside = [
             s for s in graph.inputs(name) if s not in host or graph.nodes[s].kind == "Neuron"
@@ -212,38 +202,37 @@ def _without(graph: Graph, host: set[str]) -> Graph:
             raise ExecutorError(
                 "adds analog values to spikes", node=name, remedy="run it with --timing step"
             )
-    return graph
 
 
 class _Sample:
     """One sample on its way through the steps."""
 
-    def __init__(self, session: EventSession, x: Array, rng: np.random.Generator) -> None:
-        self.session, self.x, self.rng = session, x, rng
+    def __init__(self, session: EventSession) -> None:
+        self.session = session
         graph = session.graph
         self.chip = {
             name: _Population(
                 node,
-                _flat(node.v_threshold, node),
-                _flat(node.v_reset, node),
-                _flat(node.v_init, node).copy(),
+                flat(node.v_threshold, node),
+                flat(node.v_reset, node),
+                flat(node.v_init, node).copy(),
             )
             for name, node in graph.neurons.items()
             if name not in session.host
         }
-        self.host: dict[str, NeuronState] = {
-            name: initial_state(node, 1)
-            for name, node in graph.neurons.items()
-            if name in session.host
-        }
-        self.spikes: dict[str, list[Array]] = {name: [] for name in graph.neurons}
-        self.states: dict[str, list[Array]] = {name: [] for name in graph.neurons}
+        self.outside: list[Event] = [
+            (name, place)
+            for name in senders(graph, session.host)
+            for place in range(int(np.prod(graph.shapes[name])))
+        ]
+        self.spikes: dict[str, list[Array]] = {name: [] for name in self.chip}
+        self.states: dict[str, list[Array]] = {name: [] for name in self.chip}
         self.late: dict[int, list[Column]] = {}
         self.y = np.zeros((1, *graph.shapes[graph.output_name]), np.int64)
         self.longest_queue = 0
 
-    def step(self, t: int) -> Array:
-        """Advance by one step; return y."""
+    def step(self, t: int, events: Array) -> Array:
+        """Advance by one step, whose events from outside come in this order; return y."""
         graph = self.session.graph
         counts = {name: np.zeros(pop.v.size, np.int64) for name, pop in self.chip.items()}
         self.readout = np.zeros(self.y.size, np.int64)
@@ -253,8 +242,8 @@ class _Sample:
         for column in self.late.pop(t, []):
             self._deliver(column, counts, queue)
         self._drain(queue, t, counts)
-        for event in self._events(t):
-            queue.append(event)
+        for number in events:
+            queue.append(self.outside[number])
             self._drain(queue, t, counts)
         for name, population in self.chip.items():
             shape = population.node.shape
@@ -288,34 +277,3 @@ class _Sample:
         if places.size:
             counts[name][places] += 1
             queue.extend((name, int(place)) for place in places)
-
-    def _events(self, t: int) -> Iterator[Event]:
-        """Yield the events of a step from outside: the Input's, and the spikes of the host."""
-        graph = self.session.graph
-        found: list[Event] = []
-        if graph.input_name not in self.session.host:
-            found += _each(graph.input_name, self.x[t])
-        values = {graph.input_name: np.asarray(self.x[t], np.int64)[None]}
-        for name, node in graph.nodes.items():
-            if name not in self.session.host or isinstance(node, Input):
-                continue
-            inputs = [values[source] for source in graph.inputs(name)]
-            if isinstance(node, Neuron):
-                spikes = neuron_step(inputs[0], node, self.host[name])[0]
-                self.spikes[name].append(spikes.astype(np.int32))
-                self.states[name].append(self.host[name].v[0].astype(np.int32))
-                found += _each(name, spikes)
-            else:
-                values[name] = OPS[type(node)](node, *inputs)
-        if self.session.order == "reversed":
-            found.reverse()
-        elif self.session.order == "random":
-            found = [found[k] for k in self.rng.permutation(len(found))]
-        yield from found
-
-
-def _each(name: str, values: Array) -> list[Event]:
-    """Return an event for each unit of each value, in the order of memory."""
-    flat = values.reshape(-1)
-    places = np.repeat(np.arange(flat.size), np.maximum(flat, 0))
-    return [(name, int(place)) for place in places]

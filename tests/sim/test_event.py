@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import deque
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
 
 from spikewright.export.ir import (
+    Add,
     Conv2d,
     Delay,
     ExecutorError,
@@ -23,7 +25,9 @@ from spikewright.export.ir import (
     SumPool,
     UnknownNameError,
 )
-from spikewright.sim.event import EventDriven
+from spikewright.sim import event_native
+from spikewright.sim.event import EventDriven, Order
+from spikewright.sim.event_native import NativeEventSession
 from spikewright.sim.reference import Reference
 
 RNG = np.random.default_rng(7)
@@ -66,8 +70,9 @@ def tiny_odin(
     return counts
 
 
+@pytest.mark.parametrize("plain", [True, False])
 @pytest.mark.parametrize("seed", range(6))
-def test_tiny_odin_spike_for_spike(seed: int) -> None:
+def test_tiny_odin_spike_for_spike(seed: int, plain: bool) -> None:
     rng = np.random.default_rng(seed)
     sizes = [20, 30, 16, 8]
     weights = [rng.integers(-8, 8, (b, a)).astype(np.int8) for a, b in pairwise(sizes)]
@@ -80,7 +85,7 @@ def test_tiny_odin_spike_for_spike(seed: int) -> None:
         nodes[f"n{k}"] = odin((len(weight),), thresholds[k], leak_subtract=leak)
     graph = Graph.chain({**nodes, "out": Output("spike_count")}, "integer")
     x = (rng.random((12, 2, 20)) < 0.4).astype(np.int64)
-    found = EventDriven().prepare(graph).run(x)
+    found = EventDriven(plain=plain).prepare(graph).run(x)
     for sample in range(2):
         expected = tiny_odin(weights, thresholds, leaks, x[:, sample])
         for k, counts in enumerate(expected):
@@ -215,3 +220,60 @@ def test_what_has_no_event_form_is_refused() -> None:
         EventDriven().prepare(Graph.chain(nodes, "integer"))
     with pytest.raises(UnknownNameError, match="raster"):
         EventDriven("rester")  # type: ignore[arg-type]
+
+
+def lively(rng: np.random.Generator, analog: bool) -> Graph:
+    """Return pool, convolution, loop and dense layers with every field that event timing knows."""
+    top = 6
+    convs = [
+        Conv2d(rng.integers(-3, top, (4, n, 3, 3)).astype(np.int8), padding=(1, 1), bits=4)
+        for n in (2, 4)
+    ]
+    first = Input((2, 8, 8), "direct", 1 / 127, -127, 127) if analog else None
+    shape = (4, 4, 4)
+    nodes: dict[str, Node] = {
+        "in": first or Input((2, 8, 8), "spikes", low=0, high=2),
+        "pool": SumPool((2, 2), (2, 2), (0, 0)),
+        "conv": convs[0],
+        "n": odin(shape, 9, dv=np.int32(700), state_shift=1, v_min=np.int32(-4)),
+        "conv2": convs[1],
+        "add": Add(),
+        "m": odin(shape, 12, leak_subtract=np.int32(1), bias=rng.integers(-3, 4, shape)),
+        "late": Delay(shape, 2),
+        "loop": Conv2d(rng.integers(-3, 3, (4, 2, 1, 1)).astype(np.int8), groups=2, bits=4),
+        "flat": Flatten(),
+        "fc": Linear(rng.integers(-6, 7, (5, 64)).astype(np.int8), bits=4, weight_shift=1),
+        "k": odin((5,), 15, reset="soft", compare=">"),
+        "out": Output("spike_count"),
+    }
+    names = ["in", "pool", "conv", "n", "conv2"]
+    edges: list[Any] = [*pairwise(names), ("conv2", "add", 0), ("loop", "add", 1), ("add", "m")]
+    edges += [("m", "late"), ("late", "loop"), ("m", "flat"), *pairwise(["flat", "fc", "k", "out"])]
+    return Graph(nodes, edges, "integer")
+
+
+@pytest.mark.parametrize("order", ["raster", "reversed", "random"])
+@pytest.mark.parametrize("analog", [True, False])
+def test_the_extension_equals_the_plain_rule(order: Order, analog: bool) -> None:
+    """In every spike, potential, output and in the longest queue, batch by batch."""
+    pytest.importorskip("spikewright.sim._event")
+    rng = np.random.default_rng(3)
+    graph = lively(rng, analog)
+    high = 128 if analog else 3
+    x = rng.integers(1 - high if analog else 0, high, (3, 3, 2, 8, 8))
+    plain, fast = (EventDriven(order, 1, plain=p).prepare(graph) for p in (True, False))
+    assert isinstance(fast, NativeEventSession) and not isinstance(plain, NativeEventSession)
+    for batch in (x[:, :1], x[:, 1:]):
+        one, two = plain.run(batch), fast.run(batch)
+        assert np.array_equal(one.output, two.output)
+        for name, neuron in one.neurons.items():
+            assert neuron.spikes.any() and neuron.spikes.max() >= (1 if name == "n" else 2)
+            assert np.array_equal(neuron.spikes, two.neurons[name].spikes), name
+            assert np.array_equal(neuron.v, two.neurons[name].v), name
+    assert plain.longest_queue == fast.longest_queue > 1
+
+
+def test_what_is_too_large_to_lay_out_runs_in_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(event_native, "LARGEST", 0)
+    session = EventDriven().prepare(small([[5]], 5))
+    assert not isinstance(session, NativeEventSession)
