@@ -84,11 +84,17 @@ typedef struct KernelTable {
                  size_t count);
   void (*gather_wide)(int32_t *out, const int8_t *weights, const uint32_t *offsets, size_t events,
                       size_t count);
-  /* The same with a factor for each event. */
+  /* The same where event e counts times[e] times, 1 to `largest` (at most 127): in int16 too. */
+  void (*gather_counted)(int32_t *out, const int8_t *weights, const uint32_t *offsets,
+                         const uint8_t *times, int32_t largest, size_t events, size_t count);
+  /* The same with any factor for each event, in int32. */
   void (*gather_times)(int32_t *out, const int8_t *weights, const uint32_t *offsets,
                        const int32_t *times, size_t events, size_t count);
   /* Writes places[i] for each non-zero x[i]; returns how many. May write kSlack bytes past them. */
   size_t (*events)(uint32_t *out, const uint8_t *x, const uint32_t *places, size_t count);
+  /* The same, and times[k] = the value of event k; may write kSlack bytes past those too. */
+  size_t (*counted_events)(uint32_t *out, uint8_t *times, const uint8_t *x, const uint32_t *places,
+                           size_t count);
   /* The lists of one window behind each other: list cells[k] + step, each entry plus bases[k]; list c
    * has counts[c] entries from c * capacity on. May write kSlack bytes past them. */
   size_t (*join)(uint32_t *out, const uint32_t *lists, const uint32_t *counts, size_t capacity,
@@ -96,7 +102,7 @@ typedef struct KernelTable {
   size_t (*count)(const uint8_t *x, size_t count); /* non-zeros */
   void (*add_scaled)(int32_t *sums, const int32_t *values, int32_t times, size_t count);
   void (*add_bytes)(int32_t *sums, const uint8_t *values, int32_t times, size_t count);
-  void (*cells)(const Cells *c);
+  size_t (*cells)(const Cells *c); /* returns how many spikes left */
   void (*join_sums)(const Joining *j);
 } KernelTable;
 

@@ -79,5 +79,7 @@ static void dense(const Dense *d) {
 }
 
 extern "C" const KernelTable kernels_amx = {
-    "amx", 2, 16, 255,    kSignedNative, dense,      gather,    gather_wide, gather_times,
-    events, join, count, add_scaled,    add_bytes, cells, join_sums};
+    "amx",         2,      16,          255,
+    kSignedNative, dense,  gather,      gather_wide,
+    gather_int16<true>, gather_times, events, list_events<true>, join, count,
+    add_scaled,    add_bytes, cells,    join_sums};

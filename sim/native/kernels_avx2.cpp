@@ -10,48 +10,53 @@ static inline void put_spikes(uint8_t *to, Vector fired) {
   _mm_storel_epi64((__m128i *)to, bytes);
 }
 
+/* Adds a row's int16 sums to its int32 ones, and begins anew. */
+static inline void widen(int32_t *c, __m256i *low, __m256i *high) {
+  const __m256i ones = _mm256_set1_epi16(1), zero = _mm256_setzero_si256();
+  __m256i *to = (__m256i *)c;
+  const __m256i first = _mm256_madd_epi16(*low, ones), second = _mm256_madd_epi16(*high, ones);
+  _mm256_storeu_si256(to, _mm256_add_epi32(_mm256_loadu_si256(to), first));
+  _mm256_storeu_si256(to + 1, _mm256_add_epi32(_mm256_loadu_si256(to + 1), second));
+  *low = *high = zero;
+}
+
 /* Bytes to int16 pairs (vpmaddubsw), which is exact for inputs to 127 (2 * 127 * 128 < 2^15), summed
  * in int16 for as many quads as cannot overflow, then widened by vpmaddwd. */
 template <int Rows>
 static void dense_rows(const Dense *d, size_t row, size_t panel) {
-  const __m256i ones = _mm256_set1_epi16(1);
   const size_t period = (size_t)(32767 / (2 * 128 * (d->largest > 0 ? d->largest : 1)));
-  const int8_t *b = d->b + panel * d->chunks * d->quads * 64;
+  const size_t quads = d->quads, stride = d->a_stride, c_stride = d->c_stride;
+  const int8_t *b = d->b + panel * d->chunks * quads * 64;
+  const int32_t *init = d->init ? d->init + panel * kPanel : nullptr;
+  int32_t *c = d->c + row * c_stride + panel * kPanel;
   __m256i low[Rows], high[Rows];
-  int32_t *c = d->c + row * d->c_stride + panel * kPanel;
   for (int r = 0; r < Rows; ++r) {
-    const int32_t *init = d->init ? d->init + panel * kPanel : nullptr;
-    const __m256i zero = _mm256_setzero_si256();
-    __m256i *to = (__m256i *)(c + (size_t)r * d->c_stride);
-    _mm256_storeu_si256(to, init ? _mm256_loadu_si256((const __m256i *)init) : zero);
-    _mm256_storeu_si256(to + 1, init ? _mm256_loadu_si256((const __m256i *)(init + 8)) : zero);
-    low[r] = high[r] = zero;
+    low[r] = high[r] = _mm256_setzero_si256();
+    for (size_t i = 0; i < kPanel; ++i) c[(size_t)r * c_stride + i] = init ? init[i] : 0;
   }
   size_t left = period;
-  const uint8_t *a = d->a + row * d->a_stride;
-  const size_t last = d->chunks - 1;
-  for (size_t k = 0; k < d->chunks; ++k)
-    for (size_t q = 0; q < d->quads; ++q, b += 64) {
-      const __m256i first = _mm256_loadu_si256((const __m256i *)b);
-      const __m256i second = _mm256_loadu_si256((const __m256i *)(b + 32));
-      for (int r = 0; r < Rows; ++r) {
-        int32_t four;
-        __builtin_memcpy(&four, a + (size_t)r * d->a_stride + d->offsets[k] + q * kQuad, 4);
-        const __m256i x = _mm256_set1_epi32(four);
-        low[r] = _mm256_add_epi16(low[r], _mm256_maddubs_epi16(x, first));
-        high[r] = _mm256_add_epi16(high[r], _mm256_maddubs_epi16(x, second));
+  for (size_t k = 0; k < d->chunks; ++k) {
+    const uint8_t *a = d->a + row * stride + d->offsets[k];
+    for (size_t q = 0; q < quads;) {
+      const size_t end = quads - q > left ? q + left : quads;
+      left -= end - q;
+      for (; q < end; ++q, b += 64, a += kQuad) {
+        const __m256i first = _mm256_loadu_si256((const __m256i *)b);
+        const __m256i second = _mm256_loadu_si256((const __m256i *)(b + 32));
+        for (int r = 0; r < Rows; ++r) {
+          int32_t four;
+          __builtin_memcpy(&four, a + (size_t)r * stride, 4);
+          const __m256i x = _mm256_set1_epi32(four);
+          low[r] = _mm256_add_epi16(low[r], _mm256_maddubs_epi16(x, first));
+          high[r] = _mm256_add_epi16(high[r], _mm256_maddubs_epi16(x, second));
+        }
       }
-      if (--left && !(k == last && q + 1 == d->quads)) continue;
+      if (left) continue;
       left = period;
-      for (int r = 0; r < Rows; ++r) {
-        __m256i *to = (__m256i *)(c + (size_t)r * d->c_stride);
-        const __m256i wide[2] = {_mm256_madd_epi16(low[r], ones),
-                                 _mm256_madd_epi16(high[r], ones)};
-        for (int h = 0; h < 2; ++h)
-          _mm256_storeu_si256(to + h, _mm256_add_epi32(_mm256_loadu_si256(to + h), wide[h]));
-        low[r] = high[r] = _mm256_setzero_si256();
-      }
+      for (int r = 0; r < Rows; ++r) widen(c + (size_t)r * c_stride, &low[r], &high[r]);
     }
+  }
+  for (int r = 0; r < Rows; ++r) widen(c + (size_t)r * c_stride, &low[r], &high[r]);
 }
 
 static void dense(const Dense *d) {
@@ -62,26 +67,34 @@ static void dense(const Dense *d) {
   }
 }
 
-/* Events in pairs: the bytes of two rows side by side, summed to int16 by one vpmaddubsw. 32 output
- * channels a block; 127 * 256 < 2^15 allows 127 pairs before the sums are widened. */
-template <int Blocks>
+/* Events in pairs: the bytes of two rows side by side, times how often each counts, summed to int16 by
+ * one vpmaddubsw. 32 output channels a block; `period` pairs before the sums are widened: 127 of single
+ * events, as 127 * 256 < 2^15. */
+template <bool Counted, int Blocks>
 static void gather_block(int32_t *out, const int8_t *weights, const uint32_t *offsets,
-                         size_t events) {
-  const __m256i ones = _mm256_set1_epi8(1), zero = _mm256_setzero_si256();
+                         const uint8_t *times, size_t period, size_t events) {
+  const __m256i zero = _mm256_setzero_si256();
+  __m256i factors = _mm256_set1_epi8(1);
   for (int b = 0; b < 4 * Blocks; ++b) _mm256_storeu_si256((__m256i *)(out + 8 * b), zero);
   for (size_t e = 0; e < events;) {
     __m256i low[Blocks], high[Blocks];
     for (int b = 0; b < Blocks; ++b) low[b] = high[b] = zero;
-    const size_t end = events - e > 254 ? e + 254 : events;
+    const size_t end = events - e > 2 * period ? e + 2 * period : events;
     for (; e < end; e += 2) {
       const int8_t *one = weights + offsets[e];
       const bool pair = e + 1 < end;
       const int8_t *two = pair ? weights + offsets[e + 1] : one;
+      if (Counted) {
+        int16_t both;
+        __builtin_memcpy(&both, times + e, 2);
+        factors = _mm256_set1_epi16(both);
+      }
       for (int b = 0; b < Blocks; ++b) {
         const __m256i x = _mm256_loadu_si256((const __m256i *)(one + 32 * b));
         const __m256i y = pair ? _mm256_loadu_si256((const __m256i *)(two + 32 * b)) : zero;
-        low[b] = _mm256_add_epi16(low[b], _mm256_maddubs_epi16(ones, _mm256_unpacklo_epi8(x, y)));
-        high[b] = _mm256_add_epi16(high[b], _mm256_maddubs_epi16(ones, _mm256_unpackhi_epi8(x, y)));
+        const __m256i first = _mm256_unpacklo_epi8(x, y), second = _mm256_unpackhi_epi8(x, y);
+        low[b] = _mm256_add_epi16(low[b], _mm256_maddubs_epi16(factors, first));
+        high[b] = _mm256_add_epi16(high[b], _mm256_maddubs_epi16(factors, second));
       }
     }
     /* Unpacking works in halves: low holds channels 0-7 and 16-23. */
@@ -97,12 +110,17 @@ static void gather_block(int32_t *out, const int8_t *weights, const uint32_t *of
   }
 }
 
-static void gather(int32_t *out, const int8_t *weights, const uint32_t *offsets, size_t events,
-                   size_t count) {
+template <bool Counted>
+static void gather_int16(int32_t *out, const int8_t *weights, const uint32_t *offsets,
+                         const uint8_t *times, int32_t largest, size_t events, size_t count) {
+  const size_t period = (size_t)(32767 / (2 * 128 * largest));
   size_t j = 0;
-  for (; j + 128 <= count; j += 128) gather_block<4>(out + j, weights + j, offsets, events);
-  for (; j + 64 <= count; j += 64) gather_block<2>(out + j, weights + j, offsets, events);
-  for (; j < count; j += 32) gather_block<1>(out + j, weights + j, offsets, events);
+  for (; j + 128 <= count; j += 128)
+    gather_block<Counted, 4>(out + j, weights + j, offsets, times, period, events);
+  for (; j + 64 <= count; j += 64)
+    gather_block<Counted, 2>(out + j, weights + j, offsets, times, period, events);
+  for (; j < count; j += 32)
+    gather_block<Counted, 1>(out + j, weights + j, offsets, times, period, events);
 }
 
 template <bool Scaled>
@@ -123,25 +141,9 @@ static void gather_int32(int32_t *out, const int8_t *weights, const uint32_t *of
   }
 }
 
-static void gather_wide(int32_t *out, const int8_t *weights, const uint32_t *offsets,
-                        size_t events, size_t count) {
-  gather_int32<false>(out, weights, offsets, nullptr, events, count);
-}
-
-static void gather_times(int32_t *out, const int8_t *weights, const uint32_t *offsets,
-                         const int32_t *times, size_t events, size_t count) {
-  gather_int32<true>(out, weights, offsets, times, events, count);
-}
-
 static inline uint32_t mask_at(const uint8_t *x) {
   const __m256i bytes = _mm256_loadu_si256((const __m256i *)x);
   return ~(uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(bytes, _mm256_setzero_si256()));
-}
-
-static inline uint32_t last_mask(const uint8_t *x, size_t left) {
-  uint32_t mask = 0;
-  for (size_t i = 0; i < left; ++i) mask |= (uint32_t)(x[i] != 0) << i;
-  return mask;
 }
 
 /* For each byte of a mask, the positions of its ones, in order. */
@@ -155,16 +157,25 @@ struct Ones {
 };
 static constexpr Ones kOnes{};
 
-static size_t events(uint32_t *out, const uint8_t *x, const uint32_t *places, size_t count) {
+/* Without a branch on how many there are of each eight, which no predictor guesses. */
+template <bool Counted>
+static size_t list_events(uint32_t *out, uint8_t *times, const uint8_t *x, const uint32_t *places,
+                          size_t count) {
   uint32_t *to = out;
-  for (size_t i = 0; i < count; i += 32) {
-    const size_t left = count - i;
-    uint32_t mask = left >= 32 ? mask_at(x + i) : last_mask(x + i, left);
-    for (size_t j = i; mask; j += 8, mask >>= 8) {
-      const uint8_t *ones = kOnes.of[mask & 255];
-      const __m256i order = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)ones));
-      const __m256i eight = _mm256_loadu_si256((const __m256i *)(places + j));
-      _mm256_storeu_si256((__m256i *)to, _mm256_permutevar8x32_epi32(eight, order));
+  for (size_t i = 0; i < count; i += 32, x += 32) {
+    uint8_t last[32] = {};
+    if (count - i < 32) x = (const uint8_t *)__builtin_memcpy(last, x, count - i);
+    uint32_t mask = mask_at(x);
+    if (!mask) continue;
+    for (size_t j = 0; j < 32; j += 8, mask >>= 8) {
+      const __m128i ones = _mm_loadl_epi64((const __m128i *)kOnes.of[mask & 255]);
+      const __m256i eight = _mm256_loadu_si256((const __m256i *)(places + i + j));
+      const __m256i found = _mm256_permutevar8x32_epi32(eight, _mm256_cvtepu8_epi32(ones));
+      _mm256_storeu_si256((__m256i *)to, found);
+      if (Counted) {
+        const __m128i bytes = _mm_loadl_epi64((const __m128i *)(x + j));
+        _mm_storel_epi64((__m128i *)(times + (to - out)), _mm_shuffle_epi8(bytes, ones));
+      }
       to += __builtin_popcount(mask & 255);
     }
   }
@@ -174,9 +185,12 @@ static size_t events(uint32_t *out, const uint8_t *x, const uint32_t *places, si
 static size_t count(const uint8_t *x, size_t count) {
   size_t found = 0, i = 0;
   for (; i + 32 <= count; i += 32) found += (size_t)__builtin_popcount(mask_at(x + i));
-  return found + (size_t)__builtin_popcount(last_mask(x + i, count - i));
+  for (; i < count; ++i) found += x[i] != 0;
+  return found;
 }
 
 extern "C" const KernelTable kernels_avx2 = {
-    "avx2", 1, 1, 127,    kSignedNever, dense,      gather,    gather_wide, gather_times,
-    events, join, count, add_scaled,   add_bytes, cells, join_sums};
+    "avx2",       1,      1,           127,
+    kSignedNever, dense,  gather,      gather_wide,
+    gather_int16<true>, gather_times, events, list_events<true>, join, count,
+    add_scaled,   add_bytes, cells,    join_sums};

@@ -47,5 +47,7 @@ static void dense(const Dense *d) {
 }
 
 extern "C" const KernelTable kernels_avx512vnni = {
-    "avx512vnni", 4, 1, 255,    kSignedShifted, dense,      gather,    gather_wide, gather_times,
-    events,       join, count, add_scaled,     add_bytes, cells, join_sums};
+    "avx512vnni", 4,      1,           255,
+    kSignedShifted, dense,  gather,      gather_wide,
+    gather_int16<true>, gather_times, events, list_events<true>, join, count,
+    add_scaled,    add_bytes, cells,    join_sums};

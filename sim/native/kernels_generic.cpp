@@ -21,38 +21,37 @@ static void dense(const Dense *d) {
     }
 }
 
-static void gather_wide(int32_t *out, const int8_t *weights, const uint32_t *offsets,
-                        size_t events, size_t count) {
+template <bool Scaled>
+static void gather_int32(int32_t *out, const int8_t *weights, const uint32_t *offsets,
+                         const int32_t *times, size_t events, size_t count) {
   for (size_t j = 0; j < count; ++j) out[j] = 0;
   for (size_t e = 0; e < events; ++e)
-    for (size_t j = 0; j < count; ++j) out[j] += weights[offsets[e] + j];
+    for (size_t j = 0; j < count; ++j) out[j] += (Scaled ? times[e] : 1) * weights[offsets[e] + j];
 }
 
-static void gather(int32_t *out, const int8_t *weights, const uint32_t *offsets, size_t events,
-                   size_t count) {
+template <bool Counted>
+static void gather_int16(int32_t *out, const int8_t *weights, const uint32_t *offsets,
+                         const uint8_t *times, int32_t largest, size_t events, size_t count) {
+  const size_t period = (size_t)(32767 / (128 * largest));
   for (size_t j = 0; j < count; ++j) out[j] = 0;
   for (size_t first = 0; first < count; first += kEventRow)
     for (size_t e = 0; e < events;) {
       int16_t sums[kEventRow] = {0};
-      const size_t end = events - e > 255 ? e + 255 : events; /* 255 * 128 < 2^15 */
+      const size_t end = events - e > period ? e + period : events;
       for (; e < end; ++e)
         for (size_t j = 0; j < kEventRow; ++j)
-          sums[j] = (int16_t)(sums[j] + weights[offsets[e] + first + j]);
+          sums[j] = (int16_t)(sums[j] + (Counted ? times[e] : 1) * weights[offsets[e] + first + j]);
       for (size_t j = 0; j < kEventRow; ++j) out[first + j] += sums[j];
     }
 }
 
-static void gather_times(int32_t *out, const int8_t *weights, const uint32_t *offsets,
-                         const int32_t *times, size_t events, size_t count) {
-  for (size_t j = 0; j < count; ++j) out[j] = 0;
-  for (size_t e = 0; e < events; ++e)
-    for (size_t j = 0; j < count; ++j) out[j] += times[e] * weights[offsets[e] + j];
-}
-
-static size_t events(uint32_t *out, const uint8_t *x, const uint32_t *places, size_t count) {
+template <bool Counted>
+static size_t list_events(uint32_t *out, uint8_t *times, const uint8_t *x, const uint32_t *places,
+                          size_t count) {
   size_t found = 0;
   for (size_t i = 0; i < count; ++i) {
     out[found] = places[i];
+    if (Counted) times[found] = x[i];
     found += x[i] != 0;
   }
   return found;
@@ -65,5 +64,7 @@ static size_t count(const uint8_t *x, size_t count) {
 }
 
 extern "C" const KernelTable kernels_generic = {
-    "generic", 1, 1, 255,    kSignedNative, dense,      gather,    gather_wide, gather_times,
-    events,    join, count, add_scaled,    add_bytes, cells, join_sums};
+    "generic",   1,      1,           255,
+    kSignedNative, dense, gather,      gather_wide,
+    gather_int16<true>, gather_times, events, list_events<true>, join, count,
+    add_scaled,  add_bytes, cells,    join_sums};

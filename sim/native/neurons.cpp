@@ -69,7 +69,8 @@ class GeneralNeurons final : public Neurons {
     for (size_t i = 0; i < map.size(); ++i) state[i] = at(f_.initial, i);
   }
 
-  void advance(const Context &c, size_t sample, const Sums &s) const override {
+  size_t advance(const Context &c, size_t sample, const Sums &s) const override {
+    size_t spiked = 0;
     int32_t *state = state_of(c, sample);
     const size_t size = map.size();
     for (size_t p = 0; p < s.positions; ++p)
@@ -78,6 +79,7 @@ class GeneralNeurons final : public Neurons {
           const size_t i = (s.position + p) * map.channels + s.channel + k;
           const int32_t acc = s.acc[p * s.acc_position + t * s.acc_step + k];
           const int32_t count = one(acc * (1 << s.shift), i, state);
+          spiked += count != 0;
           uint8_t *frame = c.frame(number, map, sample, t);
           if (map.kind == Kind::i32)
             reinterpret_cast<int32_t *>(frame)[i] = count;
@@ -89,6 +91,7 @@ class GeneralNeurons final : public Neurons {
             if (f_.current_based) trace[size + i] = state[u_ + i];
           }
         }
+    return spiked;
   }
 
  private:
@@ -194,7 +197,7 @@ class PlainNeurons final : public Neurons {
       v[i] = f_.initial[f_.initial.size() == map.channels ? i % map.channels : i];
   }
 
-  void advance(const Context &c, size_t sample, const Sums &s) const override {
+  size_t advance(const Context &c, size_t sample, const Sums &s) const override {
     const size_t first = s.position * map.channels + s.channel;
     const size_t constant = s.position * parameter_position_ + s.channel;
     Cells cells{};
@@ -221,7 +224,7 @@ class PlainNeurons final : public Neurons {
     cells.positions = s.positions;
     cells.steps = c.steps;
     cells.channels = s.channels;
-    k_.cells(&cells);
+    return k_.cells(&cells);
   }
 
  private:
@@ -241,6 +244,7 @@ class PlainNeurons final : public Neurons {
 }  // namespace
 
 void Neurons::run(const Context &c) const {
+  for (size_t sample = 0; sample < c.samples; ++sample) c.spikes(number, sample, c.worker) = 0;
   if (from_.weights)
     from_.weights->compute(c, this);
   else
@@ -270,7 +274,7 @@ void Neurons::take(const Context &c, size_t sample, int32_t *acc, Sums sums) con
     sums.shift = 0;
   }
   sums.acc = acc;
-  advance(c, sample, sums);
+  c.spikes(number, sample, c.worker) += advance(c, sample, sums);
 }
 
 size_t Neurons::scratch_bytes(const Block &b) const {
@@ -286,7 +290,8 @@ void Neurons::run_alone(const Context &c) const {
   for (size_t sample = 0; sample < c.samples; ++sample) {
     if (source.map.kind == Kind::i32) {
       const int32_t *acc = reinterpret_cast<const int32_t *>(source.of(c, sample, 0));
-      advance(c, sample, {acc + begin * row, row, step, begin, end - begin, 0, row, 0});
+      c.spikes(number, sample, c.worker) +=
+          advance(c, sample, {acc + begin * row, row, step, begin, end - begin, 0, row, 0});
       continue;
     }
     int32_t *wide = reinterpret_cast<int32_t *>(c.scratch());
@@ -297,7 +302,8 @@ void Neurons::run_alone(const Context &c) const {
         for (size_t i = 0; i < count; ++i)
           wide[t * count + i] = source.map.kind == Kind::s8 ? static_cast<int8_t>(x[i]) : x[i];
       }
-      advance(c, sample, {wide, row, frames == 1 ? 0 : count, p, count / row, 0, row, 0});
+      c.spikes(number, sample, c.worker) +=
+          advance(c, sample, {wide, row, frames == 1 ? 0 : count, p, count / row, 0, row, 0});
     }
   }
 }

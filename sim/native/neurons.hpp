@@ -30,13 +30,16 @@ struct Arriving {
 
 class Neurons : public Op {
  public:
-  Neurons(const KernelTable &k, Arriving from) : k_(k), from_(std::move(from)) {}
+  Neurons(const KernelTable &k, Arriving from) : k_(k), from_(std::move(from)) {
+    counts_spikes = true;
+  }
 
   void run(const Context &c) const override;
   size_t scratch_bytes(const Block &b) const override;
   // The sums of a tile, in memory that may be written.
   void take(const Context &c, size_t sample, int32_t *acc, Sums sums) const;
-  virtual void advance(const Context &c, size_t sample, const Sums &sums) const = 0;
+  // Returns how many neurons spiked, over all steps.
+  virtual size_t advance(const Context &c, size_t sample, const Sums &sums) const = 0;
 
  protected:
   const KernelTable &k_;

@@ -13,11 +13,8 @@ namespace spikewright {
 
 namespace {
 
-constexpr size_t kLine = 64;
 constexpr size_t kFrameBytes = 800 * 1024;  // of the largest op's frames that a block may hold
 constexpr size_t kSampleBytes = 256 * 1024;
-
-size_t aligned(size_t bytes) { return (bytes + kLine - 1) / kLine * kLine; }
 
 class InputOp final : public Op {
  public:
@@ -87,8 +84,8 @@ size_t Plan::add_input(Map map, Ints index) {
 
 size_t Plan::add_weights(size_t from, const Window &window, size_t out_channels, size_t groups,
                          const int8_t *weight, int shift, int32_t largest) {
-  return push(std::make_unique<Weights>(kernels_, forced_, source(from), window, out_channels,
-                                        groups, weight, shift, largest),
+  return push(std::make_unique<Weights>(kernels_, forced_, source(from), ops_.at(from)->counts_spikes,
+                                        window, out_channels, groups, weight, shift, largest),
               {window.out_height * window.out_width, out_channels, Kind::i32}, {from});
 }
 
@@ -148,7 +145,9 @@ size_t Plan::samples_at_once(size_t samples, size_t steps) const {
   size_t largest = 1;
   for (const auto &op : ops_)
     if (!op->empty) largest = std::max(largest, op->map.bytes());
-  return std::max<size_t>(1, std::min(samples, kSampleBytes / (largest * steps)));
+  const size_t most = std::max<size_t>(1, std::min(samples, kSampleBytes / (largest * steps)));
+  const size_t blocks = (samples + most - 1) / most;
+  return (samples + blocks - 1) / blocks;  // of equal size, so that threads get equal shares
 }
 
 Layout Plan::layout(size_t samples, size_t time, size_t workers, bool repeated, bool traced,
@@ -156,7 +155,7 @@ Layout Plan::layout(size_t samples, size_t time, size_t workers, bool repeated, 
   const size_t steps = steps_at_once(time);
   const size_t at_once = together ? samples : samples_at_once(samples, steps);
   const Block block{at_once, steps, workers, repeated, traced};
-  Layout at{block, {}, {}, {}, {}, 0, 0, 0, 0};
+  Layout at{block, {}, {}, {}, {}, {}, 0, 0, 0, 0};
   Places places;
   size_t states = 0, widest = 64, shared = 0, trace = 0;
   for (size_t k = 0; k < ops_.size(); ++k) {
@@ -164,21 +163,26 @@ Layout Plan::layout(size_t samples, size_t time, size_t workers, bool repeated, 
     const bool stays = repeated && op.fixed;
     at.frames.push_back(stays ? 1 : steps);
     const size_t bytes = op.empty ? 0 : block.samples * at.frames[k] * op.map.bytes() + kSlack;
-    at.values.push_back(places.take(aligned(bytes), stays ? 0 : k, stays ? ops_.size() : last_use_[k]));
+    at.values.push_back(places.take(line_bytes(bytes), stays ? 0 : k, stays ? ops_.size() : last_use_[k]));
     at.state.push_back(states);
-    states += aligned(block.samples * op.state_bytes);
+    states += line_bytes(block.samples * op.state_bytes);
     widest = std::max(widest, op.map.channels);
     shared = std::max(shared, op.shared_bytes(block));
-    at.scratch_bytes = std::max(at.scratch_bytes, aligned(op.scratch_bytes(block) + kSlack));
+    at.scratch_bytes = std::max(at.scratch_bytes, line_bytes(op.scratch_bytes(block) + kSlack));
     if (op.state_bytes) trace = std::max(trace, block.samples * steps * 2 * op.map.size() * sizeof(int32_t));
   }
-  for (size_t &state : at.state) state += aligned(places.end());
-  const size_t after_state = aligned(places.end()) + states;
+  for (size_t &state : at.state) state += line_bytes(places.end());
+  const size_t after_state = line_bytes(places.end()) + states;
   at.shared.assign(ops_.size(), after_state);
-  at.scratch = after_state + aligned(shared + kSlack);
+  size_t end = after_state + line_bytes(shared + kSlack);
+  for (const auto &op : ops_) {
+    at.spikes.push_back(end);
+    if (op->counts_spikes) end += workers * line_bytes(at_once * sizeof(size_t));
+  }
+  at.scratch = end;
   at.trace = at.scratch + workers * at.scratch_bytes;
   // Dense tiles read up to 15 rows past the last.
-  at.total = at.trace + (traced ? aligned(trace) : 0) + 16 * widest + 1024;
+  at.total = at.trace + (traced ? line_bytes(trace) : 0) + 16 * widest + 1024;
   return at;
 }
 

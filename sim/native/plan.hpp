@@ -44,12 +44,14 @@ struct Block {
   bool traced;    // states are written out after each step
 };
 
+inline size_t line_bytes(size_t bytes) { return (bytes + 63) / 64 * 64; }
+
 class Op;
 
 // Where everything lies in the memory of a block; offsets are in bytes.
 struct Layout {
   Block block;
-  std::vector<size_t> values, frames, state, shared;
+  std::vector<size_t> values, frames, state, shared, spikes;
   size_t scratch, scratch_bytes, trace, total;
 };
 
@@ -71,6 +73,11 @@ struct Context {
   }
   uint8_t *shared(size_t node) const { return memory + at.shared[node]; }
   uint8_t *scratch() const { return memory + at.scratch + worker * at.scratch_bytes; }
+  // How many spikes op `node` emitted over the steps of this block, as far as one worker ran it.
+  size_t &spikes(size_t node, size_t sample, size_t of_worker) const {
+    const size_t place = at.spikes[node] + of_worker * line_bytes(at.block.samples * sizeof(size_t));
+    return reinterpret_cast<size_t *>(memory + place)[sample];
+  }
   // v, then u, of n neurons after one step.
   int32_t *trace(size_t n, size_t sample, size_t step) const {
     return reinterpret_cast<int32_t *>(memory + at.trace) + (sample * at.block.steps + step) * 2 * n;
@@ -96,6 +103,7 @@ class Op {
   bool timeless = true;  // handles several steps at once
   bool empty = false;  // another op writes the values
   bool has_current = false;
+  bool counts_spikes = false;  // it fills Context::spikes
 };
 
 struct Source {  // where an op reads

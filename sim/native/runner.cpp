@@ -1,10 +1,10 @@
 #include "runner.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstring>
 #include <new>
-#include <thread>
 
 namespace spikewright {
 
@@ -31,16 +31,22 @@ void Runner::run(const Encoded &x, bool repeated, size_t time, size_t batch, int
   for (size_t k = 0; k < teams; ++k) memories_[k].at_least(at.total);
   std::vector<std::unique_ptr<Team>> all;
   for (size_t k = 0; k < teams; ++k) all.push_back(std::make_unique<Team>(workers));
-  auto work = [&](size_t thread) {
+  std::atomic<size_t> taken{0};
+  pool_.run(teams * workers, [&](size_t thread) {
     const size_t team = thread / workers;
-    const auto [begin, end] = share(batch, team, teams);
-    plan_.run(memories_[team].at_least(0), at, *all[team], thread % workers, x, time, batch, begin,
-              end, y, recorded);
-  };
-  std::vector<std::thread> pool;
-  for (size_t k = 1; k < teams * workers; ++k) pool.emplace_back(work, k);
-  work(0);
-  for (std::thread &thread : pool) thread.join();
+    auto work = [&](size_t begin, size_t end) {
+      plan_.run(memories_[team].at_least(0), at, *all[team], thread % workers, x, time, batch, begin,
+                end, y, recorded);
+    };
+    if (workers > 1) {  // there are as many teams as samples
+      work(team, team + 1);
+      return;
+    }
+    for (size_t begin = 0; begin < batch;) {
+      begin = taken.fetch_add(at.block.samples, std::memory_order_relaxed);
+      if (begin < batch) work(begin, std::min(begin + at.block.samples, batch));
+    }
+  });
 }
 
 Stream::Stream(const Plan &plan, size_t batch)

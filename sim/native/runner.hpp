@@ -5,6 +5,7 @@
 #include <mutex>
 
 #include "plan.hpp"
+#include "pool.hpp"
 
 namespace spikewright {
 
@@ -34,6 +35,7 @@ class Runner {
   const Plan &plan_;
   std::mutex mutex_;
   std::vector<Memory> memories_;  // kept between runs, one a team
+  Pool pool_;
 };
 
 class Stream {

@@ -3,8 +3,9 @@
 
 #include <atomic>
 #include <cstddef>
-#include <thread>
 #include <utility>
+
+#include "gate.hpp"
 
 namespace spikewright {
 
@@ -17,20 +18,20 @@ class Team {
   // Returns when every worker has come here.
   void wait() {
     if (workers_ == 1) return;
-    const size_t round = round_.load(std::memory_order_acquire);
-    if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == workers_) {
-      arrived_.store(0, std::memory_order_relaxed);
-      round_.fetch_add(1, std::memory_order_release);
+    const size_t round = round_.now();
+    if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 < workers_) {
+      round_.past(round, kLooks);
       return;
     }
-    for (size_t spin = 0; round_.load(std::memory_order_acquire) == round; ++spin)
-      if (spin > kSpins) std::this_thread::yield();
+    arrived_.store(0, std::memory_order_relaxed);
+    round_.advance();
   }
 
  private:
-  static constexpr size_t kSpins = 2000;
+  static constexpr size_t kLooks = 4000;  // a layer's shares seldom differ by more
   const size_t workers_;
-  std::atomic<size_t> arrived_{0}, round_{0};
+  Gate round_;
+  alignas(64) std::atomic<size_t> arrived_{0};
 };
 
 // The share [first, second) of `count` things that worker `worker` takes.

@@ -17,8 +17,9 @@ const Rates &rates_of(const KernelTable &k);
 
 class Weights final : public Op {
  public:
-  Weights(const KernelTable &k, Forced forced, Source x, const Window &window, size_t out_channels,
-          size_t groups, const int8_t *weight, int shift, int32_t largest);
+  // `counted`: x are the spikes of neurons that count them.
+  Weights(const KernelTable &k, Forced forced, Source x, bool counted, const Window &window,
+          size_t out_channels, size_t groups, const int8_t *weight, int shift, int32_t largest);
 
   // Sums into the values of this op.
   void run(const Context &c) const override {
@@ -31,7 +32,8 @@ class Weights final : public Op {
   size_t constant_bytes() const override;
 
  private:
-  enum class Events { single, repeated, scaled };
+  // How an event counts: once; 1 to 127 times, in a byte; any number of times, in an int32.
+  enum class Events { single, counted, scaled };
   struct Tile {  // samples x positions that are computed together
     size_t sample, samples, position, positions;
   };
@@ -51,10 +53,11 @@ class Weights final : public Op {
   size_t padded_rows() const;
   size_t padded_columns() const;
   size_t tile_rows(const Cut &cut, size_t steps) const;
-  Cut cut(size_t samples, size_t steps, size_t columns, bool together) const;
+  Cut cut(size_t samples, size_t steps, size_t columns, bool together, size_t workers) const;
   Tile tile(const Cut &cut, size_t samples, size_t index) const;
   size_t columns_at_once() const { return columns_ ? out_panels_ * kPanel : k_.panels * kPanel; }
 
+  size_t events(const Context &c, size_t sample, size_t samples, size_t steps) const;
   bool gathers(const Context &c, size_t sample, size_t samples, size_t steps) const;
   void pad(const Context &c, size_t sample, size_t steps) const;
   void dense(const Context &c, const Neurons *sink, size_t first, size_t samples,
@@ -73,9 +76,12 @@ class Weights final : public Op {
   size_t reach(Ring &ring, size_t y, size_t x, size_t steps) const;
   void list_rows(const Context &c, Ring &ring, size_t sample, size_t g, size_t y,
                  size_t steps) const;
-  size_t list(const uint8_t *x, uint32_t *places, int32_t *times) const;
-  void sum(int32_t *out, const int8_t *weights, const uint32_t *places, const int32_t *times,
+  size_t list(const uint8_t *x, uint32_t *places, uint8_t *times) const;
+  void sum(int32_t *out, const int8_t *weights, const uint32_t *places, const uint8_t *times,
            size_t events, size_t count) const;
+  size_t bytes_of_times() const {
+    return events_ == Events::single ? 0 : events_ == Events::counted ? 1 : sizeof(int32_t);
+  }
   void deliver(const Context &c, const Neurons *sink, const Tile &tile, int32_t *acc,
                size_t columns, size_t steps, size_t channel, size_t channels) const;
   void deliver_some(const Context &c, const Neurons *sink, size_t sample, int32_t *acc,
@@ -85,6 +91,7 @@ class Weights final : public Op {
   const Rates *rates_;
   Forced forced_;
   Source x_;
+  bool counted_;
   Window s_;
   size_t groups_, in_, out_, taps_;
   int shift_;

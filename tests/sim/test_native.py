@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from itertools import pairwise
 
 import numpy as np
@@ -69,7 +70,7 @@ def test_every_table_and_choice_is_equal(isa: str, forced: Forced) -> None:
 
 def tower(rng: np.random.Generator, channels: tuple[int, ...], encoding: str) -> Graph:
     """Convolutions of real widths, so that vectors, tiles and their tails all run."""
-    high = 127 if encoding == "direct" else 1
+    high = {"direct": 127, "frames": 9, "spikes": 1}[encoding]
     low, scale = (-127, 1 / 127) if encoding == "direct" else (0, None)
     nodes: dict[str, Node] = {"in": Input((channels[0], 9, 11), encoding, scale, low, high)}  # type: ignore[arg-type]
     shape = (9, 11)
@@ -101,7 +102,11 @@ def tower(rng: np.random.Generator, channels: tuple[int, ...], encoding: str) ->
 def test_wide_convolutions_are_equal(isa: str, forced: Forced) -> None:
     needs(isa)
     rng = np.random.default_rng(3)
-    for channels, encoding in [((3, 70, 66, 40), "spikes"), ((5, 34, 130, 17, 300), "direct")]:
+    for channels, encoding in [
+        ((3, 70, 66, 40), "spikes"),
+        ((5, 34, 130, 17, 300), "direct"),
+        ((18, 97), "frames"),
+    ]:
         graph = tower(rng, channels, encoding)
         node = graph.input
         assert node.low is not None and node.high is not None
@@ -170,23 +175,29 @@ def test_long_rows_at_the_extremes(isa: str, units: int, encoding: str) -> None:
 
 @pytest.mark.parametrize("isa", TABLES)
 @pytest.mark.parametrize("fan_in", [257, 258, 259, 600])
-@pytest.mark.parametrize("low", [0, -1])
-def test_sums_at_the_edge_of_int16(isa: str, fan_in: int, low: int) -> None:
-    """127 * 258 is the last sum that int16 holds; beyond, and with signs, int32 takes over."""
+@pytest.mark.parametrize(("low", "high"), [(0, 1), (-1, 1), (0, 2), (0, 9), (0, 127), (0, 128)])
+def test_sums_at_the_edge_of_int16(isa: str, fan_in: int, low: int, high: int) -> None:
+    """127 * 258 is the last sum that int16 holds; beyond, and with signs, int32 takes over.
+
+    Larger inputs count their event so many times, up to 127 in int16 products of bytes.
+    """
     needs(isa)
-    weight = np.full((3, fan_in), 127, np.int8)
-    weight[1], weight[2] = -127, np.where(np.arange(fan_in) % 2, 127, -127)
+    weight = np.full((99, fan_in), 127, np.int8)
+    weight[1], weight[2] = -128, np.where(np.arange(fan_in) % 2, 127, -127)
+    weight[3:] = np.random.default_rng(1).integers(-128, 128, (96, fan_in))
     nodes = {
-        "in": Input((fan_in,), "frames", None, low, 1),
+        "in": Input((fan_in,), "frames", None, low, high),
         "fc": Linear(weight),
         "out": Output("none"),
     }
     graph = Graph.chain(nodes, "integer")
     rng = np.random.default_rng(0)
-    x = np.stack([np.ones(fan_in), np.full(fan_in, low), rng.integers(low, 2, fan_in)])[None]
+    some = rng.integers(low, high + 1, fan_in)
+    x = np.stack([np.full(fan_in, high), np.full(fan_in, low), some, some * (some % 3 == 0)])[None]
     one = Reference().prepare(graph).run(x.astype(np.int64))
-    two = Native(isa=isa, forced=Forced("gather")).prepare(graph).run(x.astype(np.int64))
-    assert np.array_equal(one.output, two.output)
+    for forced in (Forced("gather"), Forced("dense")):
+        two = Native(isa=isa, forced=forced).prepare(graph).run(x.astype(np.int64))
+        assert np.array_equal(one.output, two.output)
 
 
 def test_steps_equal_a_run_and_reset_forgets() -> None:
@@ -201,17 +212,48 @@ def test_steps_equal_a_run_and_reset_forgets() -> None:
             assert np.array_equal(np.stack([session.step(frame) for frame in x]), whole)
 
 
-@pytest.mark.parametrize("forced", [Forced("gather"), Forced("dense")])
-def test_threads_change_nothing(forced: Forced) -> None:
+@pytest.mark.parametrize("forced", [Forced(), Forced("gather"), Forced("dense")])
+@pytest.mark.parametrize("isa", TABLES)
+@pytest.mark.parametrize("threads", [2, 3, 5])
+def test_threads_change_nothing(isa: str, forced: Forced, threads: int) -> None:
     """Over samples, over rows, and over output channels where there are too few rows."""
+    needs(isa)
     rng = np.random.default_rng(7)
     graph = tower(rng, (3, 40, 70), "spikes")
     x = rng.integers(0, 2, (2, 3, *graph.input.shape))
-    all_equal(graph, x, AVAILABLE[-1], forced, threads=2)
-    all_equal(graph, x[:, :1], "generic", forced, threads=2)
+    for batch in (3, 1):
+        all_equal(graph, x[:, :batch], isa, forced, threads)
     all_equal(
-        wide(193, "spikes"), x.reshape(-1)[: 2 * 193].reshape(2, 1, 193), "generic", forced, 4
+        wide(193, "spikes"), x.reshape(-1)[: 2 * 193].reshape(2, 1, 193), isa, forced, threads
     )
+
+
+@pytest.mark.parametrize("threads", [2, 4, 7])
+def test_threads_on_random_graphs_change_nothing(threads: int) -> None:
+    for seed in range(200, 208):
+        rng = np.random.default_rng(seed)
+        graph = random_graph(rng)
+        x = random_input(graph, rng, batch=3)
+        all_equal(graph, x, AVAILABLE[-1], Forced(), threads)
+        all_equal(graph, x[:, :1], AVAILABLE[-1], Forced(), threads)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
+def test_threads_of_a_session_that_was_forked() -> None:
+    """The child has none of its parent's threads: it starts its own, and both give the same."""
+    session = Native(threads=3).prepare(wide(65, "spikes"))
+    x = np.random.default_rng(0).integers(0, 2, (4, 3, 65))
+    expected = session.run(x, "output").output
+    child = os.fork()
+    if not child:
+        same = False
+        try:
+            same = bool(np.array_equal(session.run(x, "output").output, expected))
+            del session
+        finally:
+            os._exit(0 if same else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert np.array_equal(session.run(x, "output").output, expected)
 
 
 def test_a_float_graph_is_refused() -> None:
