@@ -27,6 +27,13 @@ Prefix = Annotated[
     typer.Option("--prefix", help="Folder of the environment; default: the user's cache folder."),
 ]
 Rebuild = Annotated[bool, typer.Option("--force", help="Rebuild it if it exists.")]
+Python = Annotated[
+    str | None, typer.Option("--python", help="Interpreter, 3.10 to 3.12; default: this, or found.")
+]
+MemoryLimit = Annotated[
+    int,
+    typer.Option("--memory-limit", min=100, help="MB of address space for each of its processes."),
+]
 TimeLimit = Annotated[
     float, typer.Option("--time-limit", min=1, help="Seconds until the worker is ended.")
 ]
@@ -35,11 +42,13 @@ Networks = Annotated[int, typer.Option("--networks", min=1, help="How many rando
 
 
 @app.command(short_help="Build the worker environment.")
-def install(prefix: Prefix = None, force: Rebuild = False, json: a.Json = False) -> None:
+def install(
+    prefix: Prefix = None, python: Python = None, force: Rebuild = False, json: a.Json = False
+) -> None:
     """Build the environment: a pinned, hash-checked list; about 450 MB, needs a package index."""
     from ..hw_targets.lava.environment import install as build
 
-    found = build(prefix, force=force, say=say)
+    found = build(prefix, force=force, python=python, say=say)
     if json:
         emit_json("lava-install", _described(found))
         return
@@ -90,6 +99,7 @@ def run(
     request: a.Request,
     samples: a.Samples,
     time_limit: TimeLimit = 1800.0,
+    memory_limit: MemoryLimit = 16_384,
     netx: Netx = False,
     json: a.Json = False,
 ) -> None:
@@ -115,7 +125,7 @@ def run(
             graph,
             data.x,
             api.steps_for(graph, data.x, request.time_steps),
-            executor_name=Lava(LavaCpu(time_limit_s=time_limit)),
+            executor_name=Lava(LavaCpu(time_limit, memory_limit)),
             encoding=request.encode,
             seed=samples.seed,
             batch=samples.batch,

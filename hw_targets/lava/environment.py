@@ -106,12 +106,17 @@ def _read(prefix: Path) -> Environment | None:
 
 
 def install(
-    prefix: Path | None = None, *, force: bool = False, say: Callable[[str], None] = lambda _: None
+    prefix: Path | None = None,
+    *,
+    force: bool = False,
+    python: str | None = None,
+    say: Callable[[str], None] = lambda _: None,
 ) -> Environment:
     """Build the environment aside, check that Lava imports in it, then move it into place.
 
     Args:
         prefix: the folder to make; default: the variable, the last one chosen, or the cache.
+        python: the interpreter; default: this one if it fits, else one on the path.
 
     Raises:
         InputError: for an existing folder without `force` or that is not ours, no fitting Python,
@@ -119,11 +124,11 @@ def install(
     """
     chosen = (prefix or default_prefix()).absolute()
     _refuse_existing(chosen, force)
-    python = fitting_python()
+    fitting = fitting_python(python)
     aside = chosen.with_name(f"{chosen.name}.part-{os.getpid()}")
     start = perf_counter()
     try:
-        _build(python, aside, say)
+        _build(fitting, aside, say)
         found = _checked(aside, perf_counter() - start)
         shutil.rmtree(chosen, ignore_errors=True)
         os.replace(aside, chosen)
@@ -146,25 +151,53 @@ def _refuse_existing(prefix: Path, force: bool) -> None:
         raise InputError("exists already", node=str(prefix), remedy="use --force to rebuild it")
 
 
-def fitting_python() -> str:
-    """Return an interpreter of 3.10 to 3.12: this one, else one found on the path.
+def fitting_python(asked: str | None = None) -> str:
+    """Return an interpreter of 3.10 to 3.12: the one asked for, this one, or one on the path.
 
     Raises:
-        InputError: if there is none.
+        InputError: if there is none, or the one asked for is not one.
     """
     low, high = PYTHONS
+    if asked is not None:
+        return _asked(asked)
     if low <= sys.version_info[:2] <= high:
         return sys.executable
     for minor in range(high[1], low[1] - 1, -1):
         found = shutil.which(f"python3.{minor}")
-        if found:
+        # A shim may stand there for a version that is not installed: ask it.
+        if found and _version(found) == (3, minor):
             return found
     mine = ".".join(map(str, sys.version_info[:2]))
     raise InputError(
         f"Python {mine}, Lava's packages exist for 3.10 to 3.12, and none of these is on the path",
         node="lava",
-        remedy="install python3.12 (or run spikewright with it)",
+        remedy="install python3.12 (or say where it is: --python PATH)",
     )
+
+
+def _asked(python: str) -> str:
+    found = shutil.which(python)
+    version = None if found is None else _version(found)
+    if found is None or version is None:
+        raise InputError("is no Python that runs", node=python, remedy="give the path of a python3")
+    if not PYTHONS[0] <= version <= PYTHONS[1]:
+        raise InputError(
+            f"is Python {version[0]}.{version[1]}, Lava's packages exist for 3.10 to 3.12",
+            node=python,
+            remedy="give one of these",
+        )
+    return found
+
+
+def _version(python: str) -> tuple[int, int] | None:
+    """Return the version of an interpreter, None if it does not run."""
+    asking = [python, "-I", "-c", "import sys; print(*sys.version_info[:2])"]
+    try:
+        done = subprocess.run(asking, capture_output=True, text=True, check=True, timeout=30)
+        major, minor = map(int, done.stdout.split())
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return None
+    return major, minor
 
 
 def _build(python: str, prefix: Path, say: Callable[[str], None]) -> None:

@@ -12,7 +12,6 @@ import re
 import shutil
 import signal
 import subprocess
-import tempfile
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -24,11 +23,13 @@ import numpy as np
 
 from ...export.ir import Array, ExecutorError
 from .environment import Environment, cache_folder
+from .job_folder import job_folder
 
 TIME_LIMIT_S = 1800.0
 MEMORY_LIMIT_MB = 16_384
 """Of address space, for each of Lava's processes; most of it is shared and never touched."""
 _BOOT = "import sys; sys.path.append(sys.argv[1]); from worker.main import main; main(sys.argv[2])"
+_MEMORY = re.compile("MemoryError|Cannot allocate memory|ended by itself")
 _ERROR = re.compile(r"^\s*(\w*(?:Error|Exception)): (.+)$")
 
 
@@ -53,15 +54,12 @@ def run_job(
     Raises:
         ExecutorError: for a time-out, a crash or an error inside, with the path of the log.
     """
-    folder = Path(tempfile.mkdtemp(prefix="spikewright-lava-"))
-    try:
+    with job_folder() as folder:
         card = {**job, "memory_mb": memory_limit_mb}
         (folder / "job.json").write_text(json.dumps(card), encoding="utf-8")
         np.savez(folder / "arrays.npz", **arrays)  # type: ignore[arg-type]
         status = _run(environment, folder, time_limit_s)
-        return _result(folder, status, time_limit_s)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        return _result(folder, status, time_limit_s, memory_limit_mb)
 
 
 def _run(environment: Environment, folder: Path, time_limit_s: float) -> int | None:
@@ -98,15 +96,20 @@ def _end(worker: subprocess.Popen[bytes]) -> None:
             time.sleep(0.01)
 
 
-def _result(folder: Path, status: int | None, limit: float) -> Result:
+def _result(folder: Path, status: int | None, limit: float, megabytes: int) -> Result:
     if status is None:
-        _fail(folder, f"took longer than {limit:g} s", "raise the limit or run less")
+        _fail(
+            folder, f"took longer than {limit:g} s", "run less, or raise it: lava run --time-limit"
+        )
     if not (folder / "result.json").exists():
         how = f"signal {-status}" if status and status < 0 else f"exit code {status}"
         _fail(folder, f"the worker ended by {how}", "see the log; free some memory?")
     card = json.loads((folder / "result.json").read_text(encoding="utf-8"))
     if card["error"] is not None:
         reason = _cause(folder / "log.txt") or card["error"]
+        if _MEMORY.search(reason):
+            remedy = "run smaller batches (--batch), or raise it: lava run --memory-limit"
+            _fail(folder, f"{reason} (limit {megabytes} MB a process)", remedy)
         _fail(folder, reason, "run: spikewright lava install --force if it is broken")
     with np.load(folder / "result.npz", allow_pickle=False) as file:
         return Result(card, {name: file[name] for name in file.files})

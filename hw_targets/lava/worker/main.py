@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -108,4 +109,14 @@ def _watch(place: Path) -> None:
             reason = f"a process of Lava's ended by itself (status or signal {status}; memory?)"
             _write(place, {}, {"error": reason})
             break
+    else:
+        _remove(place)
     os.killpg(os.getpgrp(), signal.SIGKILL)
+
+
+def _remove(place: Path) -> None:
+    """Remove the job's folder, for which nobody waits any more; Lava's processes may yet write."""
+    for _ in range(10):
+        shutil.rmtree(place, ignore_errors=True)
+        if not place.exists():
+            return

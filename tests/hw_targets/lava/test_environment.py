@@ -78,13 +78,33 @@ def test_without_an_index_it_says_so_and_leaves_nothing(
     assert [p.name for p in tmp_path.iterdir() if p.name != "cache"] == []
 
 
-def test_another_python_is_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def program(folder: Path, name: str, answer: str) -> str:
+    """A program of this name that prints one line, as an interpreter asked for its version does."""
+    path = folder / name
+    path.write_text(f"#!/bin/sh\n{answer}\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+def test_another_python_is_looked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """On 3.13: past a shim that stands for nothing, to one that runs; else it is said."""
     monkeypatch.setattr(sys, "version_info", (3, 13, 0))
-    monkeypatch.setattr("shutil.which", lambda name: f"/bin/{name}" if "3.11" in name else None)
-    assert env.fitting_python() == "/bin/python3.11"
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    program(tmp_path, "python3.12", "exit 127")
+    found = program(tmp_path, "python3.11", "echo 3 11")
+    assert env.fitting_python() == found
     monkeypatch.setattr("shutil.which", lambda name: None)
-    with pytest.raises(InputError, match=r"Python 3\.13, .*install python3\.12"):
+    with pytest.raises(InputError, match=r"Python 3\.13, .*install python3\.12 .*--python PATH"):
         env.fitting_python()
+
+
+def test_a_python_that_is_asked_for_is_asked(tmp_path: Path) -> None:
+    assert env.fitting_python(program(tmp_path, "p", "echo 3 10")) == str(tmp_path / "p")
+    with pytest.raises(InputError, match=r"p: is Python 3\.9, .* 3\.10 to 3\.12"):
+        env.fitting_python(program(tmp_path, "p", "echo 3 9"))
+    for nothing in (program(tmp_path, "p", "echo hello"), str(tmp_path / "absent")):
+        with pytest.raises(InputError, match="is no Python that runs"):
+            env.fitting_python(nothing)
 
 
 def test_the_list_pins_and_hashes_everything() -> None:

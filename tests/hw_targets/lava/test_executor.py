@@ -20,6 +20,7 @@ from spikewright.export.ir import (
     Graph,
     Input,
     Linear,
+    MatMul,
     Neuron,
     Node,
     Output,
@@ -198,6 +199,33 @@ def test_a_node_that_lava_lacks_is_refused() -> None:
     pooled = {**graph.nodes, "pool": MaxPool((2, 2), (2, 1), (1, 0))}
     with pytest.raises(ExecutorError, match="pool: MaxPool has no form in Lava; Lava has no max"):
         build(graph.replace(pooled))
+
+
+def test_attention_is_refused() -> None:
+    tokens = {"shape": (4, 4), "v_threshold": np.int32(64 * 3)}
+    nodes: dict[str, Node] = {
+        "in": Input((4, 4), "spikes", low=0, high=1),
+        "q": Linear(codes(4, 4), bits=8),
+        "nq": Neuron(**tokens, state_shift=6, state_bits=24),
+        "k": Linear(codes(4, 4), bits=8),
+        "nk": Neuron(**tokens, state_shift=6, state_bits=24),
+        "attn": MatMul(transpose_b=True),
+        "n": Neuron(**tokens, state_shift=6, state_bits=24),
+        "out": Output("spike_count"),
+    }
+    edges: list[Any] = [("in", "q"), ("q", "nq"), ("in", "k"), ("k", "nk"), ("nq", "attn", 0)]
+    edges += [("nk", "attn", 1), ("attn", "n"), ("n", "out")]
+    with pytest.raises(ExecutorError, match="attn: MatMul has no form in Lava; Lava has no att"):
+        build(Graph(nodes, edges, "integer"))
+
+
+def test_ge_without_a_rewrite_is_refused() -> None:
+    """Potentials that decay lie between the steps of 64: `>=` is no `>` there."""
+    graph = recurrent()
+    fine = replace(graph.neurons["n"], compare=">=", v_threshold=np.int32(64 * 100))
+    assert fine.dv is not None and int(fine.dv) == 1000
+    with pytest.raises(ExecutorError, match="n: compares by >=, Lava by >; lower it with"):
+        build(graph.replace({**graph.nodes, "n": fine}))
 
 
 def test_ge_is_rewritten_where_every_potential_is_whole() -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
+import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -14,6 +17,7 @@ import pytest
 
 from spikewright.export.ir import ExecutorError
 from spikewright.hw_targets.lava.environment import Environment
+from spikewright.hw_targets.lava.job_folder import LOCK, job_folder
 from spikewright.hw_targets.lava.runner import run_job
 
 from .worker import environment
@@ -66,7 +70,9 @@ def jobs(folder: Path) -> list[str]:
 
 
 def test_a_time_limit_ends_every_process(worker: Environment, tmp_path: Path) -> None:
-    with pytest.raises(ExecutorError, match=r"lava: took longer than 6 s; .*\(log: .*\.log\)"):
+    with pytest.raises(
+        ExecutorError, match=r"lava: took longer than 6 s; .*--time-limit \(log: .*\.log\)"
+    ):
         run_job(worker, ENDLESS, {}, time_limit_s=6)
     assert processes(tmp_path) == []
     assert jobs(tmp_path) == []
@@ -90,8 +96,6 @@ def test_a_killed_worker_leaves_nothing(worker: Environment, tmp_path: Path) -> 
 def test_an_interrupt_ends_every_process(
     worker: Environment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import subprocess
-
     def interrupted(self: Any, timeout: float | None = None) -> int:
         monkeypatch.undo()
         wait_for(tmp_path, 3)
@@ -124,3 +128,60 @@ def test_a_memory_limit_is_one_line(worker: Environment) -> None:
     with pytest.raises(ExecutorError, match=r"MemoryError|ended") as raised:
         run_job(worker, ENDLESS, {}, memory_limit_mb=100, time_limit_s=60)
     assert "\n" not in str(raised.value)
+
+
+def test_memory_that_ends_in_mid_run_is_one_line(worker: Environment, tmp_path: Path) -> None:
+    """Lava starts; what it is to record (40 GB) then exceeds what its process may have."""
+    wide = {**LIF, "shape": [1000]}
+    made = [{"name": n, "kind": "lif", "parameters": wide, "arrays": []} for n in ("a", "b")]
+    job = {**ENDLESS, "processes": made}
+    with pytest.raises(ExecutorError, match=r"limit 3000 MB a process\); .*--batch") as raised:
+        run_job(worker, job, {}, memory_limit_mb=3000, time_limit_s=60)
+    assert "\n" not in str(raised.value)
+    assert processes(tmp_path) == []
+    assert jobs(tmp_path) == []
+
+
+_STARTER = """
+import json, sys
+from pathlib import Path
+from spikewright.hw_targets.lava.environment import Environment
+from spikewright.hw_targets.lava.runner import run_job
+run_job(Environment(Path(sys.argv[1]), {}), json.loads(sys.argv[2]), {}, time_limit_s=100)
+"""
+
+
+def test_a_killed_spikewright_leaves_no_process_and_no_folder(
+    worker: Environment, tmp_path: Path
+) -> None:
+    import json
+
+    command = [sys.executable, "-c", _STARTER, str(worker.prefix), json.dumps(ENDLESS)]
+    with subprocess.Popen(command, env={**os.environ, "TMPDIR": str(tmp_path)}) as starter:
+        wait_for(tmp_path, 3)
+        assert len(jobs(tmp_path)) == 1
+        starter.kill()
+    for _ in range(200):
+        if not processes(tmp_path) and not jobs(tmp_path):
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"left: {processes(tmp_path)} {jobs(tmp_path)}")
+
+
+def test_leftovers_are_removed_and_what_runs_is_not(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    left, fresh, held = (tmp_path / f"spikewright-lava-{n}" for n in ("left", "fresh", "held"))
+    for folder in (left, fresh, held):
+        folder.mkdir()
+        (folder / LOCK).touch()
+        (folder / "result.npz.part").write_bytes(b"half")
+    for folder in (left, held):
+        os.utime(folder, (0, 0))
+    with (held / LOCK).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with job_folder() as mine:
+            assert mine.is_dir()
+            assert jobs(tmp_path) != []
+        assert sorted(jobs(tmp_path)) == [fresh.name, held.name]
