@@ -86,12 +86,12 @@ def _run(environment: Environment, folder: Path, time_limit_s: float) -> int | N
 
 
 def _end(worker: subprocess.Popen[bytes]) -> None:
-    """End what is left of the worker's group; after a bad end wait (at most 1 s) until it has."""
+    """End what is left of the worker's group; after a bad end wait (at most 10 s) until it has."""
     with suppress(ProcessLookupError):
         os.killpg(worker.pid, signal.SIGKILL)
         if worker.wait() == 0:
             return
-        for _ in range(100):
+        for _ in range(1000):
             os.killpg(worker.pid, 0)
             time.sleep(0.01)
 

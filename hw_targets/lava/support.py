@@ -56,15 +56,18 @@ def problems(graph: Graph) -> list[Reason]:
 
 
 def refuse(graph: Graph) -> None:
-    """Raise for the first problem.
+    """Raise for the first problem; name those of other kinds, so that one remedy is not in vain.
 
     Raises:
         ExecutorError: naming the node and the remedy.
     """
     found = problems(graph)
-    if found:
-        node, reason, remedy = found[0]
-        raise ExecutorError(reason, node=node, remedy=remedy)
+    if not found:
+        return
+    node, reason, remedy = found[0]
+    others = {why: f"{name}: {why}" for name, why, _ in reversed(found) if why != reason}
+    also = f" (also {', '.join(list(others.values())[-1:-4:-1])})" if others else ""
+    raise ExecutorError(reason + also, node=node, remedy=remedy)
 
 
 def _of(

@@ -211,7 +211,7 @@ def test_attention_is_refused() -> None:
         "nk": Neuron(**tokens, state_shift=6, state_bits=24),
         "attn": MatMul(transpose_b=True),
         "n": Neuron(**tokens, state_shift=6, state_bits=24),
-        "out": Output("spike_count"),
+        "out": Output("spike_count", state_shift=6, state_bits=24),
     }
     edges: list[Any] = [("in", "q"), ("q", "nq"), ("in", "k"), ("k", "nk"), ("nq", "attn", 0)]
     edges += [("nk", "attn", 1), ("attn", "n"), ("n", "out")]
