@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -25,7 +26,13 @@ from .export.ir.profile import ScaleRule
 from .sim.executor import offer
 from .sim.requests import graph_in, labels_in, samples_in, time_steps_in
 from .sim.trace import Record
-from .sources import DEFAULT_TIME_STEPS, SourceOptions, read_source, trace_module
+from .sources import (
+    DEFAULT_TIME_STEPS,
+    SourceOptions,
+    read_source,
+    refuse_idle,
+    trace_module,
+)
 
 if TYPE_CHECKING:
     from .export.formats.writers import Written
@@ -77,7 +84,7 @@ def lower(
     level: Level = "integer",
     time_steps: int | None = None,
     encoding: Encoding = "direct",
-    options: SourceOptions | None = None,
+    **reading: Any,
 ) -> Graph:
     """Return a network at `level`: traced, folded, quantised.
 
@@ -92,13 +99,20 @@ def lower(
         calibrate: samples [sample, *shape], or a DATA spec (its train split); default: the data the
             checkpoint was trained on, or the example input.
         scale: `max`, `percentile` or `mse`.
+        reading: of a file, as in `read`: `dialect`, `dt`, `strict`, `convert` and so on.
 
     Raises:
         SpikewrightError: naming the node, file or option, the limit, the value and the remedy.
     """
     if level not in LEVELS:
         raise UnknownNameError.of("level", level, LEVELS)
-    graph = _as_graph(source, sample, time_steps, encoding, options)
+    if isinstance(source, (str, Path)):
+        named = calibrate if isinstance(calibrate, str) else None
+        graph = read(source, time_steps=time_steps, encoding=encoding, calibrate=named, **reading)
+    elif reading:
+        raise InputError(f"{next(iter(reading))} cannot act here, it is for files", node="lower")
+    else:
+        graph = _as_graph(source, sample, time_steps, encoding)
     asked = profile or (_profile(target, bits) if target or bits else None)
     if LEVELS.index(graph.level) >= LEVELS.index(level):
         return _as_is(graph, level, asked)
@@ -152,13 +166,9 @@ def _as_graph(
     sample: Any,
     time_steps: int | None,
     encoding: Encoding,
-    options: SourceOptions | None,
 ) -> Graph:
     if isinstance(source, Graph):
         return source
-    if isinstance(source, (str, Path)):
-        given = options or SourceOptions(time_steps=time_steps, encoding=encoding)
-        return read_source(str(source), given)
     if sample is not None:
         from .export.trace import trace
 
@@ -257,7 +267,7 @@ def lowering(
     known: list[Calibration] = []
 
     def lowered(module: Any, level: Level) -> Graph:
-        graph = _as_graph(module, None, None, "direct", None)
+        graph = _as_graph(module, None, None, "direct")
         if level != "integer":
             return graph
         if not known:
@@ -289,13 +299,27 @@ def _calibration_data(graph: Graph, calibrate: Any) -> tuple[Array, str]:
     return load(given, "train", CALIBRATION_SAMPLES).x, given
 
 
-def read(path: str | Path) -> Graph:
-    """Return the graph of a .spk or .nir file, checked.
+def read(source: str | Path, **options: Any) -> Graph:
+    """Return the graph of a SOURCE, at the level it holds: a .spk or .nir file, for example.
+
+    Args:
+        options: as on the command line. Of a NIR file: `dialect` (whose time steps: portable,
+            norse, snntorch, spikingjelly, sinabs, subtract, exponential), `dt` in seconds, `strict`
+            (refuse what would be repaired). Of an ONNX network: `convert` ("relu"), `calibrate`
+            (a DATA spec), `input_shape`. Of file.py:factory: `weights`, `input_shape`. Of any:
+            `time_steps`, `encoding`.
 
     Raises:
         FormatError: naming the file and what is wrong with it.
+        UnknownNameError, InputError: for an option that there is not, or that cannot act here.
     """
-    return read_source(str(path))
+    known = {field.name: field.default for field in fields(SourceOptions)}
+    for name in options:
+        if name not in known:
+            raise UnknownNameError.of("option", name, known)
+    given = {name: value for name, value in options.items() if value != known[name]}
+    refuse_idle(str(source), given)
+    return read_source(str(source), SourceOptions(**given))
 
 
 def write(graph: Graph, path: str | Path, *, force: bool = False, **options: Any) -> Written:

@@ -40,6 +40,41 @@ class SourceOptions:
     calibrate: str | None = None
 
 
+ACTS_ON = {
+    "weights": ("file.py:factory",),
+    "input_shape": ("file.py:factory", ".onnx"),
+    "dialect": (".nir",),
+    "dt": (".nir",),
+    "strict": (".nir",),
+    "convert": (".onnx",),
+}
+"""The kinds of source that an option of reading is for."""
+
+
+def kind_of(source: str) -> str:
+    """Return `file.py:factory`, the suffix, or `name` of a SOURCE."""
+    if ".py:" in source:
+        return "file.py:factory"
+    dot = source.rfind(".")
+    return source[dot:].lower() if dot > max(source.rfind("/"), 0) else "name"
+
+
+def refuse_idle(source: str, given: Mapping[str, Any], spelled: Callable[[str], str] = str) -> None:
+    """Raise InputError for the first option of `given` (without defaults) that cannot act.
+
+    Args:
+        spelled: how the user wrote an option.
+    """
+    kind = kind_of(source)
+    for name, kinds in ACTS_ON.items():
+        if name in given and kind not in kinds:
+            raise InputError(
+                f"{spelled(name)} cannot act here, it is for {' and '.join(kinds)} sources",
+                node=source,
+                remedy="leave it out",
+            )
+
+
 def read_source(spec: str, options: SourceOptions | None = None) -> Graph:
     """Return the graph that `spec` names, at the level it holds.
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
-from .idle_options import idle_on_integers, refuse_idle
+from .idle_options import flag, idle_on_integers
 from .output import say
 
 if TYPE_CHECKING:
@@ -130,10 +130,10 @@ class Request:
         """
         from ..export.formats.nir_discretise import told
         from ..export.ir.errors import FormatWarning, InputError
-        from ..sources import SourceOptions, read_source
+        from ..sources import SourceOptions, read_source, refuse_idle
 
         given = self._given()
-        refuse_idle(self.source, given)
+        refuse_idle(self.source, given, flag)
         if self.dt is not None and not 0 < self.dt < float("inf"):
             raise InputError(f"--dt {self.dt}, allowed above 0", remedy="give seconds, e.g. 1e-3")
         options = SourceOptions(

@@ -29,10 +29,16 @@ class Dialect:
         v_reset: whether the reader takes v_reset from the file, else it is 0.
         uniform: which neurons (LIF, or all) take one threshold and time constant a layer;
             one_value: LIF's as arrays of one element.
-        plain_convolutions: convolutions without groups, pools without padding and no Scale.
+        few_layers: pools without padding and no Scale.
         long_loops: takes a loop of a neuron and one Linear for a layer of its own, wrongly.
         flat_v_min: IF that cannot fall below -v_threshold.
-        current_based, leaky: reads CubaLIF; reads LI.
+        leaky, integrates: reads LI; reads I.
+        split_currents: reads no CubaLIF, which is LI and a neuron behind it.
+        least_tau: time constants, in steps, from which on the reader takes LIF.
+        depth_first: visits nodes depth first, so that of two ways that meet again one is late
+            unless the order of the edges and `nir_order` lead it.
+        literal: readouts that integrate are I, what keeps nothing is Threshold, weights without
+            a bias are Linear.
         schema: version of nir whose fields are written, where not the current one.
     """
 
@@ -46,21 +52,35 @@ class Dialect:
     v_reset: bool = False
     uniform: Literal["none", "leaky", "all"] = "none"
     one_value: bool = False
-    plain_convolutions: bool = True
+    few_layers: bool = True
     long_loops: bool = False
     flat_v_min: bool = False
-    current_based: bool = True
     leaky: bool = False
+    integrates: bool = False
+    split_currents: bool = False
+    least_tau: float = 1.0
+    depth_first: bool = False
+    literal: bool = False
     schema: str | None = None
 
 
 DIALECTS = {
     dialect.name: dialect
     for dialect in (
-        Dialect("portable", v_reset=True, plain_convolutions=False, leaky=True),
-        Dialect("norse", integrate="none"),
+        Dialect("portable", v_reset=True, few_layers=False, leaky=True, integrates=True),
+        Dialect(
+            "literal", v_reset=True, few_layers=False, leaky=True, integrates=True, literal=True
+        ),
+        Dialect("norse", integrate="none", depth_first=True),
         Dialect("snntorch", lif="r", integrate="long tau", uniform="all", long_loops=True),
-        Dialect("spikingjelly", lif="r", integrate="r", compare=">=", uniform="all"),
+        Dialect(
+            "spikingjelly",
+            lif="r",
+            integrate="r",
+            compare=">=",
+            uniform="all",
+            least_tau=1 + 2.0**-20,
+        ),
         Dialect(
             "sinabs",
             lif="none",
@@ -72,10 +92,12 @@ DIALECTS = {
             uniform="leaky",
             one_value=True,
             flat_v_min=True,
-            current_based=False,
             leaky=True,
+            split_currents=True,
+            depth_first=True,
             schema="1.0.4",
         ),
     )
 }
-"""By name. `portable` is what all readers of NIR that follow its equations compute alike."""
+"""By name. `portable` is what all readers of NIR that follow its equations compute alike;
+`literal` says the same by every node type that NIR has, some of which few readers load."""

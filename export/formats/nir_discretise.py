@@ -63,6 +63,7 @@ class Discretisation:
 MANY = 1 << 15
 DIALECTS: dict[str, Discretisation] = {
     "portable": Discretisation(),
+    "literal": Discretisation(),  # the same, written by every node type that NIR has
     "subtract": Discretisation(reset="soft"),  # NIR's own equation before 1.0.6
     "exponential": Discretisation(exponential=True),
     "norse": Discretisation(1e-3, uses_r=False, keeps_v_reset=False, shrinks_tau=True),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from ..ir import (
     Array,
     AvgPool,
     Conv1d,
+    Conv2d,
     Delay,
     FormatError,
     Graph,
@@ -19,11 +21,14 @@ from ..ir import (
     Neuron,
     SumPool,
 )
+from ..ir.arith import DECAY_ONE
 from .nir_dialect import DIALECTS, Dialect
-from .nir_plain import plain_nodes
-from .nir_rewrite import behind, direct, one_a_channel, without_loop_delays
+from .nir_integrators import inner_nodes
+from .nir_plain import PlainWriter, plain_nodes
+from .nir_rewrite import behind, direct, one_a_channel, typed, without_loop_delays
 
 PORTABLE = DIALECTS["portable"]
+TYPE_CHECK = "nir's own type check"
 UNLIMITED = 256
 """Spikes a step that no neuron is known to reach: a limit from here on is none."""
 
@@ -33,7 +38,15 @@ def cannot_say(graph: Graph, dialect: Dialect = PORTABLE) -> list[str]:
     found = missing_nodes(graph, dialect)
     if found:
         found = [f"{line}; other readers get no plain nodes" for line in found]
-    told = (_ends(graph, dialect), _layers(graph, dialect), _neurons(graph, dialect))
+    elif dialect.depth_first:
+        late = PlainWriter(_nir(), graph, 1e-4, dialect).early
+        found = [f"{name}: {dialect.name} adds some of its inputs a step late" for name in late]
+    told = (
+        _ends(graph, dialect),
+        _layers(graph, dialect),
+        _kernels(graph),
+        _neurons(graph, dialect),
+    )
     return [*found, *_loops(graph), *(line for lines in told for line in lines)]
 
 
@@ -61,14 +74,18 @@ def missing_nodes(graph: Graph, dialect: Dialect = PORTABLE) -> list[str]:
     if found:
         return found
     try:
-        import nir
-    except ImportError:
-        raise MissingPackageError.of("nir", "write NIR files", "pip install nir") from None
-    try:
-        plain_nodes(nir, graph, 1e-4, dialect)
+        plain_nodes(_nir(), graph, 1e-4, dialect)
     except FormatError as error:
         return [f"{error.node}: {error.reason}"]
     return []
+
+
+def _nir() -> Any:
+    try:
+        import nir
+    except ImportError:
+        raise MissingPackageError.of("nir", "write NIR files", "pip install nir") from None
+    return nir
 
 
 def _twice(graph: Graph, name: str) -> bool:
@@ -79,7 +96,7 @@ def _twice(graph: Graph, name: str) -> bool:
 
 def _others(dialect: Dialect) -> tuple[str, str]:
     """Who reads the file, and who cannot be told."""
-    if dialect is PORTABLE:
+    if not dialect.few_layers:
         return "other readers use", "NIR cannot say"
     return f"{dialect.name} uses", f"{dialect.name} is not told"
 
@@ -96,9 +113,9 @@ def _ends(graph: Graph, dialect: Dialect) -> Iterator[str]:
 
 def _layers(graph: Graph, dialect: Dialect) -> Iterator[str]:
     """What the loaders of a named dialect have no layer for."""
-    if dialect is PORTABLE:
+    if not dialect.few_layers:
         return
-    passed = without_loop_delays(graph)
+    passed = {*without_loop_delays(graph), *(inner_nodes(graph) if dialect.leaky else ())}
     for name, node in graph.nodes.items():
         if isinstance(node, Delay) and name not in passed:
             yield f"{name}: {dialect.name} loads no Delay"
@@ -106,6 +123,20 @@ def _layers(graph: Graph, dialect: Dialect) -> Iterator[str]:
             yield f"{name}: {dialect.name} loads no Conv1d"
         if isinstance(node, WEIGHTS) and node.kind == "Linear" and len(graph.shapes[name]) > 1:
             yield f"{name}: {dialect.name} loads no Linear over tokens"
+
+
+def _kernels(graph: Graph) -> Iterator[str]:
+    """Kernels that nir's own type check takes for square, where zeros around cannot make them so.
+
+    Its Conv2d takes the height of a kernel for its width (nir 1.0.8, ir/conv.py).
+    """
+    for name, node in graph.map_nodes(lambda _, node: typed(node)).of_kind(Conv2d).items():
+        size = node.weight.shape[2:]
+        if size[0] != size[1]:
+            yield (
+                f"{name}: {TYPE_CHECK} takes the kernel {size} for square; "
+                "other readers need type_check=False"
+            )
 
 
 def _neurons(graph: Graph, dialect: Dialect) -> Iterator[str]:
@@ -124,7 +155,7 @@ def _rules(name: str, node: Neuron, dialect: Dialect, level: str) -> Iterator[st
     if not dialect.multi_spike and counts > 1:
         yield f"{name}: {says} max_spikes_per_step {counts}, {use} 1"
     moved = node.reset == "hard" == dialect.reset and counts == 1
-    silent = moved and (level == "integer" or dialect is not PORTABLE)
+    silent = moved and (level == "integer" or dialect.few_layers)
     if node.compare != dialect.compare and not silent:
         how = "; its threshold is one float32 step off, to the same effect" if moved else ""
         yield f"{name}: {says} compare {node.compare}, {use} {dialect.compare}{how}"
@@ -146,14 +177,22 @@ def _fields(name: str, node: Neuron, dialect: Dialect) -> Iterator[str]:
         yield f"{name}: {says} v_init, other readers start at 0"
     if node.v_reset.any() and not dialect.v_reset:
         yield f"{name}: {says} v_reset, {dialect.name} resets to 0"
-    if node.current_based and not dialect.current_based:
-        yield f"{name}: {dialect.name} loads no synaptic current"
+    if any((values < least).any() for values, least in _shortest(node, dialect)):
+        yield f"{name}: {dialect.name} takes time constants above 1 step"
     alike = dialect.uniform == "all" or (dialect.uniform == "leaky" and leaky)
     uneven = (node.v_threshold != node.v_threshold.flat[0]).any()
     if alike and uneven and not one_a_channel(node.v_threshold, node.shape):
         yield f"{name}: {dialect.name} takes one threshold a layer"
     if alike and any(np.unique(values).size > 1 for values, _ in _decays(node)):
         yield f"{name}: {dialect.name} takes one time constant a layer"
+
+
+def _shortest(node: Neuron, dialect: Dialect) -> list[tuple[Array, float]]:
+    """Return the fields that decay v, with the least value that the reader takes."""
+    least = 1 - 1 / dialect.least_tau
+    decays = ((node.beta, least), (node.tau, dialect.least_tau))
+    held = [] if node.dv is None else [(1 - node.dv / DECAY_ONE, least)]
+    return [*held, *((values, low) for values, low in decays if values is not None)]
 
 
 def _decays(node: Neuron) -> list[tuple[Array, float]]:

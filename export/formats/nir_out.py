@@ -17,7 +17,7 @@ from ..ir import FormatError, Graph, MissingPackageError, UnknownNameError, chec
 from .atomic import atomic_path
 from .nir_card import graph_metadata, node_metadata, seal
 from .nir_dialect import DIALECTS, Dialect
-from .nir_limits import cannot_say, missing_nodes
+from .nir_limits import TYPE_CHECK, cannot_say, missing_nodes
 from .nir_plain import plain_nodes
 
 DEFAULT_DT = 1e-4
@@ -55,14 +55,29 @@ def write_nir(
     warnings = cannot_say(graph, chosen)
     if strict and warnings:
         raise FormatError(warnings[0], remedy="leave --strict out to keep it in metadata")
-    written = _network(nir, graph, step, chosen, plain=not any(missing_nodes(graph, chosen)))
+    plain = not any(missing_nodes(graph, chosen))
+    written = _network(nir, graph, step, chosen, plain=plain)
     with atomic_path(path, force=force) as temporary:
         nir.write(str(temporary), written)
         if chosen.schema is not None:
             _older(temporary, chosen.schema)
         seal(temporary)
         _compare(temporary, graph)
+        refused = _refusal(nir, temporary) if plain and chosen.schema is None else None
+        if refused is not None and not any(TYPE_CHECK in line for line in warnings):
+            warnings.append(f"{TYPE_CHECK} refuses the file ({refused})")
+            if strict:
+                raise FormatError(warnings[-1], remedy="leave --strict out to write it")
     return warnings
+
+
+def _refusal(nir: Any, path: Path) -> str | None:
+    """Return what nir's own check, which other readers run, says against a file."""
+    try:
+        nir.read(str(path))
+    except (ArithmeticError, AssertionError, LookupError, TypeError, ValueError) as error:
+        return " ".join(str(error).split())[:120] or type(error).__name__
+    return None
 
 
 def _older(path: Path, schema: str) -> None:

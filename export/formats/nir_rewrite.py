@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import networkx as nx
 import numpy as np
@@ -18,6 +18,7 @@ from ..ir import (
     Add,
     Array,
     AvgPool,
+    Conv1d,
     Conv2d,
     Delay,
     Edge,
@@ -32,7 +33,9 @@ from ..ir import (
     check,
 )
 from .nir_dialect import Dialect
+from .nir_integrators import inner_nodes
 
+Conv = TypeVar("Conv", Conv1d, Conv2d)
 LINEAR = (Add, Flatten, SumPool, AvgPool, Scale)
 """What a gain or a bias passes on its way from weights to a neuron."""
 
@@ -48,9 +51,11 @@ def rewrite(graph: Graph, dialect: Dialect, gained: Callable[[Neuron], bool]) ->
         graph = _bias_out_of_loop(graph, delay)
         if dialect.long_loops:
             graph = _identity_behind(graph, delay)
-    if dialect.plain_convolutions:
+    graph = graph.map_nodes(lambda _, node: typed(node))
+    if dialect.few_layers:
+        within = inner_nodes(graph)
         for name, node in list(graph.nodes.items()):
-            graph = _plain(graph, name, node)
+            graph = graph if name in within else _plain(graph, name, node)
     for name, node in graph.neurons.items():
         alike = dialect.uniform == "all" or (dialect.uniform == "leaky" and leaks(node))
         uneven = alike and one_a_channel(node.v_threshold, node.shape)
@@ -89,14 +94,18 @@ def fed_alone(graph: Graph, name: str) -> bool:
     )
 
 
-def in_loop(graph: Graph, delay: str) -> bool:
-    """Whether a Delay closes a loop: what it emits comes back to it."""
+def in_loop(graph: Graph, delay: str, but: tuple[type[Node], ...] = ()) -> bool:
+    """Whether a Delay closes a loop: what it emits comes back to it.
+
+    Args:
+        but: kinds of nodes that no way may pass.
+    """
     seen, ways = {delay}, list(graph.consumers(delay))
     while ways:
         here = ways.pop()
         if here == delay:
             return True
-        if here not in seen:
+        if here not in seen and not isinstance(graph.nodes[here], but):
             seen.add(here)
             ways += graph.consumers(here)
     return False
@@ -188,12 +197,17 @@ def _identity_behind(graph: Graph, delay: str) -> Graph:
     return graph if node is None else _put_before(graph, edge, f"{delay}.identity", node)
 
 
-def _plain(graph: Graph, name: str, node: Node) -> Graph:
-    """Return the graph with one node as a square, ungrouped convolution, where that is needed."""
-    found: Node | None = None
+def typed(node: Node) -> Node:
+    """Return convolutions as nir's own type check takes them: square and without groups."""
     if isinstance(node, Conv2d):
-        found = _square(_ungrouped(node))
-    elif isinstance(node, SumPool) and len(node.kernel) == 2 and any(node.padding):
+        return _square(_ungrouped(node))
+    return _ungrouped(node) if isinstance(node, Conv1d) else node
+
+
+def _plain(graph: Graph, name: str, node: Node) -> Graph:
+    """Return the graph with one pool or factor as weights, where that is needed."""
+    found: Node | None = None
+    if isinstance(node, SumPool) and len(node.kernel) == 2 and any(node.padding):
         found = _summing(node, graph.shapes[name][0])
     elif isinstance(node, Scale):
         found = _scaling(node, graph.shapes[name])
@@ -222,7 +236,7 @@ def _times(node: Weight, rows: Array) -> Weight:
     return replace(node, weight=node.weight.astype(np.float64) * column, bias=bias)
 
 
-def _ungrouped(node: Conv2d) -> Conv2d:
+def _ungrouped(node: Conv) -> Conv:
     if node.groups == 1:
         return node
     outs, ins = node.weight.shape[0] // node.groups, node.weight.shape[1]
@@ -288,9 +302,12 @@ def _compared(node: Node, dialect: Dialect) -> Node:
 
 
 def without_loop_delays(graph: Graph) -> dict[str, str]:
-    """Return Delays of one step that close loops, and what feeds each: readers put them there."""
+    """Return Delays of one step that close loops, and what feeds each: readers put them there.
+
+    They do so at a neuron, so a loop without one keeps its Delay.
+    """
     return {
         name: graph.inputs(name)[0]
         for name, node in graph.of_kind(Delay).items()
-        if node.steps == 1 and in_loop(graph, name)
+        if node.steps == 1 and in_loop(graph, name) and not in_loop(graph, name, (Neuron,))
     }

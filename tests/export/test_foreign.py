@@ -7,6 +7,7 @@ stand between the values that potentials take, so that float32 decides nothing.
 from __future__ import annotations
 
 import ast
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -333,6 +334,21 @@ def test_no_framework_is_imported() -> None:
             else:
                 names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             assert not {name.split(".")[0] for name in names} & set(PACKAGES), path
+
+
+def test_lowering_imports_no_framework_that_the_user_has_not() -> None:
+    """In a fresh process, on a module of plain torch, with a framework at hand."""
+    code = (
+        "import sys, torch, spikewright as sw\n"
+        "from spikewright.trainer.neurons import LIF\n"
+        "net = torch.nn.Sequential(torch.nn.Linear(4, 3), LIF(tau=2.0))\n"
+        "sw.lower(net, torch.ones(4, 2, 4))\n"
+        f"print(sorted(set({PACKAGES!r}) & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.stdout.strip() == "[]", done.stderr
 
 
 def test_agreement_sees_a_difference() -> None:

@@ -184,6 +184,25 @@ def _residual(name: str, kind: str) -> Graph:
     return draft.end()
 
 
+def _two_ways(name: str, kind: str) -> Graph:
+    """Ways that part at a neuron and meet as currents, with neurons on one of them or on both."""
+    draft = Draft(name, (4, 8, 8))
+    draft.conv("c0", 4)
+    one = draft.neuron("n0")
+    stride = (2, 2) if kind == "downsampled" else (1, 1)
+    draft.conv("c1", 6, stride=stride)
+    draft.neuron("n1")
+    draft.conv("c2", 6)
+    draft.here, draft.shape = one, (4, 8, 8)
+    draft.conv("c3", 6, 1, one, stride=stride)
+    if kind == "neurons":
+        draft.neuron("n3")
+        draft.conv("c4", 6)
+    draft.put("add", Add(), "c2", draft.here)
+    draft.neuron("n2")
+    return draft.end()
+
+
 def _recurrent(name: str, beta: float, kind: str) -> Graph:
     draft = Draft(name, (4, 6, 6) if kind == "conv" else (20,))
     if kind == "deep":
@@ -259,6 +278,8 @@ NETWORKS: dict[str, Callable[[str], Graph]] = {
     "residual of spikes": lambda n: _residual(n, "spikes"),
     "residual of currents": lambda n: _residual(n, "currents"),
     "residual, spikes into a current": lambda n: _residual(n, "mixed"),
+    "residual, downsampled": lambda n: _two_ways(n, "downsampled"),
+    "two ways with neurons": lambda n: _two_ways(n, "neurons"),
     "a value added to itself": lambda n: _residual(n, "twice"),
     "recurrent": lambda n: _recurrent(n, LIF, "plain"),
     "recurrent, IF": lambda n: _recurrent(n, IF, "plain"),

@@ -12,15 +12,19 @@ import pytest
 
 from spikewright.export.fold import fold
 from spikewright.export.formats.nir_dialect import DIALECTS
+from spikewright.export.formats.nir_file import load_nir
 from spikewright.export.formats.nir_in import read_nir
 from spikewright.export.formats.nir_limits import cannot_say
 from spikewright.export.formats.nir_loops import with_delayed_spikes
+from spikewright.export.formats.nir_order import zero_weights
 from spikewright.export.formats.nir_out import write_nir
 from spikewright.export.formats.nir_rewrite import rewrite
 from spikewright.export.ir import (
     Add,
+    Conv1d,
     Conv2d,
     Delay,
+    Flatten,
     FormatError,
     Graph,
     Input,
@@ -34,7 +38,17 @@ from spikewright.export.ir.digest import digest
 from spikewright.sim.reference import Reference
 from tests.interop.corpus import INTEGER, NETWORKS, build, ran, subtracting
 
-PEERS = tuple(name for name in DIALECTS if name != "portable")
+PEERS = tuple(name for name, rules in DIALECTS.items() if rules.few_layers)
+
+CHECKED = (
+    "conv, depthwise",
+    "conv, kernel 1x3, stride 2x1",
+    "sum pool, padded",
+    "residual, downsampled",
+    "recurrent",
+    "int8 conv, groups, pool, IF",
+)
+ONE_ELEMENT = pytest.mark.filterwarnings("ignore:.*full shape, broadcast to it")
 
 
 def network(name: str, dialect: str) -> Graph:
@@ -57,15 +71,34 @@ def test_rewriting_changes_no_spike(name: str) -> None:
             assert compare == DIALECTS[dialect].compare, (dialect, neuron)
 
 
-def test_named_dialects_take_no_groups_and_square_kernels() -> None:
-    for name in ("conv, 2 groups", "conv, depthwise", "conv, kernel 3x5"):
-        graph = fold(build(name))
-        for dialect in PEERS:
-            found = rewrite(graph, DIALECTS[dialect], lambda _: False).of_kind(Conv2d)
-            assert all(c.groups == 1 for c in found.values())
-            assert all(c.weight.shape[2] == c.weight.shape[3] for c in found.values())
-        kept = rewrite(graph, DIALECTS["portable"], lambda _: False).of_kind(Conv2d)
-        assert any(c.groups > 1 or c.weight.shape[2] != c.weight.shape[3] for c in kept.values())
+@pytest.mark.parametrize("dialect", [name for name in DIALECTS if name != "sinabs"])
+def test_nirs_own_type_check_takes_every_file(tmp_path: Path, dialect: str) -> None:
+    """It refuses groups and oblong kernels, so files hold neither (sinabs pins an older nir)."""
+    for name in CHECKED:
+        write_nir(build(name), tmp_path / "n.nir", dialect=dialect, force=True)
+        assert nir.read(str(tmp_path / "n.nir"), type_check=True).nodes
+
+
+def test_a_kernel_that_cannot_be_made_square_is_told() -> None:
+    conv = Conv2d(np.ones((1, 1, 1, 2)))
+    nodes = {"in": Input((1, 4, 4), "spikes"), "c": conv, "flat": Flatten(), "out": Output()}
+    (line,) = cannot_say(Graph.chain(nodes, "float"))
+    assert line.startswith("c: nir's own type check takes the kernel (1, 2) for square")
+
+
+def test_convolutions_over_one_axis_lose_their_groups(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    nodes = {
+        "in": Input((4, 9), "spikes"),
+        "c": Conv1d(rng.normal(size=(6, 2, 3)), rng.normal(size=6), groups=2),
+        "n": Neuron((6, 7), np.array(0.5), beta=np.array(0.5)),
+        "out": Output("spike_count"),
+    }
+    graph = Graph.chain(nodes, "float")
+    write_nir(graph, tmp_path / "n.nir")
+    assert nir.read(str(tmp_path / "n.nir")).nodes["c"].weight.shape == (6, 4, 3)
+    again = read_nir(tmp_path / "n.nir", plain=True)
+    assert np.array_equal(ran(graph).neurons["n"].spikes, ran(again).neurons["n"].spikes)
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
@@ -185,7 +218,7 @@ LIMITS: dict[str, tuple[str, dict[str, Any]]] = {
     "snntorch uses 1": ("snntorch", {"max_spikes_per_step": 3, "reset": "soft"}),
     "takes one threshold a layer": ("spikingjelly", {"v_threshold": np.arange(12.0).reshape(3, 4)}),
     "one time constant": ("snntorch", {"beta": np.array([[0.5], [0.25], [0.5]])}),
-    "loads no synaptic current": ("sinabs", {"alpha": np.array(0.5), "reset": "soft"}),
+    "above 1 step": ("spikingjelly", {"beta": np.array(0.0)}),
     "loads no Linear over tokens": ("norse", {}),
     "refractory_steps 2": ("norse", {"refractory_steps": 2}),
 }
@@ -206,9 +239,103 @@ def test_what_a_reader_lacks_is_said_or_refused(tmp_path: Path, says: str) -> No
 def test_what_a_reader_has_is_not_warned_of() -> None:
     for dialect in PEERS:
         for name in NETWORKS:
-            if dialect == "sinabs" and "synaptic" in name:
-                continue
             assert cannot_say(network(name, dialect), DIALECTS[dialect]) == [], (dialect, name)
+
+
+@ONE_ELEMENT
+def test_sinabs_takes_a_synaptic_current_as_two_nodes(tmp_path: Path) -> None:
+    graph = network("mlp, synaptic current", "sinabs")
+    found = nodes_of(tmp_path / "n.nir", graph, "sinabs")
+    assert isinstance(found["n0.current"], nir.LI) and isinstance(found["n0"], nir.LIF)
+    again = read_nir(tmp_path / "n.nir", plain=True)
+    for name, trace in ran(graph).neurons.items():
+        assert np.array_equal(trace.spikes, ran(again).neurons[name].spikes)
+
+
+def integrating(keep: float) -> Graph:
+    """Weights, a state that keeps `keep` and never spikes, weights, a neuron."""
+    rng = np.random.default_rng(2)
+    nodes = {
+        "in": Input((5,), "spikes"),
+        "l": Linear(rng.normal(size=(4, 5)), rng.normal(size=4)),
+        "y": Add(),
+        "back": Delay((4,)),
+        "kept": Scale(np.array(keep)),
+        "m": Linear(rng.normal(size=(3, 4))),
+        "n": Neuron((3,), np.array(0.7), beta=np.array(0.5)),
+        "out": Output("spike_count"),
+    }
+    ways = [("in", "l"), ("l", "y"), ("kept", "y", 1), ("y", "back"), ("back", "kept")]
+    return Graph(nodes, [*ways, ("y", "m"), ("m", "n"), ("n", "out")], "float")
+
+
+@ONE_ELEMENT
+@pytest.mark.parametrize("keep", [0.75, 1.0, -0.5])
+@pytest.mark.parametrize("dialect", ["portable", "literal", "sinabs", "norse"])
+def test_states_that_never_spike_are_integrators(tmp_path: Path, dialect: str, keep: float) -> None:
+    """I and LI where the reader has them, else the loop with its Delay."""
+    graph = integrating(keep)
+    graph = subtracting(graph) if dialect == "sinabs" else graph
+    found = nodes_of(tmp_path / "n.nir", graph, dialect)
+    lacks = keep < 0 or dialect == "norse"
+    leaky = keep < 1 or dialect == "sinabs"
+    expected = nir.Delay if lacks else nir.LI if leaky else nir.I
+    assert isinstance(found["back" if lacks else "y"], expected)
+    assert lacks or not {"back", "kept"} & set(found)
+    one, two = ran(graph), ran(read_nir(tmp_path / "n.nir", plain=True))
+    assert (one.neurons["n"].spikes != 0).mean() > 0.05
+    assert np.array_equal(one.neurons["n"].spikes, two.neurons["n"].spikes)
+
+
+def test_literal_files_use_every_node_that_nir_has(tmp_path: Path) -> None:
+    weights = np.eye(4)
+    nodes = {
+        "in": Input((4,), "spikes"),
+        "l": Linear(weights),
+        "t": Neuron((4,), np.array(0.5), beta=np.array(0.0)),
+        "m": Linear(weights, np.ones(4)),
+        "out": Output("integrate"),
+    }
+    graph = Graph.chain(nodes, "float")
+    found = nodes_of(tmp_path / "n.nir", graph, "literal")
+    kinds = {name: type(node).__name__ for name, node in found.items()}
+    assert kinds["l"] == "Linear" and kinds["t"] == "Threshold" and kinds["m"] == "Affine"
+    assert kinds["out.integrated"] == "I"
+    again = read_nir(tmp_path / "n.nir", plain=True)
+    assert again.output.readout == "integrate"
+    assert np.array_equal(ran(graph).output, ran(again).output)
+
+
+@pytest.mark.parametrize("dialect", ["norse", "sinabs"])
+@pytest.mark.parametrize("name", [n for n in NETWORKS if "residual" in n or "ways" in n])
+def test_a_walk_depth_first_meets_nothing_too_early(
+    tmp_path: Path, dialect: str, name: str
+) -> None:
+    """As nirtorch's GraphExecutor walks: a node is computed when it is first met."""
+    write_nir(network(name, dialect), tmp_path / "n.nir", dialect=dialect)
+    edges = load_nir(tmp_path / "n.nir").edges
+    order: list[str] = []
+
+    def walk(here: str) -> None:
+        order.append(here)
+        for there in [b for a, b in edges if a == here]:
+            if there not in order:
+                walk(there)
+
+    walk("in")
+    for source, target in edges:
+        assert order.index(source) < order.index(target), (source, target)
+
+
+def test_shapes_that_zeros_bridge() -> None:
+    for taken, wanted in (((6, 4, 4), (4, 8, 8)), ((4, 8, 8), (6, 4, 4)), ((2, 7, 5), (3, 8, 6))):
+        (node,) = zero_weights(nir, taken, wanted)
+        conv = Conv2d(node.weight, stride=node.stride, padding=node.padding)
+        nodes = {"in": Input(taken), "c": conv, "flat": Flatten(), "out": Output()}
+        assert Graph.chain(nodes, "float").shapes["c"] == wanted and not node.weight.any()
+    flat, line = zero_weights(nir, (2, 3, 3), (5,))
+    assert isinstance(flat, nir.Flatten) and line.weight.shape == (5, 18)
+    assert zero_weights(nir, (5,), (2, 3, 3)) == []
 
 
 def test_longer_delays_stay(tmp_path: Path) -> None:

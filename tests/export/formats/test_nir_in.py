@@ -11,6 +11,7 @@ import nir
 import numpy as np
 import pytest
 
+import spikewright as sw
 from spikewright.export.fold import fold
 from spikewright.export.formats.nir_discretise import DIALECTS, told
 from spikewright.export.formats.nir_in import read_nir
@@ -21,12 +22,14 @@ from spikewright.export.ir import (
     Flatten,
     FormatError,
     Graph,
+    InputError,
     Linear,
     Neuron,
     Output,
     Reshape,
     UnknownNameError,
 )
+from spikewright.export.ir.digest import digest
 from spikewright.export.ir.errors import FormatWarning
 from spikewright.sim.reference import Reference
 from tests.cli.test_commands import call
@@ -452,3 +455,39 @@ def test_the_page_on_reading_nir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert f"net.nir: {told(read_nir('net.nir').metadata)}" in page
     repaired = page.split("## What is repaired")[1]
     assert "no `v_reset`" in repaired and "`--strict` refuses" in repaired
+
+
+def test_python_reads_a_file_as_the_command_line_does(tmp_path: Path) -> None:
+    path = chain_file(tmp_path / "n.nir", (3,), n=lif((3,)))
+    options: dict[str, Any] = {"dialect": "spikingjelly", "dt": 2e-4}
+    expected = read_nir(path, "spikingjelly", dt=2e-4)
+    for found in (sw.read(path, **options), sw.lower(path, level="float", **options)):
+        assert digest(found) == digest(expected) and found.neurons
+        assert (found.metadata["dialect"], found.metadata["dt"]) == ("spikingjelly", 2e-4)
+    lowered = sw.lower(str(path), calibrate=np.ones((2, 3), np.float32), **options)
+    assert lowered.level == "integer"
+    with pytest.raises(UnknownNameError, match="spikingjely"):
+        sw.read(path, dialect="spikingjely")
+    with pytest.raises(UnknownNameError, match="dialct"):
+        sw.read(path, dialct="norse")
+    with pytest.raises(InputError, match=r"dialect cannot act here, it is for \.nir sources"):
+        sw.read(tmp_path / "n.spk", dialect="norse")
+    with pytest.raises(InputError, match="dt cannot act here"):
+        sw.lower(expected, dt=1e-3)
+
+
+def test_strict_refuses_from_python_too(tmp_path: Path) -> None:
+    path = chain_file(tmp_path / "n.nir", (3,), n=lif((1,)))
+    with pytest.warns(FormatWarning, match="broadcast"):
+        sw.read(path)
+    with pytest.raises(FormatError, match="broadcast"):
+        sw.read(path, strict=True)
+
+
+def test_a_tau_of_one_step_keeps_nothing(tmp_path: Path) -> None:
+    """In float32 2e-4 is a little less than 2e-4."""
+    path = chain_file(tmp_path / "n.nir", (3,), n=lif((3,)))
+    (neuron,) = fold(read_nir(path, dt=2e-4)).neurons.values()
+    assert neuron.beta is not None and not neuron.beta.any()
+    with pytest.raises(FormatError, match="is below dt"):
+        read_nir(path, dt=2.01e-4)
