@@ -230,16 +230,25 @@ def write_lava(graph: Graph, path: str | Path, *, force: bool = False) -> None:
     its v, which is the readout while |v| stays below 2^23 - 64.
 
     Raises:
-        FormatError: naming the first node that netx cannot hold, or an existing file.
+        FormatError: naming every node that netx cannot hold, or an existing file.
     """
     reasons = why_not_lava(graph)
     if reasons:
         node, reason, remedy = reasons[0]
-        raise FormatError(reason, node=node, remedy=remedy)
+        raise FormatError(f"{reason}{_others(reasons[1:])}", node=node, remedy=remedy)
     layers = _layers(graph)
     with atomic_path(path, force=force) as temporary:
         _write(temporary, layers)
         _compare(temporary, layers)
+
+
+def _others(reasons: list[Reason]) -> str:
+    """Return the other nodes that are refused, those of one reason together, with its remedy."""
+    by_reason: dict[tuple[str, str], list[str]] = {}
+    for node, reason, remedy in reasons:
+        by_reason.setdefault((reason, remedy), []).append(node)
+    said = [f"{', '.join(nodes)}: {what}; {do}" for (what, do), nodes in by_reason.items()]
+    return f" (refused too: {' | '.join(said)})" if said else ""
 
 
 def _h5py() -> Any:

@@ -115,6 +115,20 @@ def test_what_netx_would_skip_is_refused(tmp_path: Path) -> None:
     assert all(remedy for _, _, remedy in found)
 
 
+def test_every_node_that_netx_lacks_is_named(tmp_path: Path) -> None:
+    nodes = dict(network().nodes)
+    first = next(iter(nodes))
+    pools = {f"pool{k}": SumPool((1, 1), (1, 1), (0, 0)) for k in range(3)}
+    graph = Graph.chain({first: nodes.pop(first), **pools, **nodes}, "integer")
+    with pytest.raises(FormatError) as refusal:
+        write_lava(graph, tmp_path / "n.net")
+    said = str(refusal.value)
+    assert said.startswith("pool0: SumPool cannot be written (refused too: ")
+    assert "pool1, pool2: SumPool cannot be written; netx has no pooling" in said
+    assert all(node in said for node, _, _ in why_not_lava(graph))
+    assert "\n" not in said
+
+
 def refused(**nodes: Node) -> list[tuple[str, str]]:
     """Why netx cannot hold these nodes in a row."""
     return [reason[:2] for reason in why_not_lava(Graph.chain(nodes, "integer"))]
