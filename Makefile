@@ -53,7 +53,7 @@ types: $(TEST_READY)
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 tests: $(TEST_READY)
-	SPIKEWRIGHT_REQUIRE_NATIVE=1 $(BIN)/pytest
+	SPIKEWRIGHT_REQUIRE_NATIVE=1 SPIKEWRIGHT_REQUIRE_PEERS=1 $(BIN)/pytest
 
 fuzz: $(TEST_READY)
 	$(BIN)/python tests/fuzz/run.py --graphs $(N)

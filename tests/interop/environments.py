@@ -74,5 +74,6 @@ def python_of(peer: Peer, cache: Path) -> Path:
 
 
 def _install(python: Path, *what: str) -> None:
-    quiet = ("--quiet", "--disable-pip-version-check")
+    # What is left out on purpose (above) is no news.
+    quiet = ("--quiet", "--disable-pip-version-check", "--no-warn-conflicts")
     subprocess.run([str(python), "-m", "pip", "install", *quiet, *what], check=True)

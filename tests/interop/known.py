@@ -1,4 +1,4 @@
-"""Cells that are not equal for a reason of the peer's own: what it does, and where it is told."""
+"""Defects of the peers: those that our dialects avoid, and those that make a cell unequal."""
 
 from __future__ import annotations
 
@@ -13,20 +13,64 @@ class Defect:
     thread: str
 
 
-_DEPTH_FIRST = Defect(
-    "nirtorch's GraphExecutor walks the graph depth first: of two weight layers that add up in one "
-    "neuron, the one visited last arrives a step late",
-    "no thread found; nirtorch/graph_utils.py, trace_execution",
-)
+@dataclass(frozen=True, slots=True)
+class Avoided:
+    """What a peer's loader does, what our files do about it, and the public thread."""
 
-OUT: dict[tuple[str, str], Defect] = {
-    ("norse", "residual of currents"): _DEPTH_FIRST,
-    ("sinabs", "residual of currents"): _DEPTH_FIRST,
-    ("sinabs", "mlp, synaptic current"): Defect(
-        "its importer knows IF, LIF and LI, and leaves CubaLIF out without a word",
-        "no thread found; sinabs/nir.py, _import_sinabs_module",
+    peers: str
+    defect: str
+    remedy: str
+    thread: str
+
+
+NONE = "none found (searched the threads of {})"
+AVOIDED = (
+    Avoided(
+        "norse, sinabs",
+        "nirtorch's GraphExecutor computes nodes in the order in which a depth-first walk first "
+        "meets them: where two ways meet again, one arrives a step late",
+        "edges in an order that leads the walk; where that is not enough, weights of zero that do",
+        NONE.format("NIRTorch, norse and sinabs"),
     ),
-}
+    Avoided(
+        "sinabs",
+        "its importer leaves CubaLIF out without a word",
+        "LI and LIF, which compute the same",
+        NONE.format("sinabs and NIR"),
+    ),
+    Avoided(
+        "all",
+        "nir's type check takes the height of a kernel for its width, and the channels of a group "
+        "for all channels, and refuses the file",
+        "square kernels without groups, zeros between; what cannot be square is warned of",
+        "NIR issue 58 (types of Conv2d); of groups " + NONE.format("NIR"),
+    ),
+    Avoided(
+        "spikingjelly",
+        "refuses grouped convolutions",
+        "convolutions without groups",
+        "spikingjelly PR 728",
+    ),
+    Avoided(
+        "snntorch",
+        "loads IF as a leaky neuron (beta 0.9)",
+        "LIF of a tau that loses nothing in float32",
+        "snntorch issue 416, PR 452",
+    ),
+    Avoided(
+        "snntorch",
+        "takes a neuron and the one Linear behind it for a layer of its own, and stops",
+        "identity weights that lengthen the loop",
+        "snntorch issue 290, PR 380",
+    ),
+    Avoided(
+        "norse",
+        "multiplies tau by dt when it writes",
+        "divided by dt when we read, with a warning",
+        "norse issue 411",
+    ),
+)
+OUT: dict[tuple[str, str], Defect] = {}
 """(peer, network) of the corpus: our file, loaded and run by the peer."""
 
 IN: dict[tuple[str, str], Defect] = {}

@@ -38,6 +38,13 @@ Floats do not truncate toward zero as our integer decay does, so a few spikes ma
 """
 
 
+AVOIDED = """
+## Defects of the peers that our files avoid
+
+| peer | what its loader does | what our files, or our reader, do | public thread |
+|---|---|---|---|"""
+
+
 def page(
     peers: Sequence[str],
     out: list[Cell],
@@ -53,7 +60,13 @@ def page(
     reasons = [*_reasons(out, known.OUT), *_reasons(into, known.IN)]
     if reasons:
         parts += ["\n## Where a peer computes something else\n", *reasons]
+    parts += [AVOIDED, *_avoided()]
     return "\n".join(parts) + "\n"
+
+
+def _avoided() -> Iterator[str]:
+    for row in known.AVOIDED:
+        yield f"| {row.peers} | {row.defect} | {row.remedy} | {row.thread} |"
 
 
 def _matrix(peers: Sequence[str], out: list[Cell], into: list[Cell]) -> Iterator[str]:

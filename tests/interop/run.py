@@ -7,7 +7,7 @@ file in its dialect, against the graph that the file was written from (integer i
 graphs: against their integers), and against our float executor of the same file, its metadata left
 out. In: what we read from the file that the peer exported, against the peer's own run. Live: the
 tests that trace the peer's live modules, run in its environment. Exit 1 where spikes differ and
-`known` names no reason of the peer's.
+`known` names no reason of the peer's; exit 3 where a peer's environment could not be made.
 """
 
 from __future__ import annotations
@@ -46,7 +46,10 @@ from tests.interop.environments import PEERS, Peer, python_of
 from tests.interop.page import page
 
 ROOT = Path(__file__).parents[2]
+LIVE = ("tests/export/test_foreign.py", "tests/test_docs_frameworks.py")
+"""Tests of live modules, and the snippets of the page on frameworks."""
 WORKER = Path(__file__).with_name("peers") / "worker.py"
+NO_ENVIRONMENT = 3
 Spikes = dict[str, Array]
 
 
@@ -106,7 +109,7 @@ def _compared(peer: Peer, name: str, path: Path) -> Cell:
 def live_modules(peer: Peer, python: Path) -> tuple[int, int]:
     """Return how many tests of live modules pass in the peer's environment, and how many ran."""
     command = [str(python), "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "filterwarnings="]
-    command += ["-k", f"Test{peer.name.capitalize()}", "tests/export/test_foreign.py"]
+    command += ["-k", f"Test{peer.name.capitalize()} or (test_snippet and {peer.name})", *LIVE]
     done = subprocess.run(
         command, capture_output=True, text=True, cwd=ROOT, timeout=600, check=False
     )
@@ -192,7 +195,11 @@ def main() -> int:
     warnings.simplefilter("ignore", FormatWarning)  # repairs of the peers' files
     for name in asked.peers.split(","):
         peer = PEERS[name]
-        python = python_of(peer, asked.cache)
+        try:
+            python = python_of(peer, asked.cache)
+        except subprocess.CalledProcessError as error:
+            print(f"the environment of {name} could not be made: {error}", file=sys.stderr)
+            return NO_ENVIRONMENT
         out += ours_at_the_peer(peer, python, [*NETWORKS, *INTEGER])
         leaky += ours_at_the_peer(peer, python, list(INTEGER_LEAKY))
         into += theirs_at_ours(peer, python)

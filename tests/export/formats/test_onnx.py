@@ -341,6 +341,22 @@ def checked_matmul() -> Any:
     return MatMulInteger
 
 
+def checked_conv() -> Any:
+    """onnx's own ConvInteger, likewise: windows times weights, as a CPU multiplies them."""
+    from onnx.reference.op_run import OpRun
+
+    class ConvInteger(OpRun):
+        def _run(self, x: Array, w: Array, pads: Any = None, **others: Any) -> tuple[Array]:
+            top, left, bottom, right = pads
+            padded = np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)))
+            views = np.lib.stride_tricks.sliding_window_view(padded, w.shape[2:], axis=(2, 3))
+            rows = views.transpose(0, 2, 3, 1, 4, 5).reshape(*views.shape[:1], -1, w[0].size)
+            found = pairwise(rows, w.reshape(len(w), -1).T)
+            return (found.transpose(0, 2, 1).reshape(len(x), len(w), *views.shape[2:4]),)
+
+    return ConvInteger
+
+
 def pairwise(a: Array, b: Array) -> Array:
     """u8 x s8 as pmaddubsw adds it: neighbours in 16 bits, which must not saturate."""
     assert a.dtype == np.uint8 and b.dtype == np.int8
@@ -369,6 +385,31 @@ def test_integer_products_cannot_saturate_without_vnni() -> None:
     run: Any = ReferenceEvaluator(model, new_ops=[checked_matmul()]).run
     (y,) = run(["output"], {"input": x})
     assert np.array_equal(y, x.astype(np.int64) @ weight.T)
+
+
+def test_integer_convolutions_cannot_saturate_without_vnni() -> None:
+    rng = np.random.default_rng(0)
+    weight = np.stack([np.full((8, 3, 3), -128), np.full((8, 3, 3), 127)]).astype(np.int8)
+    nodes: dict[str, Node] = {
+        "in": Input((8, 5, 5), "frames", None, -900, 900),
+        "w": Conv2d(weight, padding=(1, 1)),
+        "out": Output("none"),
+    }
+    graph = check(Graph.chain(nodes, "integer"))
+    model = build_model(graph, "step", "integer", inline=True)
+    assert "ConvInteger" in operators(model)
+    shape = (8, 5, 5)
+    frames = [np.full(shape, 900), np.full(shape, -900), rng.integers(-900, 901, shape)]
+    x = np.stack(frames).astype(np.int32)
+    run: Any = ReferenceEvaluator(model, new_ops=[checked_conv()]).run
+    (y,) = run(["output"], {"input": x})
+    assert np.array_equal(y, Reference().prepare(graph).run(x[None]).output[0])
+
+
+def test_the_check_of_saturation_sees_it() -> None:
+    """What such a CPU would do wrongly: 255 x 127, twice, is more than 16 bits hold."""
+    with pytest.raises(AssertionError):
+        pairwise(np.full((1, 2), 255, np.uint8), np.full((2, 1), 127, np.int8))
 
 
 SMALL = {
