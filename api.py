@@ -29,6 +29,7 @@ from .sim.trace import Record
 from .sources import (
     DEFAULT_TIME_STEPS,
     SourceOptions,
+    compared,
     read_source,
     refuse_idle,
     trace_module,
@@ -172,7 +173,8 @@ def _as_graph(
     if sample is not None:
         from .export.trace import trace
 
-        return _compared(trace(source, sample, encoding=encoding), source, sample, time_steps)
+        graph = trace(source, sample, encoding=encoding)
+        return compared(graph, source, sample, time_steps_of(graph, time_steps))
     shape = getattr(source, "input_shape", None)
     if shape is None:
         raise InputError("a module needs one example input", remedy="give sample=")
@@ -202,21 +204,6 @@ def agreement(
         raise InputError("an integer graph rounds", node="graph", remedy="give the float graph")
     own = own_run(module, sample, time_steps_of(graph, time_steps))
     return compare_spikes(graph, own.values, own.spikes)
-
-
-def _compared(graph: Graph, module: Any, sample: Any, time_steps: int | None) -> Graph:
-    """Note in the metadata how the float graph agrees with a framework's own run."""
-    from .export.foreign import is_neuron
-
-    if not any(is_neuron(layer) for layer in module.modules()):
-        return graph
-    found = agreement(module, sample, graph, time_steps=time_steps)
-    told = {
-        "differ": found.differ,
-        "spike_rate": found.spike_rate,
-        "by_neuron": dict(found.by_neuron),
-    }
-    return graph.replace(metadata={**graph.metadata, "agreement": told})
 
 
 def _profile(target: str | None, bits: int | None) -> Profile:

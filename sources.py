@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import warnings
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from traceback import extract_tb
 from typing import Any
 
 from .export.ir import FormatError, Graph, InputError, MissingPackageError, UnknownNameError
+from .export.ir.errors import AgreementWarning
 from .export.ir.nodes import Encoding
 
 DEFAULT_TIME_STEPS = 4
@@ -198,15 +200,64 @@ def trace_module(
     encoding: Encoding,
     metadata: dict[str, Any],
 ) -> Graph:
-    """Return the float graph of a module, traced on zeros of `input_shape`."""
+    """Return the float graph of a module, traced on an example of `input_shape`."""
+    from .export.trace import trace
+
+    sample = _example(module, input_shape, time_steps)
+    graph = trace(module, sample, encoding=encoding)
+    graph = graph.replace(metadata={**graph.metadata, **metadata})
+    return compared(graph, module, sample, time_steps)
+
+
+def _example(module: Any, input_shape: tuple[int, ...], time_steps: int) -> Any:
+    """Return an input as a module takes it: zeros; noise where its own run is to be compared."""
     import torch
 
-    from .export.trace import is_multi_step, trace
+    from .export.foreign import BATCH_FIRST, class_name, is_neuron
+    from .export.trace import is_multi_step, loop_of
 
+    layers = list(module.modules())
     multi = is_multi_step(module)
-    lead = (min(time_steps, 2), 1) if multi else (1,)
-    graph = trace(module, torch.zeros(*lead, *input_shape), encoding=encoding)
-    return graph.replace(metadata={**graph.metadata, **metadata})
+    if not any(is_neuron(layer) for layer in layers):
+        return torch.zeros(*((min(time_steps, 2), 1) if multi else (1,)), *input_shape)
+    noise = torch.Generator().manual_seed(0)
+    if multi:
+        first = any(class_name(layer) in BATCH_FIRST for layer in layers)
+        lead = (1, time_steps) if first else (time_steps, 1)
+        return torch.rand(*lead, *input_shape, generator=noise)
+    for axis, lead in enumerate(((time_steps, 1), (1, time_steps))):
+        sample = torch.rand(*lead, *input_shape, generator=noise)
+        loop = loop_of(module, sample)
+        if loop is not None and loop.axis == axis:
+            return sample
+    return torch.rand(1, *input_shape, generator=noise)
+
+
+def compared(graph: Graph, module: Any, sample: Any, time_steps: int) -> Graph:
+    """Note in the metadata how a float graph agrees with a framework's own run; warn if it differs.
+
+    Args:
+        sample: as the module takes it; a module of one step a call is given it `time_steps` times.
+    """
+    from .export.foreign import is_neuron
+    from .export.foreign_run import own_run
+    from .sim.agreement import agreement
+
+    if not any(is_neuron(layer) for layer in module.modules()):
+        return graph
+    own = own_run(module, sample, time_steps)
+    found = agreement(graph, own.values, own.spikes)
+    if not found.equal:
+        name = type(module).__name__
+        said = f"{name}: {found.differ:.3%} of its spikes differ between its own run and ours"
+        where = ", ".join(f"{n} {share:.3%}" for n, share in found.by_neuron.items() if share)
+        warnings.warn(f"{said} ({where})", AgreementWarning, stacklevel=4)
+    told = {
+        "differ": found.differ,
+        "spike_rate": found.spike_rate,
+        "by_neuron": dict(found.by_neuron),
+    }
+    return graph.replace(metadata={**graph.metadata, "agreement": told})
 
 
 def _own_code(spec: str, options: SourceOptions) -> Graph:

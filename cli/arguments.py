@@ -129,7 +129,7 @@ class Request:
         An ONNX network takes its thresholds from --calibrate, else from `samples`.
         """
         from ..export.formats.nir_discretise import told
-        from ..export.ir.errors import FormatWarning, InputError
+        from ..export.ir.errors import InputError, SpikewrightWarning
         from ..sources import SourceOptions, read_source, refuse_idle
 
         given = self._given()
@@ -148,10 +148,10 @@ class Request:
             calibrate=self.calibrate or (samples.data if samples else None),
         )
         with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always", FormatWarning)
+            warnings.simplefilter("always", SpikewrightWarning)
             graph = read_source(self.source, options)
         for warning in caught:
-            if issubclass(warning.category, FormatWarning):
+            if issubclass(warning.category, SpikewrightWarning):
                 say(f"warning: {warning.message}")
             else:
                 warnings.warn_explicit(

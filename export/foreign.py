@@ -8,7 +8,7 @@ what the layer computes, step by step. Subclasses are not taken for their parent
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -50,6 +50,27 @@ def number(name: str, value: Any, shape: Shape) -> Array:
     return values
 
 
+def started(nodes: list[Node], start: Any, shape: Shape) -> list[Node]:
+    """Return the neuron with the membrane potential [batch, *shape] that it starts from.
+
+    Raises:
+        Refused: for one that differs between samples, is above threshold, or has another shape
+            (which snntorch puts zeros in the place of).
+    """
+    (neuron,) = nodes
+    assert isinstance(neuron, Neuron)
+    if tuple(start.shape[1:]) != shape or bool((start != start[:1]).any()):
+        raise Refused(
+            "a first state that is not alike for every sample of the batch",
+            "give it the shape of what enters, or start at rest",
+        )
+    same = bool((start == start.flatten()[0]).all())
+    v_init = number("the first state", start.flatten()[0] if same else start[:1], shape)
+    if (v_init > neuron.v_threshold).any():
+        raise Refused("starts from a state above threshold", "start at the threshold or below")
+    return [replace(neuron, v_init=v_init)]
+
+
 # snntorch: v = beta v + x (- reset), spike where v - threshold > 0
 
 
@@ -70,7 +91,13 @@ def _snntorch_reset(m: Any) -> str:
         raise Refused("reset_mechanism 'none'", "reset by 'subtract' or 'zero'")
     if kind == "zero":
         return "hard"
-    return "soft_after_decay" if m.reset_delay else "soft"
+    if not m.reset_delay:
+        raise Refused(
+            "reset_mechanism 'subtract' with reset_delay=False withholds the spike of a potential "
+            "that is above threshold still after its reset",
+            "build it with reset_delay=True",
+        )
+    return "soft_after_decay"
 
 
 def _leaky(m: Any, shape: Shape) -> list[Node]:
@@ -311,6 +338,13 @@ def is_foreign(module: Any) -> bool:
     """Whether a layer is one of a framework's that the tracer must not look into."""
     package = class_name(module).split(".")[0]
     return package in PACKAGES and (foreign_rule(module) is not None or not list(module.children()))
+
+
+def known_classes(module: Any) -> str | None:
+    """Return the classes of a layer's framework that have a rule, as a list; None for others."""
+    package = class_name(module).split(".")[0]
+    names = [name.rsplit(".", 1)[-1] for name in (*NEURONS, *LAYERS) if name.startswith(package)]
+    return ", ".join(names) if package in PACKAGES else None
 
 
 def time_of(module: Any) -> Time:

@@ -2,46 +2,54 @@
 
 snntorch and norse hand state along (`spk, mem = lif(x, mem)`) and often loop over time inside
 forward(). A graph of ours holds state itself and is one step, so the arguments that carry state are
-dropped, after a look at where they come from, and of a loop's equal steps the first is kept.
+dropped, once they are seen to come from the same layer's step before, and of a loop's equal steps
+the first is kept (`foreign_loop`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from inspect import signature
 from typing import Any
 
+from .foreign import class_name
+from .foreign_loop import Loop, rolled
 from .torch_layers import Refused
 
 Stateful = Callable[[Any], bool]
+START = "first_state"
+"""Under this name a call's `meta` holds the membrane potential that it starts from, if not 0."""
+STARTING = ("snntorch.Leaky",)
+"""Layers whose one state is the membrane potential, so that it may start at a value."""
+FRESH_WITHOUT_STATE = ("norse",)
+"""Packages whose layers start at rest where no state is given; others hold it inside."""
 
 
-@dataclass(frozen=True, slots=True)
-class Loop:
-    """A loop over time inside forward(): its steps, and the input's axis they lie on, if any."""
+def one_step(
+    traced: Any, modules: Mapping[str, Any], stateful: Stateful, sizes: tuple[int, ...]
+) -> Loop | None:
+    """Reduce a traced module's graph, in place, to one step; return the loop that it was.
 
-    steps: int
-    axis: int | None
-
-    def first(self, sample: Any) -> Any:
-        """Return what the first step takes of an input."""
-        return sample if self.axis is None else sample.select(self.axis, 0)
-
-
-def one_step(graph: Any, modules: Mapping[str, Any], stateful: Stateful) -> Loop | None:
-    """Reduce an fx graph, in place, to one step and one output; return the loop that it was.
+    Args:
+        sizes: of the example input.
 
     Raises:
-        Refused: for a state that is computed, or steps that are not alike.
+        Refused: for a state that is not the layer's own of the step before, or unequal steps.
     """
+    graph = traced.graph
     _drop_assertions(graph)
-    calls = _stateful_calls(graph, modules, stateful)
+    calls = [n for n in graph.nodes if n.op == "call_module" and stateful(modules[n.target])]
+    order = _order(calls)
+    steps = _steps(_first(_output(graph).args[0])) if calls else None
+    looped = steps is not None or _repeated(calls)
     for call in calls:
-        _check_states(call, modules, stateful)
+        start = _checked_start(call, modules[call.target], order, looped, traced)
         call.args, call.kwargs = call.args[:1], {}
-    steps = _steps(_first(_output(graph).args[0]))
-    loop = _rolled(graph, steps) if _looped(calls) else None
-    _output(graph).args = (steps[0],)
+        if start is not None:
+            call.meta[START] = start
+    loop = rolled(graph, steps, order, sizes) if looped else None
+    _output(graph).args = (_first(_output(graph).args[0]) if steps is None else steps[0],)
     graph.eliminate_dead_code()
     inputs = [node for node in graph.nodes if node.op == "placeholder"]
     for node in inputs[1:]:
@@ -50,8 +58,18 @@ def one_step(graph: Any, modules: Mapping[str, Any], stateful: Stateful) -> Loop
     return loop
 
 
-def _stateful_calls(graph: Any, modules: Mapping[str, Any], stateful: Stateful) -> list[Any]:
-    return [n for n in graph.nodes if n.op == "call_module" and stateful(modules[n.target])]
+def _order(calls: list[Any]) -> dict[Any, int]:
+    """Return of each call how many of its layer went before."""
+    seen: Counter[str] = Counter()
+    order = {}
+    for call in calls:
+        order[call] = seen[call.target]
+        seen[call.target] += 1
+    return order
+
+
+def _repeated(calls: list[Any]) -> bool:
+    return len({call.target for call in calls}) < len(calls)
 
 
 def _drop_assertions(graph: Any) -> None:
@@ -74,81 +92,99 @@ def _first(value: Any) -> Any:
     return value
 
 
-def _looped(calls: list[Any]) -> bool:
-    return len({call.target for call in calls}) < len(calls)
-
-
-def _check_states(call: Any, modules: Mapping[str, Any], stateful: Stateful) -> None:
-    """Refuse a state that does not come from the same layer, from rest or from outside."""
-    for value in (*call.args[1:], *call.kwargs.values()):
-        here = value
-        while hasattr(here, "op") and getattr(here.target, "__name__", "") == "getitem":
-            here = here.args[0]
-        if not hasattr(here, "op"):
-            continue  # None, or what a norse layer starts from
-        own = here.op == "call_module" and here.target == call.target
-        if not own and here.op not in ("placeholder", "get_attr"):
-            raise Refused("its state is computed outside the layer", "hand it along as it is")
-
-
-def _steps(out: Any) -> list[Any]:
-    """Return the values that a loop collects: of a stack over time each, else the one."""
+def _steps(out: Any) -> list[Any] | None:
+    """Return the values that a loop collects, of a stack over time; else None."""
     if getattr(out.target, "__name__", "") == "stack" and isinstance(out.args[0], (tuple, list)):
         dim = out.args[1] if len(out.args) > 1 else out.kwargs.get("dim", 0)
         if dim == 0 and all(hasattr(step, "op") for step in out.args[0]):
             return list(out.args[0])
-    return [out]
-
-
-def _axis(index: Any) -> int | None:
-    """Return the axis of one step: 0 of ``x[t]``, 1 of ``x[:, t]``."""
-    if isinstance(index, int):
-        return 0
-    if isinstance(index, tuple) and index[0] == slice(None) and len(index) == 2:
-        return 1 if isinstance(index[1], int) else None
     return None
 
 
-def _rolled(graph: Any, steps: list[Any]) -> Loop:
-    """Make all steps take the whole input where they take ``x[t]``; refuse unequal steps."""
-    source = next(node for node in graph.nodes if node.op == "placeholder")
-    taken = [
-        node
-        for node in graph.nodes
-        if getattr(node.target, "__name__", "") == "getitem"
-        and node.args[0] is source
-        and _axis(node.args[1]) is not None
-    ]
-    axes = {_axis(node.args[1]) for node in taken}
-    if (taken and set(source.users) - set(taken)) or len(axes) > 1:
-        raise Refused("takes its input both whole and by steps", "take x[t] in every step")
-    for node in taken:
-        node.replace_all_uses_with(source)
-        graph.erase_node(node)
-    known: dict[Any, Any] = {}
-    looks = {_look(step, known) for step in steps}
-    if len(looks) > 1:
-        raise Refused("the steps of its loop over time differ", "do the same in every step")
-    if len(steps) == 1:
-        raise Refused(
-            "a loop over time of which the output is not a stack of all steps",
-            "return torch.stack(outputs)",
-        )
-    return Loop(len(steps), axes.pop() if axes else None)
+def _checked_start(
+    call: Any, module: Any, order: Mapping[Any, int], looped: bool, traced: Any
+) -> Any:
+    """Return the tensor that a layer's first call starts from, None for rest.
+
+    Raises:
+        Refused: for a state that is computed, another layer's, or not of the step before.
+    """
+    names = list(signature(module.forward).parameters)
+    given = {**dict(zip(names[1:], call.args[1:], strict=False)), **call.kwargs}
+    back = 1 if names[1:2] == ["spk"] else 0  # which recurrent layers return first, and take first
+    start = None
+    if not given and not _holds(module):
+        given = {names[-1]: None}
+    for name, value in given.items():
+        for leaf in _leaves(value):
+            found = _leaf_start(leaf, call, module, order, names.index(name) - back)
+            if found is not None and looped:
+                start = _constant(traced, found, module)
+            elif found is not None:
+                raise Refused(
+                    f"{call.target} starts anew at every call of forward()",
+                    "let the layer hold its state, or loop over time inside forward()",
+                )
+    return start
 
 
-def _look(node: Any, known: dict[Any, Any]) -> Any:
-    """Return what a value is computed by, whichever step it stands in."""
-    if node not in known:
-        known[node] = hash((node.op, str(node.target), *_looks((node.args, node.kwargs), known)))
-    return known[node]
+def _holds(module: Any) -> bool:
+    """Whether a layer that is given no state goes on from where it was."""
+    return class_name(module).split(".")[0] not in FRESH_WITHOUT_STATE
 
 
-def _looks(value: Any, known: dict[Any, Any]) -> tuple[Any, ...]:
-    if hasattr(value, "op"):
-        return (_look(value, known),)
-    if isinstance(value, Mapping):
-        value = tuple(sorted(value.items()))
+def _leaves(value: Any) -> Iterator[Any]:
+    """Yield what a state consists of: norse's are named tuples."""
     if isinstance(value, (tuple, list)):
-        return tuple(_looks(item, known) for item in value)
-    return (repr(value),)
+        for item in value:
+            yield from _leaves(item)
+    else:
+        yield value
+
+
+def _leaf_start(
+    leaf: Any, call: Any, module: Any, order: Mapping[Any, int], position: int
+) -> Any | None:
+    """Return the constant that one state of a call begins with; None at rest or handed along."""
+    here, index = leaf, None
+    while hasattr(here, "op") and getattr(here.target, "__name__", "") == "getitem":
+        here, index = here.args
+    step = order[call]
+    if hasattr(here, "op") and here.op == "call_module":
+        if here.target != call.target or here not in order:
+            raise _computed(call)
+        if order[here] == step - 1 and index == position:
+            return None
+        raise _stale(call, step)
+    if step and (hasattr(here, "op") or not _holds(module)):
+        raise _computed(call) if _is_computed(here) else _stale(call, step)
+    if _is_computed(here):
+        raise _computed(call)
+    return here if hasattr(here, "op") and here.op == "get_attr" else None
+
+
+def _is_computed(here: Any) -> bool:
+    return hasattr(here, "op") and here.op not in ("placeholder", "get_attr")
+
+
+def _computed(call: Any) -> Refused:
+    return Refused(f"the state of {call.target} is computed outside it", "hand it along as it is")
+
+
+def _stale(call: Any, step: int) -> Refused:
+    return Refused(
+        f"step {step} of its loop gives {call.target} another state than that of step {step - 1}",
+        f"hand along what {call.target} returned",
+    )
+
+
+def _constant(traced: Any, node: Any, module: Any) -> Any | None:
+    """Return the value of a constant first state, None where it is rest (zeros, or empty)."""
+    value: Any = traced
+    for part in node.target.split("."):
+        value = getattr(value, part)
+    if not value.any():
+        return None
+    if class_name(module) not in STARTING:
+        raise Refused(f"{class_name(module)} starts from a state that is not 0", "start at rest")
+    return value.detach()

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from .foreign import Time, is_neuron, time_of
-from .foreign_calls import Loop
+from .foreign_loop import Loop
 from .foreign_state import kept_state
 from .ir import Array, InputError
 from .trace import eval_mode, loop_of

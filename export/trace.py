@@ -14,8 +14,9 @@ from contextlib import contextmanager
 from inspect import signature
 from typing import Any
 
-from .foreign import Looped, foreign_rule, is_foreign, is_neuron, time_of
-from .foreign_calls import Loop, one_step
+from .foreign import Looped, foreign_rule, is_foreign, is_neuron, known_classes, started, time_of
+from .foreign_calls import START, one_step
+from .foreign_loop import Loop
 from .foreign_state import kept_state
 from .ir import (
     Add,
@@ -62,7 +63,7 @@ def trace(
     multi = is_multi_step(module) if multi_step is None else multi_step
     with eval_mode(module), kept_state(module), torch.no_grad():
         traced = _symbolic(torch, module, sample)
-        loop = _one_step(traced)
+        loop = _one_step(traced, sample)
         sample = sample if loop is None else loop.first(sample)
         lead = _lead(sample, multi)
         _run(torch, traced, sample, multi)
@@ -76,7 +77,7 @@ def trace(
 def loop_of(module: Any, sample: Any) -> Loop | None:
     """Return the loop over time that forward() runs itself, or None where it takes one step."""
     with eval_mode(module), kept_state(module):
-        return _one_step(_symbolic(_torch(), module, sample))
+        return _one_step(_symbolic(_torch(), module, sample), sample)
 
 
 def _torch() -> Any:
@@ -181,11 +182,11 @@ def _left_out(module: Any) -> dict[str, Any]:
     return {p.name: p.default for p in given if isinstance(p.default, plain)}
 
 
-def _one_step(traced: Any) -> Loop | None:
+def _one_step(traced: Any, sample: Any) -> Loop | None:
     """Reduce the fx graph, in place, to one step of its neurons; return the loop it was."""
     modules = dict(traced.named_modules())
     try:
-        loop = one_step(traced.graph, modules, is_neuron)
+        loop = one_step(traced, modules, is_neuron, tuple(sample.shape))
     except Refused as refused:
         raise refused.at("forward()") from None
     traced.recompile()
@@ -310,7 +311,8 @@ class _Builder:
             if isinstance(found, Looped):
                 self._loop(fx_node, found, source)
                 return
-            nodes = found
+            start = fx_node.meta.get(START)
+            nodes = found if start is None else started(found, start, after)
         else:
             nodes = _rule(module)(module, before, after)
         if self.leads[source].averaged and any(isinstance(n, (Neuron, MaxPool)) for n in nodes):
@@ -394,7 +396,7 @@ class _Builder:
 def _rule(module: Any) -> LayerRule:
     rule = rule_of(module)
     if rule is None:
-        known = ", ".join(name.rsplit(".", 1)[-1] for name in LAYERS)
+        known = known_classes(module) or ", ".join(name.rsplit(".", 1)[-1] for name in LAYERS)
         raise Refused(
             f"no rule for the layer {type(module).__name__}",
             f"known: {known}; or give your own layer a to_node(shape) method",

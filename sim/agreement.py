@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..export.ir import Array, Graph
+from ..export.ir import Array, Graph, InputError
 from .reference import Reference
 
 
@@ -39,6 +39,9 @@ def agreement(graph: Graph, values: Array, spikes: Mapping[str, Array]) -> Agree
 
     Args:
         spikes: [time, batch, *shape] by source path of the neuron.
+
+    Raises:
+        InputError: where no neuron is in both, or one is given other steps or another shape.
     """
     found = Reference(np.float32).prepare(graph).run(np.asarray(values, np.float32), "spikes")
     counts: dict[str, tuple[int, int]] = {}
@@ -46,9 +49,14 @@ def agreement(graph: Graph, values: Array, spikes: Mapping[str, Array]) -> Agree
     for path, own in spikes.items():
         name = path if path in found.neurons else f"{path}.neuron"
         if name in found.neurons:
-            differ = found.neurons[name].spikes.reshape(own.shape) != own
-            counts[name] = (int(differ.sum()), own.size)
+            ours = found.neurons[name].spikes
+            if ours.size != own.size or len(ours) != len(own):
+                reason = f"the module emitted spikes {own.shape}, its graph {ours.shape}"
+                raise InputError(f"{reason} [time, batch, ...]", node=path)
+            counts[name] = (int((ours.reshape(own.shape) != own).sum()), own.size)
             fired += int((own != 0).sum())
+    if not counts:
+        raise InputError("no neuron of the module is in the graph", node="agreement")
     total = max(1, sum(size for _, size in counts.values()))
     return Agreement(
         {name: differ / max(1, size) for name, (differ, size) in counts.items()},

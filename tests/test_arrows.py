@@ -14,7 +14,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "trainer": ("export.ir", "export.formats"),
     "sim": ("export.ir", "export.formats"),
     "hw_targets": ("export.ir", "export.formats", "sim"),
-    "sources": ("trainer", "export"),
+    "sources": ("trainer", "export", "sim"),
     "api": ("trainer", "export", "sim", "hw_targets", "sources"),
     "cli": ("trainer", "export", "sim", "hw_targets", "sources", "api"),
 }

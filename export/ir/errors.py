@@ -43,7 +43,15 @@ class FormatError(SpikewrightError):
     """A file that is missing, damaged, of another kind, or that cannot express the graph."""
 
 
-class FormatWarning(UserWarning):
+class SpikewrightWarning(UserWarning):
+    """What was done, and may not be what was meant; the command line prints it."""
+
+
+class AgreementWarning(SpikewrightWarning):
+    """A module whose own run differs from ours: in how many spikes."""
+
+
+class FormatWarning(SpikewrightWarning):
     """A file that was repaired while it was read: the node, and what was assumed."""
 
 

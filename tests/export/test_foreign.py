@@ -143,8 +143,9 @@ class TestSnntorch:
             "no rule for the layer Alpha": snn.Alpha(alpha=0.9, beta=0.8, init_hidden=True),
         }
         for says, layer in cases.items():
-            with pytest.raises(LoweringError, match=says):
+            with pytest.raises(LoweringError, match=says) as caught:
                 trace(nn.Sequential(nn.Linear(4, 4), layer), spikes(2, 4))
+        assert "known: Leaky, Synaptic, RLeaky, RSynaptic;" in str(caught.value)
 
     def test_a_state_that_is_computed_is_refused(self) -> None:
         one, _ = self.two()

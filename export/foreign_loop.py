@@ -1,0 +1,141 @@
+"""A loop over time inside forward(): its steps compared, the first kept.
+
+Step k may depend on frame k of the input and on the k-th call of each neuron, nothing else that
+changes with time; whatever else it computes must be alike in all steps.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from .torch_layers import Refused
+
+
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """A loop over time inside forward(): its steps, and the input's axis they lie on, if any."""
+
+    steps: int
+    axis: int | None
+
+    def first(self, sample: Any) -> Any:
+        """Return what the first step takes of an input."""
+        return sample if self.axis is None else sample.select(self.axis, 0)
+
+
+def rolled(
+    graph: Any, steps: list[Any] | None, order: Mapping[Any, int], sizes: tuple[int, ...]
+) -> Loop:
+    """Make the first step take the whole input where it takes ``x[t]``; return the loop.
+
+    Args:
+        steps: the values that the loop collects, or None. order: of each call of a neuron, how many
+            of the same went before. sizes: of the example input.
+
+    Raises:
+        Refused: for steps that differ, or take another frame than their own.
+    """
+    if steps is None:
+        raise _not_collected(order)
+    source = next(node for node in graph.nodes if node.op == "placeholder")
+    frames = {node: axis for node in source.users if (axis := _axis(node)) is not None}
+    axes = set(frames.values())
+    if (frames and set(source.users) - set(frames)) or len(axes) > 1:
+        raise Refused("takes its input both whole and by steps", "take x[t] in every step")
+    axis = axes.pop() if axes else None
+    _refuse_counts(steps, order, None if axis is None else sizes[axis])
+    walk = _Walk(order, frames, sizes)
+    if len({walk.look(step, k) for k, step in enumerate(steps)}) > 1:
+        raise Refused("the steps of its loop over time differ", "do the same in every step")
+    for node in frames:
+        node.replace_all_uses_with(source)
+        graph.erase_node(node)
+    return Loop(len(steps), axis)
+
+
+def _not_collected(order: Mapping[Any, int]) -> Refused:
+    name, count = Counter(call.target for call in order).most_common(1)[0]
+    return Refused(
+        f"{name} is called {count} times, and the output is not a stack of all steps",
+        "of a loop over time return torch.stack(outputs); "
+        "within one step give each place a neuron layer of its own",
+    )
+
+
+def _refuse_counts(steps: list[Any], order: Mapping[Any, int], frames: int | None) -> None:
+    count = len(steps)
+    if frames is not None and frames != count:
+        raise Refused(
+            f"its loop returns {count} steps, the input has {frames}",
+            "take every frame of the input, and return every step",
+        )
+    for name, calls in Counter(call.target for call in order).items():
+        if calls != count and calls % count == 0:
+            raise Refused(
+                f"{name} is called {calls // count} times a step",
+                "give each place a neuron layer of its own",
+            )
+        if calls != count:
+            raise Refused(
+                f"{name} is called {calls} times, the output has {count} steps",
+                "return every step",
+            )
+
+
+def _axis(node: Any) -> int | None:
+    """Return the axis of the one frame that a node takes: 0 of ``x[t]``, 1 of ``x[:, t]``."""
+    if getattr(node.target, "__name__", "") != "getitem":
+        return None
+    index = node.args[1]
+    if isinstance(index, int):
+        return 0
+    if isinstance(index, tuple) and len(index) == 2 and index[0] == slice(None):
+        return 1 if isinstance(index[1], int) else None
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Walk:
+    """Tells what a value of step k is computed by, whichever step it stands in."""
+
+    order: Mapping[Any, int]
+    frames: Mapping[Any, int]
+    sizes: tuple[int, ...]
+    known: dict[tuple[Any, int], int] = field(default_factory=dict)
+
+    def look(self, node: Any, step: int) -> int:
+        """Return a hash of what a value is computed by; refuse what is another step's."""
+        if (node, step) not in self.known:
+            self.known[node, step] = hash(self._look(node, step))
+        return self.known[node, step]
+
+    def _look(self, node: Any, step: int) -> tuple[Any, ...]:
+        if node in self.frames:
+            axis = self.frames[node]
+            index = node.args[1] if axis == 0 else node.args[1][1]
+            frame = index % self.sizes[axis]
+            if frame != step:
+                raise Refused(
+                    f"step {step} of its loop takes frame {frame} of the input",
+                    "take x[t] in step t, from the first on",
+                )
+            return "frame", axis
+        if node in self.order and self.order[node] != step:
+            raise Refused(
+                f"step {step} of its loop takes what {node.target} emits in step "
+                f"{self.order[node]}",
+                "feed spikes back through a recurrent layer, e.g. snntorch.RLeaky",
+            )
+        return node.op, str(node.target), *self._looks((node.args, node.kwargs), step)
+
+    def _looks(self, value: Any, step: int) -> tuple[Any, ...]:
+        if hasattr(value, "op"):
+            return (self.look(value, step),)
+        if isinstance(value, Mapping):
+            value = tuple(sorted(value.items()))
+        if isinstance(value, (tuple, list)):
+            return tuple(self._looks(item, step) for item in value)
+        return (repr(value),)
