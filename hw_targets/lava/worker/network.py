@@ -27,8 +27,8 @@ IN_PORTS = {"lif": "a_in", "lif_reset": "a_in"}
 def run(job: dict[str, Any], arrays: Arrays) -> Arrays:
     """Return {"process/variable": values [step, *shape]} of each record of the job.
 
-    A job names processes (kind, parameters, arrays), connections, records, and segments: variables
-    to set, then steps to run.
+    A job names processes (kind, parameters, arrays), connections, records, segments (variables to
+    set, then steps to run), the run configuration, and whether Lava's Monitors record.
     """
     kinds = {p["name"]: p["kind"] for p in job["processes"]}
     made = {p["name"]: _process(p, arrays) for p in job["processes"]}
@@ -39,21 +39,24 @@ def run(job: dict[str, Any], arrays: Arrays) -> Arrays:
             getattr(made[target], IN_PORTS.get(kinds[target], "s_in")),
         )
     steps = sum(segment["steps"] for segment in job["segments"])
-    if job.get("monitors"):
-        return _monitored(job, made, arrays, steps)
+    config = run_config(job["run_config"], recording=not job["monitors"])
+    if job["monitors"]:
+        return _monitored(job, made, arrays, config, steps)
     names = {name: f"p{k}" for k, name in enumerate(made)}
     for name in made:
         variables = [variable for process, variable in job["records"] if process == name]
         if variables:
             record(made[name], Path(job["folder"]), names[name], variables, steps)
-    _run(made, job["segments"], arrays)
+    _run(made, job["segments"], arrays, config)
     return {f"{p}/{v}": read(Path(job["folder"]), names[p], v) for p, v in job["records"]}
 
 
-def _monitored(job: dict[str, Any], made: dict[str, Any], arrays: Arrays, steps: int) -> Arrays:
+def _monitored(
+    job: dict[str, Any], made: dict[str, Any], arrays: Arrays, config: Any, steps: int
+) -> Arrays:
     """Record through Lava's own Monitors."""
     monitors = [_monitor(made, entry, steps) for entry in job["records"]]
-    _run(made, job["segments"], arrays)
+    _run(made, job["segments"], arrays, config)
     found = {}
     for entry, monitor in zip(job["records"], monitors, strict=True):
         (variables,) = monitor.get_data().values()
@@ -96,17 +99,16 @@ def _monitor(made: dict[str, Any], entry: list[str], steps: int) -> Any:
     return monitor
 
 
-def run_config() -> Any:
-    """Return Lava's fixed-point CPU configuration, with LIF models that record."""
-    kind = _class("lava.magma.core.run_configs.Loihi2SimCfg")
-    return kind(select_tag="fixed_pt", exception_proc_model_map=models())
+def run_config(name: str = "Loihi2SimCfg", *, recording: bool = True) -> Any:
+    """Return a configuration of Lava's by name, fixed-point, with LIF models that record."""
+    kind = _class(f"lava.magma.core.run_configs.{name}")
+    return kind(select_tag="fixed_pt", exception_proc_model_map=models() if recording else {})
 
 
-def _run(made: dict[str, Any], segments: list[dict[str, Any]], arrays: Arrays) -> None:
+def _run(made: dict[str, Any], segments: list[dict[str, Any]], arrays: Arrays, config: Any) -> None:
     first = next(iter(made.values()))
     # Lava tells what went wrong inside a process at INFO, and nowhere else.
     first._log_config.level = logging.INFO
-    config = run_config()
     condition = _class("lava.magma.core.run_conditions.RunSteps")
     for segment in segments:
         for name, variable, key in segment["set"]:

@@ -25,6 +25,8 @@ from .worker import environment
 LIF = {"shape": [4], "vth": 3, "du": 0, "dv": 0, "bias_exp": 0, "bias_mant": 1}
 ENDLESS: dict[str, Any] = {
     "kind": "network",
+    "run_config": "Loihi2SimCfg",
+    "monitors": False,
     "processes": [
         {"name": "a", "kind": "lif", "parameters": LIF, "arrays": []},
         {"name": "b", "kind": "lif", "parameters": LIF, "arrays": []},
@@ -114,6 +116,17 @@ def test_an_error_inside_is_one_line(worker: Environment) -> None:
     with pytest.raises(ExecutorError, match=r"KeyError: 'nobody'; ") as raised:
         run_job(worker, wrong, {})
     assert "\n" not in str(raised.value)
+
+
+def test_a_broken_environment_says_how_it_is_repaired(tmp_path: Path) -> None:
+    """An interpreter without the packages: the worker does not even start."""
+    (tmp_path / "bin").mkdir()
+    python = tmp_path / "bin" / "python"
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} -S "$@"\n')
+    python.chmod(0o755)
+    told = r"lava: ModuleNotFoundError: No module named 'numpy'; run: .*install --force"
+    with pytest.raises(ExecutorError, match=told):
+        run_job(Environment(tmp_path, {}), ENDLESS, {}, time_limit_s=60)
 
 
 def test_an_error_in_a_process_of_lavas_is_named(worker: Environment) -> None:
