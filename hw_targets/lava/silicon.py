@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ...export.ir import WEIGHTS, Add, Delay, Graph, Input, Neuron, Output, bounds
+from ...export.ir import WEIGHTS, Delay, Graph, Input, Neuron, Output, bounds
 from ...export.ir.bounds import Bound
 from .lags import SYNAPSES
 
@@ -54,48 +54,50 @@ class SiliconLimit:
 def silicon_limits(graph: Graph) -> list[SiliconLimit]:
     """Return what a Loihi of the graph's number format would not compute as Lava does.
 
-    Beside `number_limits` what a mapping to cores would settle: thresholds that share a core, and
-    synapses that feed synapses.
+    Beside `number_limits` what a host or a mapping to cores would settle: analog input, thresholds
+    that share a core, and synapses that feed synapses.
     """
-    first = graph.profile is not None and graph.profile.name == "loihi1"
-    found = number_limits(graph, "loihi1" if first else "loihi2")
-    limits = bounds(graph)
+    chip = "loihi1" if graph.profile is not None and graph.profile.name == "loihi1" else "loihi2"
+    found, limits = number_limits(graph, chip), bounds(graph)
     for name, node in graph.nodes.items():
-        if isinstance(node, Neuron) and first:
+        if isinstance(node, Input) and node.encoding == "direct":
+            remedy = "the host computes the layer behind it"
+            found += _over(name, "payload", _payload(chip), limits[name].largest, remedy)
+        if isinstance(node, Neuron) and chip == "loihi1":
             distinct = len(np.unique(node.v_threshold))
             remedy = "lower it with --target loihi1, or spread the layer over more cores"
             found += _over(name, "thresholds per core", THRESHOLDS_PER_CORE, distinct, remedy)
-        if isinstance(node, SYNAPSES):
-            source = graph.inputs(name)[0]
-            if isinstance(graph.nodes[source], SYNAPSES):
-                found.append(
-                    SiliconLimit(name, "synapses in a row", 1, 2, "put a neuron between them")
-                )
-            if _analog(graph, name):
-                remedy, largest = "the host computes this layer", limits[source].largest
-                found += _over(name, "payload", _payload(first=first), largest, remedy)
+        if isinstance(node, SYNAPSES) and any(
+            isinstance(graph.nodes[source], SYNAPSES) for source in _before(graph, name)
+        ):
+            remedy = "multiply the weights, or put a neuron between them"
+            found.append(SiliconLimit(name, "synapses in a row", 1, 2, remedy))
     return found
 
 
 def number_limits(graph: Graph, chip: str) -> list[SiliconLimit]:
     """Return which numbers of an integer graph a chip (see `CHIPS`) cannot hold in the worst case.
 
-    Layers of analog input are left out: their host has the room.
+    Layers of analog input are left out: their host has the room. Pools count as part of the weights
+    behind them, as a mapping to cores has them: what travels are spikes.
     """
     limits = bounds(graph)
-    found = [*_payloads(graph, limits, first=chip == "loihi1")]
+    found: list[SiliconLimit] = []
     for name, node in graph.nodes.items():
-        if isinstance(node, (Neuron, Output)):
+        if isinstance(node, Neuron) or (isinstance(node, Input) and node.encoding != "direct"):
+            remedy = "use single spikes" if chip == "loihi1" else "use smaller counts"
+            found += _over(name, "payload", _payload(chip), limits[name].largest, remedy)
+        if isinstance(node, (Neuron, Output)) and not _analog(graph, name):
             found += _accumulated(graph, name, limits)
             if node.bias is not None:
                 found += _bias(name, node)
-        if isinstance(node, Neuron):
-            found += _neuron(name, node)
+            if isinstance(node, Neuron):
+                found += _neuron(name, node)
     return found
 
 
-def _payload(*, first: bool) -> int:
-    return 1 if first else PAYLOAD_LIMIT
+def _payload(chip: str) -> int:
+    return 1 if chip == "loihi1" else PAYLOAD_LIMIT
 
 
 def _analog(graph: Graph, name: str) -> bool:
@@ -115,26 +117,11 @@ def _before(graph: Graph, name: str) -> Iterator[str]:
             ways += graph.inputs(source)
 
 
-def _payloads(graph: Graph, limits: Mapping[str, Bound], *, first: bool) -> Iterator[SiliconLimit]:
-    """Values that travel. Spikes that are added travel each by itself, to the same synapses."""
-    remedy = "train with single spikes" if first else "add fewer"
-    for name, node in graph.nodes.items():
-        if isinstance(node, SYNAPSES) and not _analog(graph, name):
-            ways, largest = list(graph.inputs(name)), 0
-            while ways:
-                source = ways.pop()
-                if isinstance(graph.nodes[source], Add):
-                    ways += graph.inputs(source)
-                else:
-                    largest = max(largest, limits[source].largest)
-            yield from _over(name, "payload", _payload(first=first), largest, remedy)
-
-
 def _accumulated(graph: Graph, name: str, limits: Mapping[str, Bound]) -> Iterator[SiliconLimit]:
     """The sum that arrives at a neuron or readout, told at the node before it."""
     source = graph.inputs(name)[0]
     weighed = any(isinstance(graph.nodes[n], WEIGHTS) for n in _before(graph, name))
-    if weighed and not _analog(graph, name):
+    if weighed:
         remedy = "worst case: use fewer --bits or a smaller fan-in"
         largest = limits[source].largest
         yield from _over(source, "dendritic accumulator", ACCUMULATOR_LIMIT, largest, remedy)

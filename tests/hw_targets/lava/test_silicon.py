@@ -53,29 +53,26 @@ def test_each_limit_is_found() -> None:
     }
     changed = graph.replace(nodes, profile=PROFILES["loihi1"])
     assert limits(changed) == {
-        ("f1", "payload"),
+        ("in", "payload"),
         ("f1", "dendritic accumulator"),
         ("n1", "thresholds per core"),
         ("n1", "bias mantissa"),
     }
 
 
-def test_added_spikes_travel_each_by_itself_and_their_sums_meet() -> None:
-    """`residual` adds spikes before a pool, and currents before a neuron."""
+def test_what_travels_are_spikes_and_sums_meet() -> None:
+    """`residual` adds spikes before a pool (part of the weights behind), currents at a neuron."""
     graph = residual()
     held = graph.replace({**graph.nodes, "in": Input((2, 7, 6), "frames", low=0, high=1)})
-    found = {(f.node, f.limit, f.found) for f in number_limits(held, "loihi1")}
-    pooled = {(node, limit) for node, limit, _ in found}
-    assert ("pool", "payload") not in pooled  # spikes of two neurons: two axons
-    assert ("fc", "payload") in pooled  # sums of the pool
-    assert ("n3", "biases of u") in pooled
+    assert {(f.node, f.limit) for f in number_limits(held, "loihi1")} == {("n3", "biases of u")}
+    assert ("fc", "synapses in a row") in limits(held)
     wide = np.full((4, 1, 3, 3), 127, np.int8)
     c2: Any = held.nodes["c2"]
     heavy = {**held.nodes, "c2": replace(c2, weight=wide, weight_shift=5)}
     meet = bounds(held.replace(heavy))["meet"].largest
     assert meet > 32767
-    limits = {(f.node, f.limit, f.found) for f in number_limits(held.replace(heavy), "loihi2")}
-    assert ("meet", "dendritic accumulator", meet) in limits
+    found = {(f.node, f.limit, f.found) for f in number_limits(held.replace(heavy), "loihi2")}
+    assert ("meet", "dendritic accumulator", meet) in found
 
 
 def test_a_check_says_what_the_chip_is_too_narrow_for() -> None:
@@ -108,3 +105,14 @@ def test_a_check_says_which_thresholds_were_grouped() -> None:
     # Not grouped, the layer takes as many cores as its thresholds ask for.
     apart = check(two, load_target("loihi1"))
     assert (apart.fits, apart.cores, apart.grouped_thresholds) == (True, 5, {})
+
+
+def test_what_the_host_computes_has_room() -> None:
+    graph = mlp()
+    analog = Input((9,), "direct", 0.1, -127, 127)
+    large = neuron(12, bias=np.int32(64 * 5001))
+    wide = Linear(np.full((12, 9), 127, np.int8), bits=8)
+    changed = graph.replace({**graph.nodes, "in": analog, "f1": wide, "n1": large})
+    assert number_limits(changed, "loihi1") == []
+    one = changed.replace(profile=PROFILES["loihi1"])
+    assert limits(one) == {("in", "payload")}
