@@ -30,7 +30,7 @@ MEMORY_LIMIT_MB = 16_384
 """Of address space, for each of Lava's processes; most of it is shared and never touched."""
 _BOOT = "import sys; sys.path.append(sys.argv[1]); from worker.main import main; main(sys.argv[2])"
 _REPAIR = "run: spikewright lava install --force if it is broken"
-_MEMORY = re.compile("MemoryError|Cannot allocate memory|ended by itself")
+_MEMORY = re.compile("MemoryError|Cannot allocate memory|failed to map|ended by itself")
 _ERROR = re.compile(r"^\s*(\w*(?:Error|Exception)): (.+)$")
 
 
@@ -102,21 +102,25 @@ def _result(folder: Path, status: int | None, limit: float, megabytes: int) -> R
         _fail(
             folder, f"took longer than {limit:g} s", "run less, or raise it: lava run --time-limit"
         )
-    if not (folder / "result.json").exists():
+    if (folder / "result.json").exists():
+        card = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+        if card["error"] is not None:
+            _fail_by(folder, _cause(folder / "log.txt") or card["error"], megabytes)
+    else:
         cause = _cause(folder / "log.txt") if status == 1 else None
         if cause is not None:  # the worker itself does not start
-            _fail(folder, cause, _REPAIR)
+            _fail_by(folder, cause, megabytes)
         how = f"signal {-status}" if status and status < 0 else f"exit code {status}"
         _fail(folder, f"the worker ended by {how}", "see the log; free some memory?")
-    card = json.loads((folder / "result.json").read_text(encoding="utf-8"))
-    if card["error"] is not None:
-        reason = _cause(folder / "log.txt") or card["error"]
-        if _MEMORY.search(reason):
-            remedy = "run smaller batches (--batch), or raise it: lava run --memory-limit"
-            _fail(folder, f"{reason} (limit {megabytes} MB a process)", remedy)
-        _fail(folder, reason, _REPAIR)
     with np.load(folder / "result.npz", allow_pickle=False) as file:
         return Result(card, {name: file[name] for name in file.files})
+
+
+def _fail_by(folder: Path, reason: str, megabytes: int) -> NoReturn:
+    if _MEMORY.search(reason):
+        remedy = "run smaller batches (--batch), or raise it: lava run --memory-limit"
+        _fail(folder, f"{reason} (limit {megabytes} MB a process)", remedy)
+    _fail(folder, reason, _REPAIR)
 
 
 def _cause(log: Path) -> str | None:

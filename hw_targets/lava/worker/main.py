@@ -23,11 +23,12 @@ import numpy as np
 
 GRACE_S = 3.0
 """How long Lava has to tell of a process's exception itself, before the worker is ended."""
+FAILED = 3
 PACKAGES = ("lava-nc", "lava-dl", "numpy", "scipy", "networkx", "asteval", "h5py")
 
 
 def main(folder: str) -> None:
-    """Do the job in `folder`; exit code 0 if result.json was written, also for an error inside."""
+    """Do the job in `folder`; leave result.json; exit code FAILED if it tells of an error."""
     place = Path(folder)
     logging.basicConfig(level=logging.WARNING)
     threading.Thread(target=_watch, args=(place,), daemon=True).start()
@@ -50,7 +51,7 @@ def main(folder: str) -> None:
     _write(place, found, result)
     # Lava's stop waits for its processes and now and then for ever; the starter ends the group.
     sys.stdout.flush()
-    os._exit(0)
+    os._exit(0 if result["error"] is None else FAILED)
 
 
 def _jobs() -> dict[str, Any]:
