@@ -154,7 +154,7 @@ def checkpoints(records: Sequence[Record]) -> str:
     """Return the section on the shipped checkpoints."""
     if not records:
         return ""
-    kinds = {"float": "float", "int8": "int8", "int4": "int4", "int4_qat": "int4, QAT"}
+    kinds = {"float": "float", "int8": "int8", "int4": "int4", "int4_qat": "int4, trained"}
     shown = [kind for kind in kinds if any(kind in r["accuracy"] for r in records)]
     rows = []
     for record in records:
@@ -165,8 +165,11 @@ def checkpoints(records: Sequence[Record]) -> str:
         rows.append([f"`{record['name']}`", *counts, *shares, drop])
     header = ["checkpoint", "T", "test images", *(f"{kinds[k]} %" for k in shown)]
     parts = ["\n## Checkpoints: accuracy on the test split, float and integer\n\n```sh"]
-    parts += [f"{r['card']['command']}" for r in records]
-    parts += [f"python -m benchmarks.checkpoints {r['name']} --data cifar10:DIR" for r in records]
+    for record in records:
+        trained, name = record.get("qat"), record["name"]
+        parts += [record["card"]["command"], *([trained["command"]] if trained else [])]
+        given = f" --qat4 {name}-int4.safetensors" if trained else ""
+        parts.append(f"python -m benchmarks.checkpoints {name} --data cifar10:DIR{given}")
     parts += ["```\n", table([*header, "float − int8, points"], rows)]
     return "\n".join([*parts, *(_one(record) for record in records)])
 
@@ -190,7 +193,23 @@ def _one(record: Record) -> str:
         f"{executors}: {equal} in {verified['values_compared']:,} spikes, membrane potentials and "
         f"outputs of {verified['samples']} test images. {per_image:,.0f} SOPs an image.\n\n"
     )
-    return said + table(["neuron layer", "neurons", "spike rate %, int8"], rows)
+    return said + _few_bits(record) + table(["neuron layer", "neurons", "spike rate %, int8"], rows)
+
+
+def _few_bits(record: Record) -> str:
+    """Return what training at 4 bits brought, where it was done."""
+    if "qat" not in record:
+        return ""
+    found, others = record["accuracy"], record["qat"]["images_predicted_otherwise_in_training"]
+    drop = 100 * (found["float"] - found["int4_qat"])
+    verified = record["verify"]["int4_qat"]
+    equal = "equal" if verified["equal"] else "NOT EQUAL"
+    return (
+        f"At 4 bits, trained on: {drop:+.2f} points below float. Training predicts {others:,} of "
+        f"{record['test_images']:,} test images otherwise than the integer network; "
+        f"{' = '.join(verified['executors'])}: {equal} in {verified['values_compared']:,} values. "
+        "int4 is the same network lowered to 4 bits without that, scales by `mse`.\n\n"
+    )
 
 
 def resumption(record: Record | None) -> str:

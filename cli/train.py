@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,9 +13,11 @@ from . import train_options as t
 from .output import emit_json, percent, say
 
 if TYPE_CHECKING:
+    from ..trainer.checkpoint import Card
     from ..trainer.data import Dataset
     from ..trainer.loop import LoopRecord
     from ..trainer.models import Classifier
+    from ..trainer.tasks import SupervisedOptions
 
 app = typer.Typer(help="Train spiking networks.", no_args_is_help=True, rich_markup_mode=None)
 app.command()(train_evaluate.probe)
@@ -135,9 +137,8 @@ def finetune(
     With --bits it trains as the integer network computes (quantisation-aware): the accuracy is that
     of `run` on the checkpoint lowered with the same --bits and --scale.
     """
-    from dataclasses import asdict, replace
+    from dataclasses import replace
 
-    from ..export.ir.errors import InputError
     from ..trainer import checkpoint
     from ..trainer.evaluate import spike_rates
     from ..trainer.tasks import SupervisedOptions, train_supervised
@@ -150,11 +151,9 @@ def finetune(
         reestimate=reestimate,
         loop=fitting.loop(),
     )
-    if bits is None and scale != "max":
-        raise InputError(f"--scale {scale} cannot act", node="train finetune", remedy="give --bits")
-    steps = fitting.time_steps
+    _refuse_idle_scale(bits, scale)
     model, card, train, test = given.load(
-        source, fitting.limit, seed=fitting.seed, time_steps=steps
+        source, fitting.limit, seed=fitting.seed, time_steps=fitting.time_steps
     )
     labelled = train.labelled_share(labels)
     trained = model if bits is None else _quantised(model, train, bits, scale)
@@ -165,22 +164,47 @@ def finetune(
         bits=bits, scale=None if bits is None else scale, **fitting.words(),
     )  # fmt: skip
     name = "finetuned" if bits is None else f"integer_{bits}_bits"
-    name = name if given.validation is None else f"{name}_validation"
-    tuning = {"labels": labels, "bits": bits, "scale": scale, **asdict(options)}
-    tuned = replace(
+    if given.validation is not None:
+        name += "_validation"
+    tuned = _tuned_card(
+        card, again, options, {"labels": labels, "bits": bits, "scale": scale}, train, fitting.seed
+    )
+    rates = spike_rates(trained, test, fitting.time_steps or model.time_steps)
+    accuracies = {**card.accuracies, name: result.accuracy}
+    tuned = replace(tuned, accuracies=accuracies, spike_rates=rates)
+    checkpoint.save(out, model, tuned, force=force)
+    state.remove()
+    _show_fit("train finetune", result.record, out, {"accuracy": result.accuracy}, json)
+
+
+def _refuse_idle_scale(bits: int | None, scale: str) -> None:
+    from ..export.ir.errors import InputError
+
+    if bits is None and scale != "max":
+        raise InputError(f"--scale {scale} cannot act", node="train finetune", remedy="give --bits")
+
+
+def _tuned_card(
+    card: Card,
+    again: str,
+    options: SupervisedOptions,
+    tuning: dict[str, Any],
+    train: Dataset,
+    seed: int,
+) -> Card:
+    """Return the card of a network that was trained on from the one with `card`."""
+    from dataclasses import asdict, replace
+
+    steps = options.time_steps
+    return replace(
         card,
         options={**card.options, "time_steps": steps} if steps and card.options else card.options,
         data=train.name,
         data_licence=train.licence,
-        recipe={"before": dict(card.recipe), "finetune": tuning},
+        recipe={"before": dict(card.recipe), "finetune": {**tuning, **asdict(options)}},
         command=f"{card.command} && {again}" if card.command else again,
-        seed=fitting.seed,
-        accuracies={**card.accuracies, name: result.accuracy},
-        spike_rates=spike_rates(trained, test, steps or model.time_steps),
+        seed=seed,
     )
-    checkpoint.save(out, model, tuned, force=force)
-    state.remove()
-    _show_fit("train finetune", result.record, out, {"accuracy": result.accuracy}, json)
 
 
 def _quantised(model: Classifier, train: Dataset, bits: int, scale: str) -> Classifier:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from time import perf_counter
 from typing import Annotated, Any
 
 import typer
@@ -40,6 +41,7 @@ def probe(
         refuse_overwrite(out, force=force)
     model, card, train, test = given.load(source, limit, seed=seed, time_steps=time_steps)
     labelled = train.labelled_share(labels)
+    began = perf_counter()
     result = linear_probe(model, labelled, test, unlabelled=train, time_steps=time_steps)
     found: dict[str, Any] = {
         "accuracy": result.accuracy,
@@ -47,7 +49,7 @@ def probe(
         "train_accuracy": result.train_accuracy,
         "labelled": len(labelled),
         "samples": len(test),
-        "checkpoint": None if out is None else str(out),
+        **_judging(len(train) + len(test), began, out),
     }
     if out is not None:
         name = "probe" if given.validation is None else "probe_validation"
@@ -80,10 +82,21 @@ def knn(
 
     model, _, train, test = given.load(source, limit, seed=seed, time_steps=time_steps)
     train = train.labelled_share(labels)
+    began = perf_counter()
     accuracy = knn_accuracy(model, train, test, neighbours=neighbours, time_steps=time_steps)
     if json:
-        emit_json("train knn", {"accuracy": accuracy, "neighbours": neighbours})
+        judging = _judging(len(train) + len(test), began, None)
+        emit_json("train knn", {"accuracy": accuracy, "neighbours": neighbours, **judging})
         return
     print(
         f"{neighbours} nearest neighbours: {percent(accuracy)} of {len(test)} {test.split} samples"
     )
+
+
+def _judging(images: int, began: float, out: Path | None) -> dict[str, Any]:
+    """Return what every training command tells: no epoch was trained, each image seen once."""
+    return {
+        "epochs": 0,
+        "images_per_s": images / (perf_counter() - began),
+        "checkpoint": None if out is None else str(out),
+    }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -117,6 +117,7 @@ def fit(
     progress: bool = True,
     state: StateFile | None = None,
     journal: Journal | None = None,
+    fabric: Any = None,
 ) -> LoopRecord:
     """Train `module` in place on `samples` samples and return the record.
 
@@ -128,65 +129,114 @@ def fit(
         state: where to save the state of the training, and whether to resume from it; a resumed
             training ends in the same bytes as an unbroken one.
         journal: where numbers and warnings go; default: warnings on stderr.
+        fabric: a lightning Fabric, launched; default: one CPU. Its devices share each batch out.
 
     Raises:
         InputError: as soon as the loss is no finite number.
         FormatError: for a state that is damaged, or of another training.
         MissingPackageError: without Lightning Fabric.
     """
-    batch = min(options.batch, samples)
-    passes = min(options.accumulate, samples // batch)
-    whole = batch * passes
-    per_epoch = samples // whole
-    fabric = _fabric(options.precision)
+    fabric = fabric or _fabric(options.precision)
+    lengths = _Lengths.of(samples, options)
     if options.channels_last:
         module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
-    inner = create_optimizer(options.optimizer, module, options.lr, options.weight_decay)
-    factor = _warmup_cosine(options.warmup_steps, options.epochs * per_epoch)
-    schedule = LambdaLR(inner, factor)
-    average = None if options.ema is None else Average(module, options.ema)
-    moving = Moving(
-        module, inner, schedule, generator, f"{label} {samples} {options} {about}", average
-    )
+    about = f"{label} {samples} {options} {about}"
+    moving = _moving(module, options, lengths.steps, generator, about)
     at = Position() if state is None else state.begin(moving)
-    wrapped, optimizer = fabric.setup(module, inner)
+    wrapped, optimizer = fabric.setup(module, moving.optimizer)
     wrapped.train()
-    start, first = time.perf_counter(), at.steps_done(per_epoch)
-    journal = journal or Journal()
-    bar = progress_bar(label, options.epochs * per_epoch * whole, progress)
-    with bar as advance, journal.watching(module, first):
-        advance(first * whole)
+    one = Pass(fabric, journal or Journal())
+    fitting = _Fitting(one, wrapped, optimizer, moving, options, batch_loss, at)
+    first, start = at.steps_done(lengths.per_epoch), time.perf_counter()
+    bar = progress_bar(label, lengths.steps * lengths.whole, progress and fabric.is_global_zero)
+    with bar as advance, one.journal.watching(module, first):
+        advance(first * lengths.whole)
         while at.epoch < options.epochs:
-            if at.order is None:
-                at.order = torch.randperm(samples, generator=generator)
-            for step in range(at.step, per_epoch):
-                chosen = at.order[step * whole : (step + 1) * whole]
-                done = at.steps_done(per_epoch) + 1
-                journal.begin_step(done)
-                optimizer.zero_grad()
-                one = Pass(fabric, journal)
-                at.seen.append(_backward(wrapped, batch_loss, chosen.split(batch), at, one))
-                if options.clip is not None:
-                    fabric.clip_gradients(wrapped, optimizer, max_norm=options.clip)
-                optimizer.step()
-                lr = float(schedule.get_last_lr()[0])
-                schedule.step()
-                if average is not None:
-                    average.update()
-                at.step = step + 1
-                advance(whole)
-                speed = (done - first) * whole / (time.perf_counter() - start)
-                journal.end_step(
-                    done, epoch=at.epoch + 1, loss=at.seen[-1], lr=lr, images_per_s=speed
-                )
-                if state is not None:
-                    state.maybe_save(moving, at)
+            for chosen in _rest_of_epoch(at, samples, lengths, generator):
+                done = at.steps_done(lengths.per_epoch) + 1
+                fitting.step(chosen, done)
+                advance(lengths.whole)
+                speed = (done - first) * lengths.whole / (time.perf_counter() - start)
+                fitting.close(done, speed, state if fabric.is_global_zero else None)
             at.next_epoch()
-    if average is not None:
-        average.copy_to_module()
-    seconds = time.perf_counter() - start
-    steps = at.steps_done(per_epoch)
-    return LoopRecord(tuple(at.losses), steps, (steps - first) * whole / seconds, seconds)
+    if moving.average is not None:
+        moving.average.copy_to_module()
+    seconds, done = time.perf_counter() - start, at.steps_done(lengths.per_epoch)
+    speed = (done - first) * lengths.whole / seconds
+    return LoopRecord(tuple(at.losses), done, speed, seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class _Lengths:
+    """Samples a pass and a step (`whole`), steps an epoch and in all."""
+
+    batch: int
+    whole: int
+    per_epoch: int
+    steps: int
+
+    @classmethod
+    def of(cls, samples: int, options: LoopOptions) -> _Lengths:
+        batch = min(options.batch, samples)
+        whole = batch * min(options.accumulate, samples // batch)
+        per_epoch = samples // whole
+        return cls(batch, whole, per_epoch, options.epochs * per_epoch)
+
+
+def _moving(
+    module: nn.Module, options: LoopOptions, steps: int, generator: Generator, about: str
+) -> Moving:
+    optimizer = create_optimizer(options.optimizer, module, options.lr, options.weight_decay)
+    schedule = LambdaLR(optimizer, _warmup_cosine(options.warmup_steps, steps))
+    average = None if options.ema is None else Average(module, options.ema)
+    return Moving(module, optimizer, schedule, generator, about, average)
+
+
+def _rest_of_epoch(
+    at: Position, samples: int, lengths: _Lengths, generator: Generator
+) -> Iterator[tuple[Tensor, ...]]:
+    """Yield the indices of each pass of the steps that this epoch still has."""
+    if at.order is None:
+        at.order = torch.randperm(samples, generator=generator)
+    for step in range(at.step, lengths.per_epoch):
+        chosen = at.order[step * lengths.whole : (step + 1) * lengths.whole]
+        yield chosen.split(lengths.batch)
+
+
+@dataclass(frozen=True, slots=True)
+class _Fitting:
+    """A module while it is fitted."""
+
+    one: Pass
+    wrapped: Any
+    optimizer: Any
+    moving: Moving
+    options: LoopOptions
+    batch_loss: BatchLoss
+    at: Position
+
+    def step(self, passes: tuple[Tensor, ...], done: int) -> None:
+        """Make the step that is the `done`-th of all."""
+        self.one.journal.begin_step(done)
+        self.optimizer.zero_grad()
+        loss = _backward(self.wrapped, self.batch_loss, passes, self.at, self.one)
+        self.at.seen.append(loss)
+        if self.options.clip is not None:
+            self.one.fabric.clip_gradients(self.wrapped, self.optimizer, max_norm=self.options.clip)
+        self.optimizer.step()
+        if self.moving.average is not None:
+            self.moving.average.update()
+        self.at.step += 1
+
+    def close(self, done: int, speed: float, state: StateFile | None) -> None:
+        """Write down a step that was made, and move the schedule on."""
+        lr = float(self.moving.schedule.get_last_lr()[0])
+        self.moving.schedule.step()
+        self.one.journal.end_step(
+            done, epoch=self.at.epoch + 1, loss=self.at.seen[-1], lr=lr, images_per_s=speed
+        )
+        if state is not None:
+            state.maybe_save(self.moving, self.at)
 
 
 def _backward(
@@ -199,6 +249,7 @@ def _backward(
     """Gather the mean gradient over the passes of one step; return their mean loss."""
     fabric, total = one.fabric, 0.0
     for k, indices in enumerate(passes):
+        indices = indices[fabric.global_rank :: fabric.world_size]
         with fabric.no_backward_sync(module, enabled=k + 1 < len(passes)):
             loss = batch_loss(module, indices, one)
             total += _finite(loss, at)

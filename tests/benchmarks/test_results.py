@@ -6,11 +6,18 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
-from benchmarks import page, pretraining
+from benchmarks import checkpoints, page, pretraining
 from benchmarks.page import verdict
 from benchmarks.pretraining import Budget, Cell, Splits, chosen_rates, run_missing
-from spikewright.trainer.data import Dataset
+from spikewright import api
+from spikewright.trainer import checkpoint
+from spikewright.trainer.data import Dataset, load
+from spikewright.trainer.loop import LoopOptions
+from spikewright.trainer.models import create
+from spikewright.trainer.quantised import Quantised
+from spikewright.trainer.tasks import SupervisedOptions, train_supervised
 
+RECIPE = {"pretrain_images": 0, "training_images": 256, "hours": 0.01}
 BUDGET = Budget(
     widths=(8, 8), blocks=(1, 1), time_steps=3, images=64, batch=32, labelled=64, tested=48
 )
@@ -84,3 +91,25 @@ def test_the_page_counts_seeds_and_shows_what_differs(tmp_path):
     text = page.page(tmp_path)
     row = "| dual path, CTL | Barlow Twins | 3 | 60.0 ± 10.0 | 25.0 ± 0.0 | +30.0, above | 100 |"
     assert row in text
+
+
+def test_a_checkpoint_trained_at_4_bits_predicts_as_its_integers(tmp_path):
+    """On the packaged digits: the record tells of every image, the page of the record."""
+    train, test = load("digits", limit=256), load("digits", "test", limit=40)
+    options = SupervisedOptions(time_steps=2, loop=LoopOptions(epochs=1, batch=64))
+    net = create("spiking_resnet_digits", time_steps=2)
+    paths = [tmp_path / "net.safetensors", tmp_path / "net4.safetensors"]
+    for path, bits in zip(paths, (None, 4), strict=True):
+        lowering = api.lowering(bits=4, calibrate=train.x, scale="mse")
+        train_supervised(Quantised(net, lowering) if bits else net, train, test, options)
+        card = checkpoint.describe(
+            net, train, recipe=RECIPE, command="train it", seed=0, accuracies={}
+        )
+        checkpoint.save(path, net, card)
+    model, tuned = paths
+    record = checkpoints.measure(str(model), train, test, str(tuned))
+    assert record["qat"]["images_predicted_otherwise_in_training"] == 0
+    assert record["verify"]["int8"]["equal"] and record["verify"]["int4_qat"]["equal"]
+    text = page.checkpoints([record])
+    assert "Training predicts 0 of 40 test images otherwise" in text
+    assert record["qat"]["command"] in text and "--qat4 net-int4.safetensors" in text

@@ -11,9 +11,10 @@ import pytest
 import typer
 
 from spikewright.cli.main import app
+from spikewright.trainer import checkpoint
 
 from .test_bad_input import refused
-from .test_commands import call_json
+from .test_commands import call, call_json
 
 OWN = """
 from torch import nn
@@ -61,7 +62,11 @@ def test_fine_tuning_an_architecture_on_a_validation_split(
     call_json(capsys, "train", "finetune", str(path), *SHORT, *words, "-o", str(tuned))
     probe = call_json(capsys, "train", "probe", str(tuned), "--labels", "0.1", "--limit", "256")
     assert probe["labelled"] < 40 and probe["accuracy"] > 0.1
-    assert call_json(capsys, "train", "knn", str(tuned), "--limit", "256")["accuracy"] > 0.1
+    knn = call_json(capsys, "train", "knn", str(tuned), "--limit", "256")
+    assert knn["accuracy"] > 0.1
+    for judged in (probe, knn):
+        assert judged["epochs"] == 0 and judged["images_per_s"] > 0
+        assert judged["checkpoint"] is None
 
 
 def test_own_code_is_pretrained_probed_and_lowered(
@@ -108,6 +113,14 @@ WRONG: dict[str, tuple[tuple[str, ...], str]] = {
     "unknown views": ((*FINETUNE, "--views", "crop_flp"), "did you mean crop_flip"),
     "unknown optimizer": ((*FINETUNE, "--optimizer", "adam"), "did you mean adamw"),
     "unknown precision": ((*FINETUNE, "--precision", "bf16"), "did you mean bf16-mixed"),
+    "unknown option": ((*PRETRAIN, "--epoch", "3"), "--epochs"),
+    "data of the wrong kind": ((*FINETUNE, "--data", "cifar10:{own}"), "cifar10"),
+    "one sample a batch": ((*PRETRAIN, "--pair", "barlow", "--batch", "1"), "batch 1"),
+    "one time step": ((*PRETRAIN, "--loss", "btl", "-T", "1"), "needs 2 time steps, found 1"),
+    "another architecture": (
+        ("train", "probe", "{own}/own.py:net", "--weights", "{digits}", "--data", "digits"),
+        "digits.safetensors",
+    ),
 }
 
 
@@ -115,10 +128,23 @@ WRONG: dict[str, tuple[tuple[str, ...], str]] = {
 def test_bad_requests_are_one_line_and_write_nothing(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, case: str
 ) -> None:
-    before = sorted(p.name for p in tmp_path.iterdir())
+    out, own = tmp_path / "out", tmp_path / "own"
+    out.mkdir(), own.mkdir()
+    (own / "own.py").write_text(OWN)
     words, says = WRONG[case]
-    assert says in refused(capsys, *(w.format(dir=tmp_path) for w in words))
-    assert sorted(p.name for p in tmp_path.iterdir()) == before
+    places = {"dir": out, "own": own, "digits": checkpoint.resolve("digits")}
+    assert says in refused(capsys, *(w.format(**places) for w in words))
+    assert not list(out.iterdir())
+
+
+def test_a_loss_that_is_no_number_ends_in_one_line(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    words = (w.format(dir=tmp_path) for w in FINETUNE)
+    code, out, err = call(capsys, *words, "--lr", "1e30", "--epochs", "20")
+    last = err.splitlines()[-1]  # behind the progress
+    assert code == 2 and not out and not list(tmp_path.iterdir())
+    assert last.startswith("error: ") and "training diverged" in last and "--lr" in last
 
 
 def test_the_commands_of_the_training_page_parse() -> None:

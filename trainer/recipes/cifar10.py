@@ -63,6 +63,13 @@ def _labelled(time_steps: int, loop: LoopOptions) -> SupervisedOptions:
     return SupervisedOptions(views="crop_flip", time_steps=time_steps, loop=loop)
 
 
+def _regularised(time_steps: int, loop: LoopOptions) -> SupervisedOptions:
+    """Return a stage for a network that fits its training images better than others."""
+    return SupervisedOptions(
+        views="crop_flip_cutout", label_smoothing=0.1, time_steps=time_steps, loop=loop
+    )
+
+
 RECIPES: Mapping[str, Recipe] = {
     "cifar10-resnet": Recipe(
         model="spiking_resnet",
@@ -79,6 +86,7 @@ RECIPES: Mapping[str, Recipe] = {
             _labelled(1, _loop(12, 4e-3, 0.02)),
             _labelled(2, _loop(2, 1e-3, 0.02)),
             _labelled(2, _loop(3, 2e-3, 0.02)),
+            _regularised(2, _loop(10, 2e-3, 0.05)),
         ),
     ),
     "cifar10-spikformer": Recipe(
@@ -92,7 +100,7 @@ RECIPES: Mapping[str, Recipe] = {
         },
         pretrain=PretrainOptions(loss="ctl", pair="ntxent", loop=_loop(1, 5e-3)),
         pretrain_images=9600,
-        finetune=(_labelled(1, _loop(4, 4e-3, 0.02)), _labelled(2, _loop(1, 1e-3, 0.02))),
+        finetune=(_labelled(1, _loop(10, 4e-3, 0.02)), _labelled(2, _loop(4, 2e-3, 0.02))),
     ),
 }
 

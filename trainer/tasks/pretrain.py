@@ -118,6 +118,8 @@ def pretrain(
         raise InputError(f"paths {options.paths!r}, allowed dual or single", node="pretrain")
     temporal = temporal_loss(options.loss, pairs=options.pairs, reduction=options.reduction)
     pair = pair_loss(options.pair, **options.pair_options)
+    blank = torch.zeros(time_steps, min(options.loop.batch, len(data)), 2)
+    temporal(blank, blank, pair)  # raises for a batch or T that the loss does not take
     distortion = policy(_policy_name(options.views, data))
     generator = Generator().manual_seed(options.loop.seed)
     images = images_of(data)
