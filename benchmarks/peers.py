@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -32,6 +33,8 @@ from spikewright.export.ir.nodes import Conv1d, Conv2d, MaxPool
 from .workloads import Workload
 
 Call: TypeAlias = Callable[[], Array]
+Neurons: TypeAlias = Callable[[Any], Any]
+"""From currents to spikes, torch tensors [time, batch, *shape], from reset."""
 
 
 class Missing(Exception):
@@ -50,11 +53,23 @@ def onnxruntime_int8(workload: Workload, threads: int = 1) -> Call:
 
 def torch_layers(workload: Workload, threads: int = 1) -> Call:
     """Plain torch, float32, layer by layer."""
+    return torch_with(
+        lambda node: partial(_torch_neuron, float(node.v_threshold)), workload, threads
+    )
+
+
+def torch_with(made: Callable[[Neuron], Neurons], workload: Workload, threads: int) -> Call:
+    """Return a call of torch's layers with neurons of some tool, made once for each node.
+
+    Raises:
+        Missing: where torch, or the tool that `made` imports, is not installed.
+    """
     try:
         import torch
     except ImportError:
         raise Missing("torch is not installed") from None
     torch.set_num_threads(threads)
+    neurons = {name: made(node) for name, node in workload.graph.neurons.items()}
     steps, batch = workload.x.shape[:2]
     x = torch.from_numpy(workload.x.reshape(-1, *workload.x.shape[2:]).astype(np.float32))
     layers = [
@@ -67,11 +82,25 @@ def torch_layers(workload: Workload, threads: int = 1) -> Call:
         with torch.inference_mode():
             for name, node, sources, weight in layers[1:]:
                 read = [values[s] for s in sources]
-                values[name] = _torch_node(torch, node, read, weight, steps, batch)
+                if name in neurons:
+                    current = read[0].view(steps, batch, *node.shape)
+                    values[name] = neurons[name](current).reshape(-1, *node.shape)
+                else:
+                    values[name] = _torch_node(torch, node, read, weight, steps, batch)
         found: Array = values[workload.graph.output_name].numpy()
         return found
 
     return call
+
+
+def _torch_neuron(threshold: float, current: Any) -> Any:
+    spikes, v = current.new_empty(current.shape), current.new_zeros(current.shape[1:])
+    for t, arriving in enumerate(current):
+        v += arriving
+        fired = v > threshold
+        spikes[t] = fired
+        v.masked_fill_(fired, 0)
+    return spikes
 
 
 def _torch_weight(torch: Any, node: Any) -> Any:
@@ -85,15 +114,6 @@ def _torch_node(torch: Any, node: Any, read: list[Any], weight: Any, steps: int,
     if isinstance(node, (Conv1d, Conv2d)):
         conv = f.conv1d if node.kind == "Conv1d" else f.conv2d
         return conv(x, weight, None, node.stride, node.padding)
-    if isinstance(node, Neuron):
-        current, threshold = x.view(steps, batch, *node.shape), float(node.v_threshold)
-        spikes, v = torch.empty_like(current), torch.zeros_like(current[0])
-        for t in range(steps):
-            v += current[t]
-            fired = v > threshold
-            spikes[t] = fired
-            v.masked_fill_(fired, 0)
-        return spikes.view(-1, *node.shape)
     if isinstance(node, SumPool):
         size, area = node.kernel, float(np.prod(node.kernel))
         pool = f.avg_pool1d if len(size) == 1 else f.avg_pool2d
@@ -289,10 +309,3 @@ def _onnx_neuron(draft: _Onnx, name: str, node: Neuron, source: str) -> None:
     lead = draft.steps * draft.batch
     to = draft.constant(f"{name}_flat", [lead, *node.shape], np.int64)
     draft.put("Reshape", name, [joined, to])
-
-
-PEERS: dict[str, Callable[..., Call]] = {
-    "onnxruntime_int8": onnxruntime_int8,
-    "onnxruntime_f32": onnxruntime_f32,
-    "torch": torch_layers,
-}

@@ -1,6 +1,10 @@
-// See probe.py. Prints {"probe": …, "engine": …}, billions of additions a second; medians of
-// interleaved runs, by the CPU's clock.
+// See probe.py. Prints {"probe": …, "engine": …}, billions of additions (of products, with -DDENSE) a
+// second; medians of interleaved runs, by the CPU's clock.
 #include <immintrin.h>
+#ifdef __AMX_INT8__
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
 #include <algorithm>
 #include <cstdio>
@@ -60,6 +64,67 @@ double timed(Work work) {
   return seconds() - began;
 }
 
+// The instructions of a dense product on registers alone: independent sums enough for their latency.
+#ifdef __AMX_INT8__
+constexpr double kProducts = 16 * 16 * 64;  // of one instruction
+void multiply(size_t times) {
+  struct alignas(64) {
+    uint8_t palette = 1, start = 0, reserved[14] = {};
+    uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
+    uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
+  } shapes;
+  __asm__ volatile("" : : "r"(&shapes) : "memory");
+  _tile_loadconfig(&shapes);
+  for (size_t k = 0; k < times; k += 4) {
+    _tile_dpbusd(0, 4, 6);
+    _tile_dpbusd(1, 4, 7);
+    _tile_dpbusd(2, 5, 6);
+    _tile_dpbusd(3, 5, 7);
+  }
+  _tile_release();
+}
+#else
+#ifdef __AVX512VNNI__
+constexpr double kProducts = 64;
+using Wide = __m512i;
+inline Wide multiplied(Wide sums, Wide x, Wide w) { return _mm512_dpbusd_epi32(sums, x, w); }
+#else
+constexpr double kProducts = 32;
+using Wide = __m256i;
+inline Wide multiplied(Wide sums, Wide x, Wide w) {
+  return _mm256_add_epi16(sums, _mm256_maddubs_epi16(x, w));
+}
+#endif
+void multiply(size_t times) {
+  Wide sums[12] = {}, x = {}, w = {};
+  for (size_t k = 0; k < times; k += 12)
+    for (Wide &sum : sums) {
+      __asm__ volatile("" : "+x"(x), "+x"(w), "+x"(sum));  // else products are made once, before
+      sum = multiplied(sum, x, w);
+    }
+  for (Wide &sum : sums) __asm__ volatile("" : "+x"(sum));
+}
+#endif
+
+// A tile of 64 rows by all outputs, its weights in the first-level cache or near it.
+void dense(const std::vector<uint8_t> &inputs, const int8_t *weights, std::vector<int32_t> &sums) {
+  constexpr size_t kInputs = 384, kRows64 = 64;
+  static const uint32_t offsets[] = {0, 64, 128, 192, 256, 320};
+  Dense d{};
+  d.c = sums.data();
+  d.c_stride = TABLE.panels * kPanel;
+  d.a = inputs.data();
+  d.a_stride = kInputs;
+  d.rows = kRows64;
+  d.offsets = offsets;
+  d.chunks = kInputs / 64;
+  d.quads = 16;
+  d.b = weights;
+  d.panels = TABLE.panels;
+  d.largest = 1;
+  TABLE.dense(&d);
+}
+
 double median(std::vector<double> values) {
   std::nth_element(values.begin(), values.begin() + values.size() / 2, values.end());
   return values[values.size() / 2];
@@ -76,6 +141,24 @@ int main() {
   std::vector<int32_t> out(kOutputs);
   std::vector<double> probes, engines;
   volatile int kept = 0;
+#ifdef DENSE
+#ifdef __AMX_INT8__
+  syscall(SYS_arch_prctl, 0x1023, 18);  // ARCH_REQ_XCOMP_PERM: the tile registers
+#endif
+  constexpr size_t kInputs = 384, kRows64 = 64, kTimes = 4080;
+  const std::vector<uint8_t> inputs(kInputs * (kRows64 + 16), 1);
+  std::vector<int32_t> tile((kRows64 + 16) * TABLE.panels * kPanel);
+  weights.resize(kInputs * TABLE.panels * kPanel + kSlack);
+  for (size_t run = 0; run < kRuns; ++run) {
+    probes.push_back(timed([&](size_t) { multiply(kTimes); }));
+    engines.push_back(timed([&](size_t) { dense(inputs, weights.data(), tile); }));
+  }
+  kept = kept + tile[0];
+  const double most = 1e-9 * kSums * kTimes * kProducts;
+  const double done = 1e-9 * kSums * kInputs * kRows64 * TABLE.panels * kPanel;
+  std::printf("{\"probe\": %.3f, \"engine\": %.3f}\n", most / median(probes), done / median(engines));
+  return 0;
+#endif
   for (size_t run = 0; run < kRuns; ++run) {
     probes.push_back(timed([&](size_t s) { kept = kept + probe(weights.data(), &offsets[s * kEvents]); }));
     engines.push_back(timed([&](size_t s) {

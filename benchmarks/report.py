@@ -1,44 +1,129 @@
-"""Runs every benchmark on this machine and writes docs/performance.md: `make performance`."""
+"""Runs every benchmark on this machine and writes docs/performance.md: `make performance`.
+
+    python -m benchmarks.report [--only workloads,confined,rates,probe,threads,memory]
+
+Each section leaves its figures in benchmarks/results/performance.json; `--only` measures the named
+ones anew and takes the others from there.
+"""
 
 from __future__ import annotations
 
+import argparse
+import json
 import sys
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from .bench import WORKLOADS, bench, machine, table, tables_of
-from .peers import PEERS
-from .probe import FLAGS
+from .bench import WORKLOADS, bench, machine, markdown, peer_table, table, tables_of, times
+from .confined import SETS, confined
+from .probe import FLAGS, dense_rows, dense_table
 from .probe import rows as probe_rows
 from .probe import table as probe_table
-from .sweep import by_rate, latency, memory_table, thread_table, threads
+from .snn_peers import PEERS
+from .sweep import by_rate, latency, memory_rows, memory_table, thread_table, threads
 
+RESULTS = Path(__file__).parent / "results" / "performance.json"
 TARGET = Path(__file__).resolve().parents[1] / "docs" / "performance.md"
 TEXT = Path(__file__).parent / "performance.in.md"
 SMALL = ("w1_b1", "w2_t4_b1", "resnet18_10", "spikformer_10")
 """The batch-1 networks whose memory and step latency are shown."""
+FASTEST = "onnxruntime_int8,onnxruntime_f32,torch"
+"""The peers of which one is always the fastest: those of the confined runs."""
+
+
+def _workloads(isas: list[str]) -> dict[str, Any]:
+    entries = {}
+    for name, make in WORKLOADS.items():
+        entries[name] = bench(make(), list(PEERS), 15, isas)
+        print(name, entries[name]["ratio"], file=sys.stderr, flush=True)
+    return entries
+
+
+def _confined(isas: list[str]) -> dict[str, Any]:
+    """Return the workloads' entries at equal instruction sets, by set."""
+    found = {}
+    for isa in (isa for isa in SETS if isa in isas[1:]):
+        with tempfile.TemporaryDirectory() as folder:
+            out = Path(folder) / "bench.json"
+            given = ["--confined", isa, "--peers", FASTEST, "--out", str(out)]
+            if confined(isa, "benchmarks.bench", given) == 0:
+                found[isa] = json.loads(out.read_text())["workloads"]
+    return found
+
+
+def _memory(isas: list[str]) -> dict[str, Any]:
+    small = [WORKLOADS[name]() for name in SMALL]
+    steps = {w.name: latency(w, isas[0]) for w in small}
+    return {"rows": memory_rows(small, isas[0]), "latency_us": steps}
+
+
+SECTIONS: dict[str, Callable[[list[str]], Any]] = {
+    "workloads": _workloads,
+    "confined": _confined,
+    "rates": by_rate,
+    "probe": lambda isas: {
+        "gather": probe_rows([isa for isa in FLAGS if isa in isas]),
+        "dense": dense_rows([isa for isa in FLAGS if isa in isas]),
+    },
+    "threads": lambda isas: [row for isa in isas for row in threads(isa)],
+    "memory": _memory,
+}
+
+
+def confined_table(found: dict[str, Any]) -> str:
+    """Return ratios at equal instruction sets as a Markdown table."""
+    columns = [f"{what} {isa}" for isa in found for what in ("ours", "fastest peer", "ratio")]
+    lines = markdown("workload", *columns)
+    for name in next(iter(found.values()), {}):
+        cells = []
+        for entries in found.values():
+            entry = entries[name]
+            peer = entry["fastest_peer"]
+            fastest = f"{peer} {entry['peers'][peer]:.3g}"
+            cells += [f"{entry['ours_ms']:.3g}", fastest, times(entry["ratio"])]
+        lines += [f"| {' | '.join([name, *cells])} |"]
+    return "\n".join(lines)
+
+
+def page(found: dict[str, Any]) -> str:
+    """Return the page of these figures."""
+    steps = found["memory"]["latency_us"].items()
+    return TEXT.read_text("utf-8").format(
+        machine=found["machine"],
+        tables=", ".join(found["tables"]),
+        workloads=table(found["workloads"]),
+        peers=peer_table(found["workloads"]),
+        confined=confined_table(found["confined"]),
+        rates=table(found["rates"]),
+        probe=probe_table(found["probe"]["gather"]),
+        dense=dense_table(found["probe"]["dense"]),
+        threads=thread_table(found["threads"]),
+        memory=memory_table(found["memory"]["rows"]),
+        latency=", ".join(f"{name} {us:.0f} µs" for name, us in steps),
+    )
 
 
 def main() -> int:
-    """Write the page; return 1 if any output differed."""
-    isas, entries, small = tables_of(None), {}, []
-    for name, make in WORKLOADS.items():
-        workload = make()
-        entries[name] = bench(workload, list(PEERS), 15, isas)
-        if name in SMALL:
-            small.append(workload)
-        print(name, entries[name]["ratio"], file=sys.stderr, flush=True)
-    page = TEXT.read_text().format(
-        machine=machine(),
-        tables=", ".join(isas),
-        workloads=table(entries),
-        rates=table(by_rate(isas)),
-        probe=probe_table(probe_rows([isa for isa in FLAGS if isa in isas])),
-        threads=thread_table(threads(isas[0])),
-        memory=memory_table(small, isas[0]),
-        latency=", ".join(f"{w.name} {latency(w, isas[0]):.0f} µs" for w in small),
-    )
-    TARGET.write_text(page)
-    return 0 if all(entry["equal_outputs"] for entry in entries.values()) else 1
+    """Measure, and write the page; return 1 if any output differed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", default=",".join(SECTIONS), help="sections to measure anew")
+    asked = parser.parse_args().only.split(",")
+    isas = tables_of(None)
+    found = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    found |= {"machine": machine(), "tables": isas}
+    for name in filter(None, asked):
+        found[name] = SECTIONS[name](isas)
+        RESULTS.parent.mkdir(parents=True, exist_ok=True)
+        RESULTS.write_text(json.dumps(found, indent=1) + "\n")
+    missing = [name for name in SECTIONS if name not in found]
+    if missing:
+        print(f"not measured yet: {', '.join(missing)}", file=sys.stderr)
+        return 0
+    TARGET.write_text(page(found), "utf-8")
+    entries = [*found["workloads"].values(), *found["rates"].values()]
+    return 0 if all(entry["equal_outputs"] for entry in entries) else 1
 
 
 if __name__ == "__main__":

@@ -5,72 +5,78 @@ python -m benchmarks.sweep
 
 from __future__ import annotations
 
+from statistics import median
 from time import perf_counter
 from typing import Any
 
 from spikewright.sim.native import Native, chosen_isa
 
-from .bench import bench, ours, table, tables_of, time_all
-from .workloads import Workload, even, resnet18, w2
+from .bench import bench, markdown, ours, table, tables_of, time_all
+from .workloads import Workload, even, resnet18, w1, w2
 
 RATES = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5)
 PEERS = ["onnxruntime_f32", "onnxruntime_int8"]
 
 
-def by_rate(isas: list[str], runs: int = 7) -> dict[str, Any]:
+def by_rate(isas: list[str], runs: int = 15) -> dict[str, Any]:
     """Return one entry a spike rate (see `bench.bench`), by its label."""
     return {f"{rate:.1%}": bench(w2(4, 1, rate), PEERS, runs, isas) for rate in RATES}
 
 
-def threads(isa: str, runs: int = 31) -> list[dict[str, Any]]:
-    """Return wall-clock times of one and two threads, taking turns; the best of each.
-
-    The best, because on a busy machine two threads wait for the slower of two cores, and the
-    median measures the neighbours.
-    """
+def threads(isa: str, runs: int = 41) -> list[dict[str, Any]]:
+    """Return wall-clock medians of one and two threads, taking turns, on a machine left alone."""
     found = []
     for label, workload in _threaded():
         calls = {n: ours(workload, Native(n, isa).prepare(workload.graph)) for n in (1, 2)}
         taken: dict[int, list[float]] = {1: [], 2: []}
         for _ in range(runs):
             for n, call in calls.items():
+                call()
                 began = perf_counter()
                 call()
                 taken[n].append(perf_counter() - began)
-        one, two = (1000 * min(taken[n]) for n in (1, 2))
-        found.append({"workload": label, "one_ms": one, "two_ms": two, "ratio": one / two})
+        one, two = (1000 * median(taken[n]) for n in (1, 2))
+        row = {"workload": label, "isa": isa, "one_ms": one, "two_ms": two, "ratio": one / two}
+        found.append(row)
     return found
 
 
 def _threaded() -> list[tuple[str, Workload]]:
     return [
         ("W2, T=4, 16 samples: over samples", w2(4, 16)),
+        ("W1, 64 samples: over samples", w1(64)),
         ("ResNet18, T=4, one sample: over rows", resnet18(even(0.1), "resnet18_10")),
     ]
 
 
 def thread_table(rows: list[dict[str, Any]]) -> str:
     """Return the rows of `threads` as a Markdown table."""
-    lines = ["| workload | 1 thread ms | 2 threads ms | ratio |", "|---|---|---|---|"]
-    lines += [
-        f"| {r['workload']} | {r['one_ms']:.2f} | {r['two_ms']:.2f} | {r['ratio']:.2f}× |"
-        for r in rows
-    ]
+    lines = markdown("workload", "table", "1 thread ms", "2 threads ms", "ratio")
+    for r in rows:
+        taken = f"{r['one_ms']:.2f} | {r['two_ms']:.2f} | {r['ratio']:.2f}×"
+        lines += [f"| {r['workload']} | {r['isa']} | {taken} |"]
     return "\n".join(lines)
 
 
-def memory_table(workloads: list[Workload], isa: str) -> str:
-    """Return what the engine allocates for one sample, as a Markdown table."""
-    lines = [
-        "| workload | packed constants | workspace | weights + state + spikes | ratio |",
-        "|---|---|---|---|---|",
-    ]
+def memory_rows(workloads: list[Workload], isa: str) -> list[dict[str, Any]]:
+    """Return what the engine allocates for one sample of each network."""
+    found = []
     for workload in workloads:
         held = Native(isa=isa).prepare(workload.graph).memory(1, len(workload.x))
         needed = held.weights + held.state + held.spikes
-        sizes = (held.constants, held.workspace, needed)
-        cells = " | ".join(f"{n / 2**20:.2f} MiB" for n in sizes)
-        lines.append(f"| {workload.name} | {cells} | {held.ratio:.1f}× |")
+        sizes = {"constants": held.constants, "workspace": held.workspace, "needed": needed}
+        found.append({"workload": workload.name, **sizes, "ratio": held.ratio})
+    return found
+
+
+def memory_table(rows: list[dict[str, Any]]) -> str:
+    """Return the rows of `memory_rows` as a Markdown table."""
+    lines = markdown("workload", "packed weights", "workspace", "weights + state + spikes", "ratio")
+    for r in rows:
+        sizes = " | ".join(
+            f"{r[key] / 2**20:.2f} MiB" for key in ("constants", "workspace", "needed")
+        )
+        lines += [f"| {r['workload']} | {sizes} | {r['ratio']:.1f}× |"]
     return "\n".join(lines)
 
 

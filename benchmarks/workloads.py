@@ -40,6 +40,7 @@ from spikewright.sim.ops import OPS
 SEED = 20261123
 INPUT_RATE = 0.1
 SPREAD = 24.0
+TRAINED = Path(__file__).parent / "results" / "checkpoints" / "cifar10-resnet.json"
 Rates = Callable[[str, int, int], float]
 """The wanted rate of neuron `name`, number k of n."""
 
@@ -113,12 +114,22 @@ def even(rate: float) -> Rates:
 
 
 def trained(name: str, k: int, n: int) -> float:
-    """Rates that fall with depth, from 22 % to 4 %, as in a trained spiking ResNet or Spikformer.
-
-    The shape is chosen after the rates of networks that we trained on CIFAR-10 (15 % on average);
-    it is a stand-in that needs no checkpoint.
-    """
+    """Rates that fall with depth, from 22 % to 4 %: a stand-in for a trained Spikformer's."""
     return 0.22 - 0.18 * k / max(1, n - 1)
+
+
+def as_resnet(name: str, k: int, n: int) -> float:
+    """Rates of the shipped `cifar10-resnet`, trained, on the test split of CIFAR-10.
+
+    Its stem, and by depth the first neurons of its blocks and the last (13 to 24 %), from its
+    record in `results/checkpoints`.
+    """
+    rates = {r["name"]: r["spike_rate"] for r in json.loads(TRAINED.read_text())["layers"]}
+    if name == "stem_n":
+        return float(rates["neuron1"])
+    part = f".neuron{name[-1]}"
+    blocks = [rate for layer, rate in rates.items() if layer.endswith(part)]
+    return float(np.interp((k - 1) / (n - 2), np.linspace(0, 1, len(blocks)), blocks))
 
 
 def w1(batch: int, time_steps: int = 32) -> Workload:

@@ -9,7 +9,7 @@ namespace spikewright {
 
 namespace {
 
-constexpr int kRepeats = 5;
+constexpr int kRepeats = 9;
 constexpr double kRow = 25.0;  // ns to begin one row of sums; a fifth more for each tap's list
 
 template <typename Work>

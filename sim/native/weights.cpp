@@ -14,6 +14,7 @@ constexpr size_t kFewWeights = 128 * 1024;  // bytes that two workers may both r
 constexpr size_t kFewChannels = 16;         // below, windows are copied into rows for dense products
 constexpr int32_t kCounted = 127;           // the largest input whose event a byte counts
 constexpr double kScaledCost = 4;           // of an int32 product and addition, in int16 additions
+constexpr double kBordered = 1.2;           // a convolution's products, with its copy in a border
 
 }  // namespace
 
@@ -183,8 +184,9 @@ bool Weights::gathers(const Context &c, size_t sample, size_t samples, size_t st
   const double products = lines * static_cast<double>(up(line, k_.row_block) * chunks_ * quads_ *
                                                       kQuad * out_panels_ * kPanel * groups_);
   const double each_row = rows * static_cast<double>(groups_) * rates.row;
+  const double bordered = flat_ ? 1 : kBordered;
   return additions * cost * rates.add + each_row * (1 + 0.2 * static_cast<double>(taps_)) <
-         products * rates.product + each_row * 0.2;
+         products * bordered * rates.product + each_row * 0.2;
 }
 
 void Weights::compute(const Context &c, const Neurons *sink) const {

@@ -1,4 +1,4 @@
-"""The native engine with what it may choose forced: each table, arithmetic and order."""
+"""The native engine with what it may choose forced: each table, arithmetic, order and threads."""
 
 from __future__ import annotations
 
@@ -10,29 +10,33 @@ from spikewright.sim.trace import NeuronTrace, Trace
 from spikewright.sim.verify import Difference, compare
 
 CHOICES = (
-    Forced(),
-    Forced("gather"),
-    Forced("gather", int16=False),
-    Forced("dense"),
-    Forced(steps=1),
-    Forced("dense", steps=2),
+    (Forced(), 1),
+    (Forced("gather"), 1),
+    (Forced("gather", int16=False), 1),
+    (Forced("dense"), 1),
+    (Forced(steps=1), 1),
+    (Forced("dense", steps=2), 1),
+    (Forced("gather"), 2),
+    (Forced("dense"), 5),
 )
+"""What is forced, and over how many threads."""
 
 
 class ForcedNative(Native):
     """One table and one choice; its name says which."""
 
-    def __init__(self, isa: str, forced: Forced) -> None:
-        super().__init__(isa=isa, forced=forced)
+    def __init__(self, isa: str, forced: Forced, threads: int) -> None:
+        super().__init__(threads, isa, forced)
         order = f", {forced.steps} at once" if forced.steps else ""
         width = "" if forced.int16 else ", int32"
-        self.name = f"native {isa} {forced.choice}{width}{order}"
+        spread = f", {threads} threads" if threads > 1 else ""
+        self.name = f"native {isa} {forced.choice}{width}{order}{spread}"
 
 
 def forced_natives() -> list[ForcedNative]:
     """Return one executor for each table of this CPU and each choice."""
     tables = isa_info()["available"]
-    return [ForcedNative(isa, forced) for isa, forced in product(tables, CHOICES)]
+    return [ForcedNative(isa, *choice) for isa, choice in product(tables, CHOICES)]
 
 
 def differs(native: ForcedNative, graph: Graph, x: Array, expected: Trace) -> Difference | int:

@@ -48,6 +48,8 @@ from spikewright.sim.trace import Trace
 from spikewright.sim.verify import Difference, compare
 
 MANY = 1000
+FORCED = 4
+"""Tables and choices of the engine that are forced on each graph."""
 LOWEST_RATE, HIGHEST_RATE = 0.01, 0.4
 NOT_APPLICABLE = {("Output none", "saturated")}
 """Columns a kind cannot be seen in: a readout without state has nothing to saturate."""
@@ -236,7 +238,7 @@ def one_graph(
 ) -> Difference | None:
     """Compare the graph of this seed on all executors; return the first difference.
 
-    `forced`: the engine's tables and choices, of which each seed takes its turn's.
+    `forced`: the engine's tables and choices, of which each seed takes the next few.
     """
     rng = np.random.default_rng(seed)
     graph = random_graph(rng)
@@ -247,8 +249,8 @@ def one_graph(
         if isinstance(found, Difference):
             return found
         census.values += found
-    if forced:
-        turn = forced[seed % len(forced)]
+    for k in range(FORCED if forced else 0):
+        turn = forced[(seed * FORCED + k) % len(forced)]
         found = differs(turn, graph, x, expected)
         if isinstance(found, Difference):
             return found
