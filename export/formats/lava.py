@@ -34,13 +34,12 @@ from ..ir import (
 )
 from ..ir.arith import DECAY_ONE
 from .atomic import atomic_path
+from .lava_in import read_lava
+from .lava_rules import BIAS_HIGH, BIAS_LOW, STATE_BITS, STATE_SHIFT, THRESHOLD_LIMIT, THRESHOLD_LOW
 from .lava_weights import conv_problem, netx_weights
 
 Reason = tuple[str, str, str]
 """Node, reason, remedy."""
-STATE_SHIFT, STATE_BITS = 6, 24
-THRESHOLD_LIMIT = (1 << 17) - 1
-BIAS_LIMIT = (1 << 15) - 1
 LOWER = "lower it with --target loihi2"
 _KINDS: dict[str, str] = {
     "Add": "netx has no additions; use a feed-forward network (residual rule none)",
@@ -109,6 +108,8 @@ def _problems(graph: Graph, name: str, node: Node) -> Iterator[tuple[str, str]]:
         yield from _place_problems(graph, name, node, looped)
     if isinstance(node, Neuron):
         yield from _neuron_problems(node)
+        if _is_readout(node) and any(isinstance(graph.nodes[t], Output) for t in targets):
+            yield "never fires: it would be read as a readout", "use the readout integrate"
     if isinstance(node, Output):
         yield from _output_problems(node)
 
@@ -200,18 +201,29 @@ def _neuron_problems(node: Neuron) -> Iterator[tuple[str, str]]:
         array = getattr(node, field)
         if array is not None and array.size > 1:
             yield f"{field} varies within the layer", LOWER
-    yield from _steps("v_threshold", node.v_threshold, THRESHOLD_LIMIT)
-    yield from _steps("bias", node.bias, BIAS_LIMIT)
+    yield from _steps("v_threshold", node.v_threshold, THRESHOLD_LOW, THRESHOLD_LIMIT)
+    yield from _steps("bias", node.bias, BIAS_LOW, BIAS_HIGH)
 
 
-def _steps(what: str, values: Array | None, limit: int) -> Iterator[tuple[str, str]]:
+def _is_readout(node: Neuron) -> bool:
+    """Whether a last layer of these neurons is what we write for an `integrate` readout."""
+    forgets = node.du is None or bool((node.du == DECAY_ONE).all())
+    keeps = node.dv is None or not node.dv.any()
+    return forgets and keeps and bool((node.v_threshold >> STATE_SHIFT == THRESHOLD_LIMIT).all())
+
+
+def _steps(what: str, values: Array | None, low: int, high: int) -> Iterator[tuple[str, str]]:
     """A value in multiples of 2^6, within the mantissa's width."""
     if values is None:
         return
     if (values % (1 << STATE_SHIFT)).any():
         yield f"{what} is no multiple of {1 << STATE_SHIFT}", LOWER
-    elif (np.abs(values) >> STATE_SHIFT).max() > limit:
-        yield f"{what} {np.abs(values).max() >> STATE_SHIFT} exceeds {limit}", "use fewer --bits"
+        return
+    lowest, highest = (values >> STATE_SHIFT).min(), (values >> STATE_SHIFT).max()
+    if highest > high:
+        yield f"{what} {highest} exceeds {high}", "use fewer --bits"
+    elif lowest < low:
+        yield f"{what} {lowest} is below {low}", "use fewer --bits"
 
 
 def _output_problems(node: Output) -> Iterator[tuple[str, str]]:
@@ -220,7 +232,7 @@ def _output_problems(node: Output) -> Iterator[tuple[str, str]]:
     if node.readout == "integrate":
         if (node.state_shift, node.state_bits) != (STATE_SHIFT, STATE_BITS):
             yield f"a {node.state_bits}-bit readout of shift {node.state_shift}", LOWER
-        yield from _steps("bias", node.bias, BIAS_LIMIT)
+        yield from _steps("bias", node.bias, BIAS_LOW, BIAS_HIGH)
 
 
 def write_lava(graph: Graph, path: str | Path, *, force: bool = False) -> None:
@@ -239,7 +251,7 @@ def write_lava(graph: Graph, path: str | Path, *, force: bool = False) -> None:
     layers = _layers(graph)
     with atomic_path(path, force=force) as temporary:
         _write(temporary, layers)
-        _compare(temporary, layers)
+        _compare(temporary, layers, graph)
 
 
 def _others(reasons: list[Reason]) -> str:
@@ -270,7 +282,7 @@ def _layers(graph: Graph) -> list[Layer]:
         if isinstance(node, Input):
             entering = node.shape if len(node.shape) == 3 else (1, 1, node.shape[-1])
             found.append({"type": _type("input"), "shape": np.array(entering)})
-        elif isinstance(node, Flatten):
+        elif isinstance(node, Flatten) and len(graph.shapes[graph.inputs(name)[0]]) > 1:
             found.append({"type": _type("flatten"), "shape": np.array(graph.shapes[name])})
         elif isinstance(node, (Linear, Conv2d)):
             if any(loop.back == name for loop in looped):
@@ -343,10 +355,12 @@ def _write(path: Path, layers: list[Layer]) -> None:
                 file.create_dataset(f"layer/{k}/{key}", data=value, track_times=False)
 
 
-def _compare(path: Path, layers: list[Layer]) -> None:
-    with _h5py().File(path, "r") as file:
-        for k, layer in enumerate(layers):
-            for key, value in layer.items():
-                found = np.asarray(file[f"layer/{k}/{key}"])
-                if found.shape != value.shape or not np.array_equal(found, value):
-                    raise FormatError(f"layer {k} {key} came back changed", node=str(path))
+def _compare(path: Path, layers: list[Layer], graph: Graph) -> None:
+    """Read the file as a user would, and compare what stands in it and what it is read as."""
+    back = read_lava(path, graph.input)
+    for k, (found, layer) in enumerate(zip(_layers(back), layers, strict=True)):
+        for key in sorted({*found, *layer}):
+            if not np.array_equal(found.get(key, ()), layer.get(key, ())):
+                raise FormatError(f"layer {k} {key} came back changed", node=str(path))
+    if back.output.readout != graph.output.readout:
+        raise FormatError(f"read back as a {back.output.readout} readout", node=str(path))

@@ -7,7 +7,8 @@ truncation, du = iDecay, dv = vDecay, threshold vThMant << 6, bias << 6, hard re
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,28 +24,33 @@ from ..ir import (
     Flatten,
     FormatError,
     Graph,
+    GraphError,
     Input,
     Linear,
-    MissingPackageError,
     Neuron,
     Node,
     Output,
+    Shape,
     check,
 )
 from ..ir.arith import DECAY_ONE
-from .lava import STATE_BITS, STATE_SHIFT, THRESHOLD_LIMIT
-from .lava_weights import conv_problem, netx_weights
+from .lava_layers import Layer, layers_of
+from .lava_rules import (
+    BIAS_HIGH,
+    BIAS_LOW,
+    STATE_BITS,
+    STATE_SHIFT,
+    THRESHOLD_LIMIT,
+    THRESHOLD_LOW,
+)
+from .lava_weights import conv_problem, int8_parts, netx_weights
 
-Layer = Mapping[str, Any]
-_REFUSED = {
-    "pool": "train with strided convolutions",
-    "average": "train with strided convolutions",
-    "unpool": "netx runs no decoders",
-    "convT": "netx runs no decoders",
-    "concat": "netx runs sequential networks",
-    "dense_comp": "use real weights",
-}
-_READ = ("input", "flatten", "dense", "dense_rec", "conv")
+WEIGHT_LIMIT = 1 << 15
+DELAY_LIMIT = 62
+"""Steps that netx holds a synapse back by at most; it clamps what is more."""
+THRESHOLD_HELD = (1 << 25) - 1
+"""Largest vThMant whose threshold, << 6, is an int32."""
+FIELD_LIMIT = (1 << 31) - 1
 
 
 def read_lava(path: str | Path, entry: Input | None = None) -> Graph:
@@ -52,80 +58,36 @@ def read_lava(path: str | Path, entry: Input | None = None) -> Graph:
 
     `entry` stands for the file's input, which says a shape and no more: by default plain spikes.
 
-    A last layer that never fires (vThMant 2^17 - 1, u forgotten at once, v kept) is an `integrate`
-    readout, as we write it; otherwise the spikes of the last layer are counted.
+    A last layer that never fires is a readout: one as we write it (vThMant 2^17 - 1, u forgotten at
+    once, v kept), one whose vThMant is 2^17 or more (slayer's Affine), or one that has no neurons.
+    Otherwise the spikes of the last layer are counted.
 
     Raises:
         FormatError: naming the file and layer that netx would skip, change or crash on.
     """
-    layers = _layers(str(path))
-    built = _Built(str(path))
-    for number, layer in enumerate(layers):
-        READERS[layer["type"]](built, number, layer)
-    graph = built.graph()
-    if entry is not None:
-        graph = graph.replace({**graph.nodes, graph.input_name: entry})
-    return check(graph)
-
-
-def _h5py() -> Any:
+    layers = layers_of(str(path))
+    built = _Built(str(path), len(layers) - 1)
+    for layer in layers:
+        READERS[layer.kind](built, layer)
     try:
-        import h5py
-    except ImportError:
-        raise MissingPackageError.of("h5py", "read Lava HDF5", "pip install h5py") from None
-    return h5py
-
-
-def _layers(path: str) -> list[dict[str, Any]]:
-    if not Path(path).is_file():
-        raise FormatError("no such file", node=path)
-    h5py = _h5py()
-    try:
-        with h5py.File(path, "r") as file:
-            group = file["layer"]
-            numbers = sorted(int(name) for name in group)
-            return [_layer(path, number, group[str(number)], h5py) for number in numbers]
-    except FormatError:
-        raise
-    except Exception as error:  # h5py has many ways to say that a file is damaged
-        raise FormatError(
-            f"no readable netx file ({type(error).__name__}: {error})", node=path
-        ) from None
-
-
-def _layer(path: str, number: int, group: Any, h5py: Any) -> dict[str, Any]:
-    """Return the datasets of a layer by their path in it."""
-    found: dict[str, Any] = {}
-
-    def take(name: str, item: Any) -> None:
-        if isinstance(item, h5py.Dataset):
-            found[name] = item[()]
-
-    group.visititems(take)
-    for name in ("type", "neuron/type"):
-        if name in found:
-            value = np.asarray(found[name]).reshape(-1)[0]
-            found[name] = value.decode("ascii") if isinstance(value, bytes) else str(value)
-    kind = found.get("type")
-    if kind not in _READ:
-        remedy = _REFUSED.get(str(kind), "netx would skip it without a word; leave it out")
-        raise FormatError(f"layer {number}: type {kind!r}", node=path, remedy=remedy)
-    return found
+        graph = built.graph()
+        if entry is not None:
+            graph = graph.replace({**graph.nodes, graph.input_name: entry})
+        return check(graph)
+    except GraphError as error:
+        reason = f"{error.node}: {error.reason}" if error.node else error.reason
+        raise FormatError(reason, node=str(path), remedy=error.remedy) from None
 
 
 class _Built:
     """The graph so far: `here` is the node that the next layer reads, of `shape`."""
 
-    def __init__(self, path: str) -> None:
-        self.path = path
+    def __init__(self, path: str, last: int) -> None:
+        self.path, self.last = path, last
         self.nodes: dict[str, Node] = {}
         self.edges: list[Edge] = []
         self.here = ""
-        self.shape: tuple[int, ...] = ()
-
-    def refuse(self, number: int, reason: str, remedy: str) -> FormatError:
-        """Return the error of a layer."""
-        return FormatError(f"layer {number}: {reason}", node=self.path, remedy=remedy)
+        self.shape: Shape = ()
 
     def put(self, name: str, node: Node, *sources: str) -> None:
         """Append a node that reads `sources`, or the last one."""
@@ -133,16 +95,21 @@ class _Built:
         self.nodes[name], self.here = node, name
         self.edges += [Edge(source, name, port) for port, source in enumerate(feeding)]
 
-    def start(self, number: int, shape: tuple[int, ...]) -> None:
+    def start(self, shape: Shape) -> None:
         """Put the Input where the file has none."""
         if not self.nodes:
             self.put("input", Input(shape, "spikes", low=0, high=1))
             self.shape = shape
 
+    @property
+    def computes(self) -> bool:
+        """Whether a layer that computes came before."""
+        return len(self.nodes) > 0 and not isinstance(self.nodes[self.here], (Input, Flatten))
+
     def graph(self) -> Graph:
         """Return the graph with its readout."""
         if self.here not in self.nodes or not isinstance(self.nodes[self.here], (Neuron, Output)):
-            raise FormatError("holds no layer that computes", node=self.path)
+            raise FormatError("holds no layer that computes at its end", node=self.path)
         if not isinstance(self.nodes[self.here], Output):
             counted = Output("spike_count", state_shift=STATE_SHIFT, state_bits=STATE_BITS)
             self.put("output", counted)
@@ -150,75 +117,115 @@ class _Built:
         return Graph(self.nodes, self.edges, "integer", PROFILES["loihi2"], metadata)
 
 
-def _input(built: _Built, number: int, layer: Layer) -> None:
-    if "neuron/type" in layer:
-        raise built.refuse(
-            number, "an input layer with neurons of its own", "export from the first dense or conv"
+def _input(built: _Built, layer: Layer) -> None:
+    if layer.has_neurons:
+        raise layer.refuse(
+            "an input layer with neurons of its own", "export from the first dense or conv"
         )
-    shape = tuple(int(n) for n in np.asarray(layer["shape"]).reshape(-1))
+    if built.nodes:
+        raise layer.refuse("an input layer that is not the first", "leave it out")
+    shape = tuple(layer.whole("shape", 1, FIELD_LIMIT).reshape(-1).tolist())
     # Our own files write a vector as a map of one place.
-    built.start(number, shape[-1:] if shape[:-1] == (1,) * (len(shape) - 1) else shape)
+    built.start(shape[-1:] if shape[:-1] == (1,) * (len(shape) - 1) else shape)
 
 
-def _flatten(built: _Built, number: int, layer: Layer) -> None:
+def _flatten(built: _Built, layer: Layer) -> None:
+    if built.computes and len(built.shape) != 3:
+        raise layer.refuse("flattens a vector, which netx crashes on", "leave the layer out")
     if len(built.shape) == 3:
-        built.put(f"flatten{number}", Flatten())
+        built.put(f"flatten{layer.number}", Flatten())
         built.shape = (int(np.prod(built.shape)),)
 
 
-def _dense(built: _Built, number: int, layer: Layer) -> None:
-    out = int(np.prod(layer["shape"]))
-    weight = np.asarray(layer["weight"]).astype(np.int64).reshape(out, -1)
-    back = layer.get("weight_rec")
-    recurrent = None if back is None else np.asarray(back).astype(np.int64).reshape(out, -1)
+def _dense(built: _Built, layer: Layer) -> None:
+    out = int(np.prod(layer.whole("shape", 1, FIELD_LIMIT)))
+    weight = _matrix(layer, "weight", out)
+    recurrent = _matrix(layer, "weight_rec", out) if layer.kind == "dense_rec" else None
     both = weight if recurrent is None else np.hstack([weight, recurrent])
     used = netx_weights(both)
     if used is None:
-        raise built.refuse(number, "weights that netx crashes on", "leave the layer out")
-    codes, shift = _codes(built, number, used)
-    built.start(number, (weight.shape[1],))
-    _flatten(built, number, layer)
+        raise layer.refuse("weights that netx crashes on", "leave the layer out")
+    built.start((weight.shape[1],))
+    if len(built.shape) > 1 and built.computes:
+        raise layer.refuse(
+            f"reads a map of {built.shape}, on which netx crashes", "put a flatten before it"
+        )
+    _flatten_input(built, layer)
+    if built.shape != (weight.shape[1],):
+        raise layer.refuse(
+            f"weight is {list(weight.shape)}, {int(np.prod(built.shape))} values arrive",
+            "give it as many columns",
+        )
+    name, number = f"dense{layer.number}", layer.number
+    _delays(built, layer)
     built.shape = (out,)
-    _refuse_delays(built, number, layer)
-    name = f"dense{number}"
-    built.put(name, Linear(codes[:, : weight.shape[1]], weight_shift=shift, bits=8))
+    _weights(built, name, _linears(layer, used[:, : weight.shape[1]]))
     if recurrent is None:
-        _neuron(built, number, layer)
+        _neuron(built, layer)
         return
-    built.put(f"delay{number}", Delay((out,), 1), "")
-    built.edges.pop()
-    built.put(f"back{number}", Linear(codes[:, weight.shape[1] :], weight_shift=shift, bits=8))
-    built.put(f"add{number}", Add(), name, f"back{number}")
-    _neuron(built, number, layer)
+    if recurrent.shape != (out, out):
+        raise layer.refuse(
+            f"weight_rec is {list(recurrent.shape)}, expected {[out, out]}", "write it again"
+        )
+    forward = built.here
+    built.nodes[f"delay{number}"] = Delay((out,), 1)
+    built.here = f"delay{number}"
+    _weights(built, f"back{number}", _linears(layer, used[:, weight.shape[1] :]))
+    built.put(f"add{number}", Add(), forward, built.here)
+    _neuron(built, layer)
     built.edges.append(Edge(built.here, f"delay{number}"))
 
 
-def _conv(built: _Built, number: int, layer: Layer) -> None:
+def _matrix(layer: Layer, name: str, out: int) -> Array:
+    values = layer.whole(name, -WEIGHT_LIMIT, WEIGHT_LIMIT - 1)
+    if values.size % out or (values.ndim > 1 and values.shape[0] != out):
+        raise layer.refuse(f"{name} is {list(values.shape)} for {out} neurons", "write it again")
+    return values.reshape(out, -1)
+
+
+def _flatten_input(built: _Built, layer: Layer) -> None:
+    if len(built.shape) > 1:
+        built.put(f"flatten{layer.number}", Flatten())
+        built.shape = (int(np.prod(built.shape)),)
+
+
+def _conv(built: _Built, layer: Layer) -> None:
     if not built.shape:
-        raise built.refuse(
-            number, "a convolution whose input shape is not said", "add an input layer"
+        raise layer.refuse("a convolution whose input shape is not said", "add an input layer")
+    if len(built.shape) != 3:
+        raise layer.refuse(
+            f"a convolution of {list(built.shape)} values, on which netx crashes",
+            "put it before the first dense layer",
         )
-    weight = np.asarray(layer["weight"])
-    codes, shift = _codes(built, number, weight.reshape(weight.shape[:4]))
-    _refuse_delays(built, number, layer)
-    node = Conv2d(
-        codes,
-        stride=_pair(layer["stride"]),
-        padding=_pair(layer["padding"]),
-        dilation=_pair(layer["dilation"]),
-        groups=int(np.asarray(layer["groups"]).reshape(-1)[0]),
-        weight_shift=shift,
-        bits=8,
-    )
-    problem = conv_problem(node)
+    weight = layer.whole("weight", -WEIGHT_LIMIT, WEIGHT_LIMIT - 1)
+    if weight.ndim not in (4, 5) or weight.size != np.prod(weight.shape[:4]):
+        reason = f"weight is {list(weight.shape)}, expected [out, in / groups, y, x]"
+        raise layer.refuse(reason, "write it again")
+    if "delay" in layer and layer.whole("delay", 0, FIELD_LIMIT).any():
+        most = layer.whole("delay", 0, FIELD_LIMIT).max()
+        raise layer.refuse(
+            f"delays of up to {most} steps, which netx ignores behind a convolution",
+            "train without axonal delays",
+        )
+    fields: dict[str, Any] = {
+        "stride": _pair(layer, "stride", 1),
+        "padding": _pair(layer, "padding", 0),
+        "dilation": _pair(layer, "dilation", 1),
+        "groups": layer.one("groups", 1, FIELD_LIMIT),
+    }
+    parts = [
+        Conv2d(codes, weight_shift=shift, bits=8, **fields)
+        for codes, shift in int8_parts(weight.reshape(weight.shape[:4]))
+    ]
+    problem = conv_problem(parts[0])
     if problem is not None:
-        raise built.refuse(number, *problem)
-    built.put(f"conv{number}", node)
-    built.shape = tuple(int(n) for n in np.asarray(layer["shape"]).reshape(-1))
-    _neuron(built, number, layer)
+        raise layer.refuse(*problem)
+    _weights(built, f"conv{layer.number}", parts)
+    built.shape = tuple(layer.whole("shape", 1, FIELD_LIMIT).reshape(-1).tolist())
+    _neuron(built, layer)
 
 
-READERS: dict[str, Callable[[_Built, int, Layer], None]] = {
+READERS: dict[str, Callable[[_Built, Layer], None]] = {
     "input": _input,
     "flatten": _flatten,
     "dense": _dense,
@@ -227,55 +234,76 @@ READERS: dict[str, Callable[[_Built, int, Layer], None]] = {
 }
 
 
-def _pair(value: Any) -> tuple[int, int]:
-    found = [int(n) for n in np.asarray(value).reshape(-1)]
+def _pair(layer: Layer, name: str, low: int) -> tuple[int, int]:
+    found = layer.whole(name, low, FIELD_LIMIT).reshape(-1).tolist()
+    if len(found) > 2:
+        raise layer.refuse(f"{name} holds {len(found)} values, expected 2", "write it again")
     return (found[0], found[-1])
 
 
-def _codes(built: _Built, number: int, weights: Array) -> tuple[Array, int]:
-    """Return int8 codes and the left shift that makes them the weights."""
-    for shift in range(16):
-        whole = weights / 2.0**shift
-        if (whole != np.rint(whole)).any():
-            break
-        if whole.min() >= -128 and whole.max() <= 127:
-            return whole.astype(np.int8), shift
-    raise built.refuse(
-        number,
-        f"weights from {weights.min():g} to {weights.max():g} that are no int8 << shift",
-        "train with 8-bit weights",
-    )
+def _linears(layer: Layer, used: Array) -> list[Linear]:
+    whole = np.rint(used)
+    if (whole != used).any():
+        broken = float(used[whole != used].flat[0])
+        raise layer.refuse(f"netx computes with a weight of {broken:g}", "use fewer bits")
+    parts = int8_parts(whole.astype(np.int64))
+    return [Linear(codes, weight_shift=shift, bits=8) for codes, shift in parts]
 
 
-def _refuse_delays(built: _Built, number: int, layer: Layer) -> None:
-    """Refuse axonal delays: netx applies them in dense layers and ignores them in others."""
-    delay = np.asarray(layer.get("delay", 0)).astype(np.int64)
-    if delay.any():
-        raise built.refuse(
-            number, f"delays of up to {delay.max()} steps", "train without axonal delays"
+def _weights(built: _Built, name: str, parts: Sequence[Linear | Conv2d]) -> None:
+    """Put one node; weights that no int8 << shift holds are the sum of several."""
+    source = built.here
+    names = [name, *(f"{name}_low{k}" for k in range(1, len(parts)))]
+    for part_name, part in zip(names, parts, strict=True):
+        built.put(part_name, part, source)
+    if len(names) > 1:
+        built.put(f"{name}_sum", Add(), *names)
+
+
+def _delays(built: _Built, layer: Layer) -> None:
+    """Put the delay of a dense layer's synapses, which netx holds back by 1 + delay steps."""
+    if "delay" not in layer:
+        return
+    steps = layer.whole("delay", 0, DELAY_LIMIT)
+    if not steps.any():
+        return
+    if (steps != steps.flat[0]).any() or layer.kind == "dense_rec":
+        raise layer.refuse(
+            f"delays of up to {steps.max()} steps", "train with one delay a layer, or with none"
         )
+    built.put(f"hold{layer.number}", Delay(built.shape, int(steps.flat[0])))
 
 
-def _neuron(built: _Built, number: int, layer: Layer) -> None:
-    kind = layer.get("neuron/type")
+def _neuron(built: _Built, layer: Layer) -> None:
+    last = layer.number == built.last
+    bias = _bias(layer, built.shape) if "bias" in layer else None
+    if not layer.has_neurons:
+        _no_neuron(built, layer, bias, last)
+        return
+    kind = layer.word("neuron/type")
     if kind not in ("CUBA", "LOIHI"):
-        raise built.refuse(number, f"neurons of type {kind}", "CUBA (or LOIHI) neurons are read")
-    field = {name: int(np.asarray(layer[f"neuron/{name}"]).reshape(-1)[0]) for name in _FIELDS}
-    bias = layer.get("bias")
-    shifted = None if bias is None else _bias(np.asarray(bias), built.shape)
-    du, dv, threshold = field["iDecay"], field["vDecay"], field["vThMant"]
-    if (du, dv, threshold) == (DECAY_ONE, 0, THRESHOLD_LIMIT):
-        readout = Output("integrate", shifted, state_shift=STATE_SHIFT, state_bits=STATE_BITS)
-        built.put("output", readout)
+        raise layer.refuse(f"neurons of type {kind}", "CUBA (or LOIHI) neurons are read")
+    _refuse_graded(layer)
+    du = _field(layer, "iDecay", 0, DECAY_ONE, built.shape)
+    dv = _field(layer, "vDecay", 0, DECAY_ONE, built.shape)
+    mantissa = _field(layer, "vThMant", THRESHOLD_LOW, THRESHOLD_HELD, built.shape)
+    ours = (mantissa == THRESHOLD_LIMIT).all() and not dv.any() and (du == DECAY_ONE).all()
+    if last and (ours or (mantissa > THRESHOLD_LIMIT).all()):
+        if (du != DECAY_ONE).any():
+            raise layer.refuse(
+                f"never fires, and its u decays by {int(du.min())}: a readout has no u",
+                f"train the last layer with a current decay of 1 (iDecay {DECAY_ONE})",
+            )
+        _readout(built, bias, dv)
         return
     built.put(
-        f"neuron{number}",
+        f"neuron{layer.number}",
         Neuron(
             built.shape,
-            np.asarray(threshold << STATE_SHIFT, np.int32),
-            dv=np.asarray(dv, np.int32),
-            du=np.asarray(du, np.int32),
-            bias=shifted,
+            mantissa << STATE_SHIFT,
+            dv=dv,
+            du=du,
+            bias=bias,
             state_shift=STATE_SHIFT,
             state_bits=STATE_BITS,
             u_range="wrap",
@@ -283,11 +311,59 @@ def _neuron(built: _Built, number: int, layer: Layer) -> None:
     )
 
 
-_FIELDS = ("iDecay", "vDecay", "vThMant")
+def _no_neuron(built: _Built, layer: Layer, bias: Array | None, last: bool) -> None:
+    """netx sums the currents of a dense layer without neurons (slayer's Affine) for ever."""
+    if layer.kind == "conv" or not last:
+        raise layer.refuse(
+            "has no neurons" + ("" if last else ", and is not the last"), "export it with neurons"
+        )
+    if bias is not None and bias.any():
+        raise layer.refuse(
+            "a bias without neurons, which netx adds once and not at each step", "leave it out"
+        )
+    _readout(built, None, np.zeros((), np.int32))
 
 
-def _bias(values: Array, shape: tuple[int, ...]) -> Array:
-    """Return a bias of each channel, or of each neuron, in shifted units."""
-    shifted = values.astype(np.int64).reshape(-1) << STATE_SHIFT
-    whole = shifted.reshape(-1, *(1,) * (len(shape) - 1)) if shifted.size == shape[0] else shifted
-    return whole.astype(np.int32)
+def _readout(built: _Built, bias: Array | None, dv: Array) -> None:
+    kind: Any = "leaky" if dv.any() else "integrate"
+    node = Output(kind, bias, state_shift=STATE_SHIFT, state_bits=STATE_BITS)
+    built.put("output", replace(node, dv=dv) if dv.any() else node)
+
+
+def _refuse_graded(layer: Layer) -> None:
+    name = "neuron/gradedSpike"
+    if "neuron/messageBits" in layer or (name in layer and layer.whole(name, 0, 1).any()):
+        raise layer.refuse(
+            "graded spikes of CUBA neurons, which netx has none of", "train with plain spikes"
+        )
+    name = "neuron/weight_exp"
+    if name in layer and layer.whole(name, -FIELD_LIMIT, FIELD_LIMIT).any():
+        raise layer.refuse(
+            "weight_exp of a normalisation, which netx leaves out",
+            "fold it into the weights, or train without norm",
+        )
+
+
+def _field(layer: Layer, name: str, low: int, high: int, shape: Shape) -> Array:
+    """Return a field of the neurons: one number, or one of each channel or neuron."""
+    values = layer.whole(f"neuron/{name}", low, high).astype(np.int32)
+    if values.size == 1:
+        return values.reshape(())
+    if values.size != shape[0]:
+        raise layer.refuse(
+            f"{name} holds {values.size} values for {shape[0]} channels", "give one, or one each"
+        )
+    return values.reshape(-1, *(1,) * (len(shape) - 1))
+
+
+def _bias(layer: Layer, shape: Shape) -> Array:
+    """Return a bias of each channel, or of each neuron (netx: x, y, channel), in shifted units."""
+    values = layer.whole("bias", BIAS_LOW, BIAS_HIGH).astype(np.int32) << STATE_SHIFT
+    if values.ndim == 3 and values.shape == shape[::-1]:
+        turned: Array = values.transpose(2, 1, 0)
+        return turned
+    if values.size != shape[0]:
+        raise layer.refuse(
+            f"bias holds {values.size} values for {shape[0]} channels", "give one of each"
+        )
+    return values.reshape(-1, *(1,) * (len(shape) - 1))

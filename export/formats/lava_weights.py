@@ -72,6 +72,23 @@ def _power(high: int, low: int, signed: int) -> int:
     return int(np.floor(np.log2(scale))) + signed
 
 
+def int8_parts(weights: Array) -> list[tuple[Array, int]]:
+    """Return int8 codes and left shifts whose sum is the weights: one pair where that can be."""
+    shift = 0
+    while weights.any() and not (weights % (2 << shift)).any():
+        shift += 1
+    for least in range(shift + 1):
+        if _in_int8(weights >> least):
+            return [((weights >> least).astype(np.int8), least)]
+    high = next(k for k in range(1, 57) if _in_int8(weights >> k))
+    rest = weights - (weights >> high << high)
+    return [((weights >> high).astype(np.int8), high), *int8_parts(rest)]
+
+
+def _in_int8(codes: Array) -> bool:
+    return int(codes.min()) >= -128 and int(codes.max()) <= 127
+
+
 def conv_excess(node: Node, kernel: Shape) -> int | None:
     """Return the largest number of a Conv but its groups that int8 does not hold, None if all fit.
 

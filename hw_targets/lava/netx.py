@@ -53,7 +53,7 @@ def compare_with_netx(
     theirs = join([netx_trace(path, graph, part, time_limit_s=time_limit_s) for part in parts])
     result = compare(theirs, _like(ours, theirs), ("netx", "reference"))
     different = isinstance(result, Difference)
-    layers = len(theirs.neurons) + int(graph.output.readout == "integrate")
+    layers = len(_layers(graph))
     return NetxComparison(layers, 0 if different else int(result), result if different else None)  # type: ignore[arg-type]
 
 
@@ -61,7 +61,7 @@ def netx_trace(path: Path, graph: Graph, x: Array, *, time_limit_s: float) -> Tr
     """Return the trace that netx records, its lags taken off; u of every neuron."""
     _refuse_late_biases(graph)
     time, batch = x.shape[:2]
-    names = [*graph.neurons, *([graph.output_name] if graph.output.readout == "integrate" else [])]
+    names = _layers(graph)
     steps = time * batch + len(names)
     job: dict[str, Any] = {
         "kind": "netx",
@@ -83,11 +83,24 @@ def netx_trace(path: Path, graph: Graph, x: Array, *, time_limit_s: float) -> Tr
         name: NeuronTrace(*(read(k, name, v) for v in ("s_out", "v", "u")))
         for k, name in enumerate(graph.neurons)
     }
-    if graph.output.readout == "integrate":
+    if names[-1] == graph.output_name:
         output = read(len(names) - 1, graph.output_name, "v")
     else:
-        output = Reference().prepare(graph).run(x, "output").output
+        output = _counted(graph, neurons[names[-1]].spikes)
     return Trace(graph, "netx", x, output, neurons)
+
+
+def _layers(graph: Graph) -> list[str]:
+    """Return the neurons in netx's order, and the readout where it is a layer of its own."""
+    counts = graph.output.readout == "spike_count"
+    return [*graph.neurons, *([] if counts else [graph.output_name])]
+
+
+def _counted(graph: Graph, spikes: Array) -> Array:
+    """Return the count of netx's own last spikes [time, batch, *shape], in shifted units."""
+    counts = spikes.astype(np.int64).cumsum(axis=0) << graph.output.state_shift
+    limit = (1 << (graph.output.state_bits - 1)) - 1
+    return np.asarray(np.minimum(counts, limit), np.int32)
 
 
 def _like(ours: Trace, theirs: Trace) -> Trace:
@@ -121,13 +134,15 @@ def _before(graph: Graph, name: str) -> list[Any]:
 
 
 def _refuse_late_biases(graph: Graph) -> None:
-    """In a loop a bias acts, and is heard, before the first input arrives there."""
+    """Behind a delay a bias, or a threshold below 0, acts and is heard before the input arrives."""
     if not graph.of_kind(Delay):
         return
     for name, node in graph.neurons.items():
-        if node.bias is not None and node.bias.any():
+        biased = node.bias is not None and bool(node.bias.any())
+        if biased or (node.v_threshold < 0).any():
+            what = "a bias" if biased else "a threshold below 0"
             raise ExecutorError(
-                "a bias in a network with loops: netx lets it act before the input arrives",
+                f"{what} in a network with delays: netx lets it act before the input arrives",
                 node=name,
                 remedy="run it with --executor lava, which lets it wait",
             )

@@ -13,8 +13,18 @@ import pytest
 
 from spikewright.export.formats.lava import why_not_lava, write_lava
 from spikewright.export.formats.lava_in import read_lava
-from spikewright.export.formats.lava_weights import effective_weights, netx_weights
-from spikewright.export.ir import Conv2d, FormatError, Graph, Input, Linear, Neuron, Output
+from spikewright.export.formats.lava_weights import effective_weights, int8_parts, netx_weights
+from spikewright.export.ir import (
+    Add,
+    Conv2d,
+    Delay,
+    FormatError,
+    Graph,
+    Input,
+    Linear,
+    Neuron,
+    Output,
+)
 from spikewright.sim.reference import Reference
 
 from .test_lava import network
@@ -91,6 +101,19 @@ def _set(path: str, value: Any) -> Callable[[Any], None]:
     return edit
 
 
+def _drop(path: str) -> Callable[[Any], None]:
+    def edit(file: Any) -> None:
+        del file[path]
+
+    return edit
+
+
+def _skip_flatten(file: Any) -> None:
+    del file["layer/2"]
+    file.move("layer/3", "layer/2")
+    file.move("layer/4", "layer/3")
+
+
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
@@ -98,8 +121,29 @@ def _set(path: str, value: Any) -> Callable[[Any], None]:
         (_type("pool"), r"layer 2: type 'pool'; train with strided convolutions"),
         (_set("layer/3/neuron/type", np.array(["SDNN"], "S10")), r"layer 3: neurons of type SDNN"),
         (_set("layer/3/delay", np.array([0.0, 2.0])), r"layer 3: delays of up to 2 steps"),
+        (_set("layer/3/delay", np.array([0.4])), r"layer 3: delay 0\.4 is no whole number"),
+        (_set("layer/1/delay", np.array([1.0])), r"layer 1: delays of up to 1 steps, which netx"),
         (_set("layer/3/weight", np.zeros((24, 64))), r"layer 3: weights that netx crashes on"),
-        (_set("layer/1/weight", np.full((4, 1, 3, 3), 129)), r"layer 1: weights from 129 to 129"),
+        (_set("layer/3/weight", np.full((24, 64), 2.5)), r"layer 3: weight 2\.5 is no whole num"),
+        (_set("layer/3/weight", np.full((24, 64), np.nan)), r"layer 3: weight nan is not in"),
+        (_set("layer/4/weight", np.ones((10, 23))), r"layer 4: weight is \[10, 23\], 24 values"),
+        (_set("layer/3/bias", np.full(24, 40000)), r"layer 3: bias 40000 is not in -32768\.\."),
+        (_set("layer/3/bias", np.full(24, 0.75)), r"layer 3: bias 0\.75 is no whole number"),
+        (_set("layer/3/bias", np.ones(7)), r"layer 3: bias holds 7 values for 24 channels"),
+        (_set("layer/3/neuron/weight_exp", 3), r"layer 3: weight_exp of a normalisation"),
+        (_set("layer/3/neuron/gradedSpike", True), r"layer 3: graded spikes of CUBA neurons"),
+        (_set("layer/3/neuron/messageBits", 8), r"layer 3: graded spikes of CUBA neurons"),
+        (_set("layer/3/neuron/vDecay", 5000), r"layer 3: neuron/vDecay 5000 is not in 0\.\.4096"),
+        (_set("layer/3/neuron/iDecay", -5), r"layer 3: neuron/iDecay -5 is not in 0\.\.4096"),
+        (_set("layer/3/neuron/vThMant", (1 << 25) + 5), r"layer 3: neuron/vThMant 33554437 is "),
+        (_set("layer/3/neuron/iDecay", np.arange(23)), r"layer 3: iDecay holds 23 values for 24"),
+        (_set("layer/4/neuron/vThMant", 1 << 17), r"layer 4: never fires, and its u decays"),
+        (_drop("layer/3/neuron/vDecay"), r"layer 3: says no neuron/vDecay; write the file again"),
+        (_drop("layer/3/neuron"), r"layer 3: has no neurons, and is not the last"),
+        (_drop("layer/1/stride"), r"layer 1: says no stride"),
+        (_drop("layer/1/neuron"), r"layer 1: has no neurons"),
+        (_drop("layer/2"), r"no layer 2 among 4, netx counts them from 0"),
+        (_skip_flatten, r"layer 2: reads a map of .*, on which netx crashes; put a flatten"),
     ],
 )
 def test_what_netx_would_skip_or_change_is_refused(
@@ -132,6 +176,14 @@ def test_a_damaged_file_is_one_line(content: bytes, tmp_path: Path) -> None:
 def test_weights_as_netx_takes_them(weights: list[int], used: list[float] | None) -> None:
     found = netx_weights(np.array(weights))
     assert (None if found is None else found.tolist()) == used
+
+
+@pytest.mark.parametrize(("low", "high"), [(-128, 127), (0, 255), (-256, 254), (-32768, 32767)])
+def test_any_weights_are_a_sum_of_int8_parts(low: int, high: int) -> None:
+    weights = np.random.default_rng(0).integers(low, high + 1, (40, 5))
+    parts = int8_parts(weights)
+    assert np.array_equal(sum(codes.astype(int) << shift for codes, shift in parts), weights)
+    assert int8_parts(weights // 300 * 16)[0][1] == (4 if weights.max() > 10_000 else 0)
 
 
 def test_the_least_significant_bit_of_mixed_weights_is_lost() -> None:
@@ -172,3 +224,60 @@ def test_what_lavas_conv_holds_as_int8_is_refused(tmp_path: Path) -> None:
     counted = Output("spike_count", state_shift=6, state_bits=24)
     wide = Graph.chain({**chain, "n": fires, "out": counted}, "integer")
     assert ("deep", "192 groups, Lava computes with 127", "use fewer groups") in why_not_lava(wide)
+
+
+def test_a_readout_of_slayer_is_told_by_its_threshold(tmp_path: Path) -> None:
+    def never(file: Any) -> None:
+        for name, value in (("iDecay", 4096), ("vDecay", 100), ("vThMant", (1 << 18) - 1)):
+            _set(f"layer/4/neuron/{name}", value)(file)
+
+    def silent(file: Any) -> None:
+        for name, value in (("iDecay", 4096), ("vDecay", 0), ("vThMant", (1 << 17) - 1)):
+            _set(f"layer/3/neuron/{name}", value)(file)
+
+    leaky = read_lava(change(SLAYER, tmp_path / "a.net", never)).output
+    assert leaky.readout == "leaky"
+    assert leaky.dv == 100
+    summed = read_lava(change(SLAYER, tmp_path / "b.net", _drop("layer/4/neuron"))).output
+    assert (summed.readout, summed.bias) == ("integrate", None)
+    middle = read_lava(change(SLAYER, tmp_path / "c.net", silent))
+    assert "neuron3" in middle.neurons
+    assert middle.output.readout == "spike_count"
+
+
+def test_weights_of_either_side_of_a_loop_have_their_own_shift(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    fires = replace(network(u_range="wrap").neurons["n1"], shape=(4,), bias=None)
+    nodes: dict[str, Any] = {
+        "in": Input((3,), "spikes", low=0, high=1),
+        "f": Linear(rng.integers(1, 128, (4, 3)).astype(np.int8), bits=8),
+        "d": Delay((4,), 1),
+        "b": Linear(rng.integers(-63, 64, (4, 4)).astype(np.int8), weight_shift=2, bits=8),
+        "a": Add(),
+        "n": fires,
+        "out": Output("spike_count", state_shift=6, state_bits=24),
+    }
+    edges = [("in", "f"), ("f", "a", 0), ("d", "b"), ("b", "a", 1), ("a", "n"), ("n", "d")]
+    graph = Graph(nodes, [*edges, ("n", "out")], "integer")
+    write_lava(graph, tmp_path / "n.net")
+    back = read_lava(tmp_path / "n.net", graph.input)
+    x = rng.integers(0, 2, (6, 2, 3))
+    ours, theirs = (Reference().prepare(g).run(x).neurons for g in (graph, back))
+    assert np.array_equal(ours["n"].v, theirs["neuron1"].v)
+
+
+def test_a_silent_layer_before_a_count_is_not_written_as_a_readout(tmp_path: Path) -> None:
+    graph = network(u_range="wrap")
+    mark = replace(
+        graph.neurons["n1"], v_threshold=np.int32(((1 << 17) - 1) << 6), dv=None, du=None
+    )
+    counted = Output("spike_count", state_shift=6, state_bits=24)
+    nodes = {"in": graph.input, "conv": graph.nodes["conv"], "n": mark, "out": counted}
+    with pytest.raises(FormatError, match=r"n: never fires: it would be read as a readout"):
+        write_lava(Graph.chain(nodes, "integer"), tmp_path / "n.net")
+
+
+def test_what_the_graph_refuses_names_the_file(tmp_path: Path) -> None:
+    wrong = change(SLAYER, tmp_path / "w.net", _set("layer/1/shape", np.array([4, 2, 8])))
+    with pytest.raises(FormatError, match=r"w\.net: .*neuron1"):
+        read_lava(wrong)

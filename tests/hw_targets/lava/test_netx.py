@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 
@@ -24,6 +25,7 @@ from spikewright.export.ir import (
     Output,
 )
 from spikewright.hw_targets.lava.netx import compare_with_netx
+from spikewright.sim.reference import Reference
 
 from .test_executor import codes, neuron, spikes
 from .worker import environment
@@ -94,7 +96,7 @@ def test_netx_computes_what_was_exported(graph: Graph, x: Array, tmp_path: Path)
 
 
 def test_a_biased_loop_is_refused() -> None:
-    with pytest.raises(ExecutorError, match=r"n1: a bias in a network with loops.*executor lava"):
+    with pytest.raises(ExecutorError, match=r"n1: a bias in a network with delays.*executor lava"):
         compare_with_netx(Path("n.net"), recurrent(bias=64), spikes(4, 1, 9))
 
 
@@ -104,3 +106,79 @@ def test_a_file_of_slayer_runs_as_we_read_it() -> None:
     assert isinstance(graph.nodes["neuron1"], Neuron)
     found = compare_with_netx(SLAYER, graph, spikes(8, 2, *graph.input.shape, rate=0.3))
     assert found.equal, found.first_difference
+
+
+FILE_RNG = np.random.default_rng(4)
+LAYER = {
+    "type": np.array(["dense"], "S10"),
+    "neuron/type": np.array(["CUBA"], "S10"),
+    "neuron/iDecay": 1000,
+    "neuron/vDecay": 500,
+    "neuron/vThMant": 100,
+}
+
+
+def stored(path: Path, *layers: dict[str, Any]) -> Path:
+    opened: Any = h5py.File(path, "w")
+    with opened as file:
+        for k, layer in enumerate(layers):
+            for key, value in layer.items():
+                if value is not None:
+                    file[f"layer/{k}/{key}"] = value
+    return path
+
+
+def dense(out: int, inputs: int, **changes: Any) -> dict[str, Any]:
+    named = {key.replace("__", "/"): value for key, value in changes.items()}
+    weight = FILE_RNG.integers(-127, 128, (out, inputs)) * 2
+    return {**LAYER, "shape": np.array([out]), "weight": weight, **named}
+
+
+NO_NEURON: dict[str, Any] = {key: None for key in LAYER if key != "type"}
+MAP = {"type": np.array(["input"], "S10"), "shape": np.array([2, 6, 5])}
+CONV = {
+    **LAYER,
+    "type": np.array(["conv"], "S10"),
+    "shape": np.array([3, 4, 4]),
+    "weight": FILE_RNG.integers(-300, 300, (3, 2, 3, 2)),
+    "stride": np.array([1, 1]),
+    "padding": np.array([0, 0]),
+    "dilation": np.array([1, 1]),
+    "groups": 1,
+    "neuron/vDecay": np.array([0, 1000, 4000]),
+    "neuron/iDecay": np.array([4096, 300, 2000]),
+}
+FILES: dict[str, tuple[dict[str, Any], ...]] = {
+    "a value of each neuron, widest biases, odd weights of one sign, no neurons at the end": (
+        dense(
+            5,
+            6,
+            neuron__vDecay=np.array([0, 1000, 2000, 3000, 4000]),
+            neuron__iDecay=np.array([4000, 0, 4096, 100, 5]),
+            neuron__vThMant=np.array([10, 100, 200, 300, 50]),
+        ),
+        dense(30, 5, weight=np.arange(106, 256).reshape(30, 5), bias=np.arange(30)),
+        dense(5, 30, bias=np.array([-32768, 32767, 0, 5, -5])),
+        {**dense(3, 5), **NO_NEURON},
+    ),
+    "a value of each channel, weights beyond 8 bits, one delay a layer, slayer's Affine": (
+        MAP,
+        CONV,
+        {"type": np.array(["flatten"], "S10"), "shape": np.array([48])},
+        dense(5, 48, delay=np.full(5, 2.0)),
+        dense(3, 5, delay=3, neuron__iDecay=4096, neuron__vThMant=(1 << 18) - 1),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_netx_computes_what_we_read(name: str, tmp_path: Path) -> None:
+    environment()
+    path = stored(tmp_path / "n.net", *FILES[name])
+    graph = read_lava(path)
+    x = spikes(9, 2, *graph.input.shape)
+    found = compare_with_netx(path, graph, x, time_limit_s=120)
+    assert found.equal, found.first_difference
+    assert found.values_compared > 200
+    ours = Reference().prepare(graph).run(x)
+    assert all(layer.spikes.any() for layer in ours.neurons.values())
