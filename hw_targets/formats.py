@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from ..export.ir import WEIGHTS, Delay, Graph, Input, Neuron, Output, Scale, SumPool
+from ..export.ir import (
+    PROFILES,
+    WEIGHTS,
+    Array,
+    Delay,
+    Graph,
+    Input,
+    Neuron,
+    Output,
+    Scale,
+    SumPool,
+)
 from ..export.ir.arith import DECAY_ONE
 from .mapping import at_most
 from .shift import has_exponents, shifted_bits
@@ -42,7 +54,7 @@ def _kind(name: str, node: Any, target: Target) -> Iterator[Violation]:
 def _choice(name: str, key: str, value: str, target: Target, remedy: str) -> Iterator[Violation]:
     allowed = target.supports.get(key)
     if allowed is not None and value not in allowed:
-        yield Violation(name, key, ", ".join(allowed), value, remedy)
+        yield Violation(name, key, ", ".join(allowed) or "none", value, remedy)
 
 
 def _lowered(target: Target) -> str:
@@ -55,9 +67,20 @@ def _weight(name: str, node: Any, target: Target) -> Iterator[Violation]:
 
 
 def _input(name: str, node: Input, target: Target) -> Iterator[Violation]:
-    if node.encoding in ("rate", "latency", "spikes", "frames") and node.high is not None:
+    """Yield what the events of an input break; analog frames are the chip's or the host's."""
+    if node.encoding == "direct":
+        return
+    # Frames of 0 and 1 are spikes; counts are the matter of the limit where there is one.
+    binary = node.high is not None and node.high <= 1
+    if node.encoding != "frames" or not (binary or target.limit("input_spikes_per_step")):
+        yield from _choice(name, "inputs", node.encoding, target, "clip its frames to 0 and 1")
+    if node.high is not None:
         remedy = "clip the events of a step, or use shorter steps"
         yield from at_most(name, "input_spikes_per_step", node.high, target, remedy)
+    graded = "direct" in target.supports.get("inputs", ("direct",))
+    if node.low is not None and node.low < 0 and not graded:
+        remedy = "give each sign a channel of its own (ON and OFF events)"
+        yield Violation(name, "input sign", "0 and above", f"values down to {node.low}", remedy)
 
 
 def _resets(name: str, node: Neuron, target: Target) -> Iterator[Violation]:
@@ -73,7 +96,7 @@ def _widths(name: str, node: Neuron, target: Target) -> Iterator[Violation]:
     if bits is not None:
         largest = int(np.abs(node.v_threshold).max())
         step = 1 << node.state_shift
-        if largest % step or largest // step >= 1 << bits:
+        if (node.v_threshold % step).any() or largest // step >= 1 << bits:
             found = f"{largest} (in steps of {step})"
             yield Violation(name, "threshold_bits", f"{bits} bits", found, lowered)
     if node.leak_subtract is not None:
@@ -81,6 +104,47 @@ def _widths(name: str, node: Neuron, target: Target) -> Iterator[Violation]:
         yield from at_most(name, "leak_bits", needed, target, "use a smaller leak")
     remedy = "train with single spikes"
     yield from at_most(name, "spikes_per_step", node.max_spikes_per_step, target, remedy)
+
+
+def _rule(name: str, node: Neuron, target: Target) -> Iterator[Violation]:
+    """Yield where a neuron follows another rule than the one of the target's number format."""
+    form, lowered = PROFILES[target.profile], _lowered(target)
+    if form.reset_to_zero and node.reset == "hard" and node.v_reset.any():
+        remedy = "shift the potentials so that v_reset is 0"
+        yield Violation(name, "v_reset", "0", f"{_furthest(node.v_reset)}", remedy)
+    if form.state_shift is not None and node.state_shift != form.state_shift:
+        found = f"{node.state_shift} fractional bits"
+        yield Violation(name, "state_shift", f"{form.state_shift}", found, lowered)
+    widest = target.limit("state_bits")
+    if form.name != "generic" and widest is not None and node.state_bits <= widest:
+        like = replace(
+            node, state_bits=form.state_bits, v_low=form.v_low, v_high=form.v_high
+        ).v_limits
+        if node.v_limits != like:
+            allowed, found = (
+                f"saturating at {low} and {high}" for low, high in (like, node.v_limits)
+            )
+            yield Violation(name, "state range", allowed, found, lowered)
+    if node.bias is not None and (node.bias % form.bias_step).any():
+        found = f"{node.bias.reshape(-1)[np.argmax(node.bias % form.bias_step != 0)]}"
+        yield Violation(name, "bias_step", f"multiples of {form.bias_step}", found, lowered)
+
+
+def _furthest(values: Array) -> int:
+    flat = values.reshape(-1)
+    return int(flat[np.argmax(np.abs(flat.astype(np.int64)))])
+
+
+def _options(name: str, node: Neuron, target: Target) -> Iterator[Violation]:
+    there = {
+        "refractory": node.refractory_steps > 0,
+        "v_min": node.v_min is not None,
+        "v_init": bool(node.v_init.any()),
+    }
+    for option, used in there.items():
+        if used:
+            remedy = f"train without {option}, or use another target"
+            yield from _choice(name, "neuron_options", option, target, remedy)
 
 
 def _leaks(name: str, node: Neuron, target: Target) -> Iterator[Violation]:
@@ -144,6 +208,8 @@ RULES: tuple[tuple[Any, Callable[..., Iterator[Violation]]], ...] = (
     (Input, _input),
     (Neuron, _resets),
     (Neuron, _widths),
+    (Neuron, _rule),
+    (Neuron, _options),
     (Neuron, _leaks),
     (Delay, _delay),
     (Scale, _scale),

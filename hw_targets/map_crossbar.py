@@ -9,19 +9,23 @@ integer changes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from math import ceil
 
 import numpy as np
 
-from ..export.ir import Array, Graph
+from ..export.ir import Array, Delay, Graph
 from .mapping import Layer, Mapped, at_most, layers, on_chip, weight_nodes
+from .parallel import meets_only, pair_weights
+from .shift import signed_bits
 from .split import note_axons, reaches, sources_per_core, split
 from .target import Target
 from .violation import Violation
 
 ATTEMPTS = 12
+ROUNDS = 6
+"""So often the copies of a loop's neurons are worked out; what is left then breaks a limit."""
 
 
 def map_crossbar(graph: Graph, target: Target) -> Mapped:
@@ -29,51 +33,119 @@ def map_crossbar(graph: Graph, target: Target) -> Mapped:
     found = layers(graph, target)
     if target.limit("cores") == 1:
         return _on_one(graph, target, found)
+    allowed = target.limit("weight_values_per_neuron")
+    types = {layer.name: axons_of(graph, layer, allowed) for layer in on_chip(found)}
     axons: dict[str, Array] = {}
-    placed: list[Layer] = []
+    for _ in range(ROUNDS):
+        placed, needed = _placed(graph, target, found, types, axons)
+        settled = _same(needed, axons) or not graph.of_kind(Delay)
+        axons = needed
+        if settled:
+            break
     violations: list[Violation] = []
     rewrites: list[str] = []
     fullest = {"axons_per_core": 0, "neurons_per_core": 0}
-    for layer in reversed(found):
-        if layer.on_host:
-            placed.insert(0, replace(layer, cores=0))
-            continue
-        types = axon_types(graph, layer)
-        chosen, shares = _place(graph, target, layer, types, axons)
-        placed.insert(0, chosen)
-        for limit, share in shares.items():
-            fullest[limit] = max(fullest[limit], share)
-        violations = [*_judge(layer, types, shares, target), *violations]
-        rewrites = [*_rewrites(chosen, types, axons), *rewrites]
-        note_axons(graph, chosen, axons, types)
     first = 0
     for k, layer in enumerate(placed):
         placed[k] = replace(layer, first_core=first)
         first += layer.cores
+        if layer.on_host:
+            continue
+        own = types[layer.name]
+        shares = _shares(graph, layer, own.each, _copies(graph, layer, axons))
+        for limit, share in shares.items():
+            fullest[limit] = max(fullest[limit], share)
+        violations += _judge(layer, own, shares, target)
+        rewrites += _rewrites(layer, own, axons)
     remedy = "use fewer channels, bits or connections"
     violations += at_most("network", "cores", first, target, remedy)
     return Mapped(tuple(placed), first, fullest, tuple(violations), tuple(rewrites))
 
 
-def axon_types(graph: Graph, layer: Layer) -> int:
-    """Return how many axons of different types carry each input: the bits of the weights.
+def _placed(
+    graph: Graph,
+    target: Target,
+    found: list[Layer],
+    types: dict[str, Axons],
+    known: dict[str, Array],
+) -> tuple[list[Layer], dict[str, Array]]:
+    """Return the layers placed, and the axons that each neuron then needs.
+
+    How often a neuron is copied depends on the layers that read it, so the last layer comes first;
+    where a loop leads back, on what a round before found (`known`).
+    """
+    placed: list[Layer] = []
+    axons: dict[str, Array] = {}
+    for layer in reversed(found):
+        if layer.on_host:
+            placed.insert(0, replace(layer, cores=0))
+            continue
+        so_far = {**axons, **known}
+        chosen = _place(graph, target, layer, types[layer.name].each, _copies(graph, layer, so_far))
+        placed.insert(0, chosen)
+        note_axons(graph, chosen, axons, types[layer.name].each)
+    return placed, axons
+
+
+def _same(one: dict[str, Array], two: dict[str, Array]) -> bool:
+    return one.keys() == two.keys() and all(np.array_equal(one[n], two[n]) for n in one)
+
+
+def _copies(graph: Graph, layer: Layer, axons: dict[str, Array]) -> Array:
+    """Return how often each neuron of a layer stands on the chip: once an axon it needs."""
+    none = np.zeros(graph.shapes[layer.name], np.int64)
+    return np.maximum(axons.get(layer.name, none), 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Axons:
+    """How the weights into a layer are made: of `types` axon types, `each` axons an input."""
+
+    types: int
+    each: int
+
+
+def axons_of(graph: Graph, layer: Layer, allowed: int | None = None) -> Axons:
+    """Return the axons that carry each input of a layer: one a bit of the weights.
 
     Fewer where a neuron's weights take fewer values than that. Weights are signed: r axons make
-    the values of r bits in two's complement, of which a common factor is the neuron's own.
+    the values of r bits in two's complement, of which a common factor is the neuron's own. Where
+    branches meet, their sums are the weights; if those need more types than `allowed`, each branch
+    has axons of its own under the same types.
     """
-    branches = [
-        node.weight.reshape(len(node.weight), -1).astype(np.int64) << node.weight_shift
-        for _, node in weight_nodes(graph, layer)
-    ]
+    branches = _of_branches(graph, layer)
+    pairs = pair_weights(graph, layer)
+    if pairs is None:
+        types = _types(branches)
+        return Axons(types, types)
+    kept = np.unique(np.stack(pairs)[:, pairs[1] != 0], axis=1)
+    types = _types(np.split(kept[1], np.flatnonzero(np.diff(kept[0])) + 1))
+    if allowed is None or types <= allowed or not meets_only(graph, layer):
+        return Axons(types, types)
+    types = _types(branches)
+    return Axons(types, types * len(layer.weights))
+
+
+def _types(neurons: Iterable[Array]) -> int:
+    """Return how many types make the distinct weights other than 0 of every neuron."""
     need = 1
-    for row in zip(*branches, strict=True):
-        every = np.unique(np.concatenate(row))
-        values = every[every != 0]
+    for values in neurons:
         if values.size:
             codes = values // np.gcd.reduce(np.abs(values))
             bits = 1 if values.size == 1 else _signed_bits(int(codes.min()), int(codes.max()))
             need = max(need, min(bits, values.size))
     return need
+
+
+def _of_branches(graph: Graph, layer: Layer) -> Iterator[Array]:
+    """Yield the distinct weights other than 0 of the neurons of a channel, in any branch."""
+    branches = [
+        node.weight.reshape(len(node.weight), -1).astype(np.int64) << node.weight_shift
+        for _, node in weight_nodes(graph, layer)
+    ]
+    for row in zip(*branches, strict=True):
+        every = np.unique(np.concatenate(row))
+        yield every[every != 0]
 
 
 def _signed_bits(low: int, high: int) -> int:
@@ -83,25 +155,21 @@ def _signed_bits(low: int, high: int) -> int:
     return max(high.bit_length(), (-low - 1).bit_length()) + 1
 
 
-def _place(
-    graph: Graph, target: Target, layer: Layer, types: int, axons: dict[str, Array]
-) -> tuple[Layer, dict[str, int]]:
-    """Return the layer on the fewest crossbars that are tried and fit, and the fullest's shares."""
-    copies = np.maximum(axons.get(layer.name, np.ones(graph.shapes[layer.name], np.int64)), 1)
+def _place(graph: Graph, target: Target, layer: Layer, types: int, copies: Array) -> Layer:
+    """Return the layer on the fewest crossbars that are tried and fit."""
     rows, columns = target.limit("axons_per_core"), target.limit("neurons_per_core")
     assert rows is not None and columns is not None
     fewest = ceil(int(copies.sum()) / columns)
-    best: tuple[Layer, dict[str, int]] | None = None
+    best: Layer | None = None
     for by_place in (True, False):
         cores = max(1, fewest)
         for _ in range(ATTEMPTS):
             cores = min(cores, layer.neurons)
-            tried = split(graph, layer, cores, by_place)
-            shares = _shares(graph, tried, types, copies)
+            best = split(graph, layer, cores, by_place)
+            shares = _shares(graph, best, types, copies)
             excess = max(shares["axons_per_core"] / rows, shares["neurons_per_core"] / columns)
             if excess <= 1:
-                return tried, shares
-            best = (tried, shares)
+                return best
             if cores == layer.neurons:
                 break
             cores = max(cores + 1, ceil(cores * min(excess, 4)))
@@ -116,12 +184,12 @@ def _shares(graph: Graph, layer: Layer, types: int, copies: Array) -> dict[str, 
     return {"axons_per_core": int(rows.max()), "neurons_per_core": int(columns.max())}
 
 
-def _judge(layer: Layer, types: int, shares: dict[str, int], target: Target) -> Iterator[Violation]:
+def _judge(layer: Layer, own: Axons, shares: dict[str, int], target: Target) -> Iterator[Violation]:
     values = "use --bits 4 or less: an axon replicated under 4 types carries 4 bits"
-    yield from at_most(layer.name, "weight_values_per_neuron", types, target, values)
+    yield from at_most(layer.name, "weight_values_per_neuron", own.types, target, values)
     remedies = {
-        "axons_per_core": f"a neuron's inputs times {types} (bits of a weight) must fit: use fewer "
-        "--bits, smaller kernels, fewer channels or more groups",
+        "axons_per_core": f"a neuron's inputs times {own.each} (bits of a weight) must fit: use "
+        "fewer --bits, smaller kernels, fewer channels or more groups",
         "neurons_per_core": "one neuron needs more copies than a core has: let fewer neurons read "
         "it, or use fewer --bits",
     }
@@ -129,11 +197,11 @@ def _judge(layer: Layer, types: int, shares: dict[str, int], target: Target) -> 
         yield from at_most(layer.name, limit, found, target, remedies[limit])
 
 
-def _rewrites(layer: Layer, types: int, axons: dict[str, Array]) -> Iterator[str]:
+def _rewrites(layer: Layer, own: Axons, axons: dict[str, Array]) -> Iterator[str]:
     if layer.cores > 1:
         yield f"{layer.name} split over {layer.cores} cores"
-    if types > 1:
-        yield f"axons into {layer.name} replicated {types} times, one a bit of the weights"
+    if own.each > 1:
+        yield f"axons into {layer.name} replicated {own.each} times, one a bit of the weights"
     if layer.name in axons and int(axons[layer.name].max()) > 1:
         yield f"neurons of {layer.name} copied up to {int(axons[layer.name].max())} times"
 
@@ -155,6 +223,18 @@ def _on_one(graph: Graph, target: Target, found: list[Layer]) -> Mapped:
     violations = [
         *at_most("network", "neurons_per_core", neurons, target, "use fewer neurons"),
         *at_most("network", "axons_per_core", rows, target, fewer),
+        *(v for layer in on_chip(placed) for v in _sums(graph, layer, target)),
     ]
     shares = {"neurons_per_core": neurons, "axons_per_core": rows}
     return Mapped(tuple(placed), int(neurons > 0), shares, tuple(violations))
+
+
+def _sums(graph: Graph, layer: Layer, target: Target) -> Iterator[Violation]:
+    """Yield where parallel synapses of one pair add up to more than a weight holds."""
+    pairs = pair_weights(graph, layer)
+    if pairs is not None and pairs[1].size:
+        bits = signed_bits(int(pairs[1].min()), int(pairs[1].max()))
+        remedy = (
+            "parallel synapses of one pair are one: use smaller weights or --bits, or no branch"
+        )
+        yield from at_most(layer.name, "weight_bits", bits, target, remedy)

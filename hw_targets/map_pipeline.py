@@ -6,7 +6,9 @@ is the whole map. Words of memory (sinabs 3.1.3 documentation, speck/overview):
     kernel = c * 2^(ceil(log2(kx * ky)) + ceil(log2(f)))      neurons = f * fx * fy
 
 A layer too large for any core is split by output channel over several; each part counts as a
-destination of the layers before it. Splitting changes no integer.
+destination of the layers before it, and of the input, whose events the sensor's own node sends.
+Splitting changes no integer. The groups of a convolution are billed as a full kernel, whose other
+weights are 0.
 """
 
 from __future__ import annotations
@@ -18,9 +20,9 @@ from typing import Any
 
 import networkx as nx
 
-from ..export.ir import WEIGHTS, Conv2d, Graph, Linear, Neuron, Shape, SumPool
+from ..export.ir import WEIGHTS, Conv2d, Graph, Input, Linear, Neuron, Shape, SumPool
 from .mapping import Layer, Mapped, at_most, layers, weight_nodes
-from .reach import weights_into
+from .reach import sources_into, weights_into
 from .target import Target
 from .violation import Violation
 
@@ -53,7 +55,9 @@ def map_pipeline(graph: Graph, target: Target) -> Mapped:
         if len(shares) > 1:
             rewrites.append(f"{layer.name} split by channel over {len(shares)} cores")
     violations += _destinations(graph, placed, target)
-    violations += _order(graph)
+    if placed and not any(layer.on_host for layer in placed):
+        violations += _input(graph, target)
+    violations += _order(graph, target)
     violations += _assignment(needs, target, bool(violations))
     fullest = {
         "kernel_words": max((n.kernel for _, n in needs), default=0),
@@ -146,11 +150,10 @@ def _shape_rules(graph: Graph, layer: Layer, target: Target) -> Iterator[Violati
         yield from at_most(name, "kernel_size", max(taps), target, "use a smaller kernel, or pool")
         if isinstance(node, Conv2d):
             yield from _convolution(name, node, target)
-    if graph.input.shape and len(graph.input.shape) == 3 and layer.weights:
-        first = graph.inputs(layer.weights[0])[0]
-        if first == graph.input_name:
-            size = max(graph.input.shape[1:])
-            yield from at_most(first, "input_size", size, target, "crop or pool the input")
+    if not layer.weights:
+        remedy = "put a convolution before it (1 x 1, with weights of 1)"
+        found = "spikes without a convolution"
+        yield Violation(layer.name, "order", "convolution, spikes, sum pooling", found, remedy)
     if len(weight_nodes(graph, layer)) > 1:
         names = ", ".join(layer.weights)
         remedy = "add spikes instead of currents (residual rule sew_add)"
@@ -169,11 +172,19 @@ def _convolution(name: str, node: Conv2d, target: Target) -> Iterator[Violation]
         yield Violation(name, "dilation", "1", str(max(node.dilation)), "use a larger kernel")
 
 
-def _order(graph: Graph) -> Iterator[Violation]:
-    """Pools follow spikes, never currents."""
-    for name in graph.of_kind(SumPool):
-        behind = graph.inputs(name)[0]
-        if isinstance(graph.nodes[behind], WEIGHTS):
+def _input(graph: Graph, target: Target) -> Iterator[Violation]:
+    """The chip's own sensor has the size of the largest input."""
+    if len(graph.input.shape) == 3:
+        size = max(graph.input.shape[1:])
+        yield from at_most(graph.input_name, "input_size", size, target, "crop the input")
+
+
+def _order(graph: Graph, target: Target) -> Iterator[Violation]:
+    """Pools follow spikes, never currents; several in a row are one of their sizes' product."""
+    sizes = target.supports.get("pools", ())
+    for name, node in graph.of_kind(SumPool).items():
+        before = _before(graph, name)
+        if any(isinstance(graph.nodes[n], WEIGHTS) for n in before):
             yield Violation(
                 name,
                 "order",
@@ -181,6 +192,23 @@ def _order(graph: Graph) -> Iterator[Violation]:
                 "convolution, sum pooling, spikes",
                 "put the pool behind the neuron",
             )
+        pools = [pool for n, pool in graph.of_kind(SumPool).items() if n in before]
+        whole = max(node.kernel) * prod(max(pool.kernel) for pool in pools)
+        if pools and sizes and str(whole) not in sizes:
+            remedy = "pool windows of one of these sizes in all between two layers"
+            yield Violation(name, "pools", ", ".join(sizes), f"{whole} in a row", remedy)
+
+
+def _before(graph: Graph, name: str) -> list[str]:
+    """Return the nodes between spikes (or the input) and a node."""
+    found: list[str] = []
+    waiting = list(graph.inputs(name))
+    while waiting:
+        here = waiting.pop()
+        if here not in found and not isinstance(graph.nodes[here], (Neuron, Input)):
+            found.append(here)
+            waiting += graph.inputs(here)
+    return found
 
 
 def _destinations(graph: Graph, placed: list[Layer], target: Target) -> Iterator[Violation]:
@@ -189,23 +217,12 @@ def _destinations(graph: Graph, placed: list[Layer], target: Target) -> Iterator
     for layer in placed:
         if layer.on_host:
             continue
-        sources = {s for w in weights_into(graph, layer.name) for s in _senders(graph, w)}
+        sources = {s for w in weights_into(graph, layer.name) for s in sources_into(graph, w)}
         for source in sources:
             reads[source] = reads.get(source, 0) + layer.cores
     for name, count in reads.items():
         remedy = "use fewer branches, or layers that need no split"
         yield from at_most(name, "destinations", count, target, remedy)
-
-
-def _senders(graph: Graph, weight: str) -> set[str]:
-    found, waiting = set(), list(graph.inputs(weight))
-    while waiting:
-        here = waiting.pop()
-        if isinstance(graph.nodes[here], Neuron):
-            found.add(here)
-        elif not isinstance(graph.nodes[here], WEIGHTS):
-            waiting += graph.inputs(here)
-    return found
 
 
 def _assignment(needs: list[tuple[str, Need]], target: Target, broken: bool) -> Iterator[Violation]:

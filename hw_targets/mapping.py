@@ -16,8 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..export.ir import WEIGHTS, Array, Graph, Neuron, Output, value_kinds
-from ..sim.fan_out import synapses
-from .reach import weights_into
+from .reach import synapses_into, weights_into
 from .target import Target
 from .violation import Violation
 
@@ -104,15 +103,7 @@ def layers(graph: Graph, target: Target) -> list[Layer]:
 
 def _layer(graph: Graph, name: str, feeding: tuple[str, ...], on_host: bool) -> Layer:
     node = graph.nodes[name]
-    count = bits = 0
-    for weight in feeding:
-        found = graph.nodes[weight]
-        if not isinstance(found, WEIGHTS):
-            continue
-        before = graph.shapes[graph.inputs(weight)[0]]
-        existing = synapses(found, before, graph.shapes[weight])
-        count += existing
-        bits += existing * (found.bits or 8)
+    count, bits = synapses_into(graph, name)
     distinct = len(np.unique(node.v_threshold)) if isinstance(node, Neuron) else 0
     return Layer(name, feeding, prod(graph.shapes[name]), count, bits, distinct, on_host)
 

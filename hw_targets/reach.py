@@ -8,7 +8,7 @@ synapse of weight 0 counts, as in SOPs. Pooling before the weights is part of a 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -37,10 +37,11 @@ from ..export.ir.nodes import Conv
 
 
 class _Place(NamedTuple):
-    """A node on the way back, behind Delays of `lag` steps in all."""
+    """A node on the way back, behind Delays of `lag` steps in all and weights of `bits` bits."""
 
     name: str
     lag: int = 0
+    bits: int = 0
 
 
 def reach(graph: Graph, layer: str, chosen: Array, *, effective: bool = False) -> dict[str, Array]:
@@ -53,6 +54,30 @@ def reach(graph: Graph, layer: str, chosen: Array, *, effective: bool = False) -
             part, else 0. effective: leave out synapses of weight zero.
     """
     found: dict[str, Array] = {}
+    for here, values in _walk(graph, layer, chosen, effective):
+        _put(found, here.name, values)
+    return found
+
+
+def synapses_into(graph: Graph, layer: str) -> tuple[int, int]:
+    """Return how many synapses a neuron node or readout has, and the bits of their weights.
+
+    Counted as `reach` does: what pools, factors and plain additions pass on is synapses, too. A
+    spike that is added as it is has a weight of one bit.
+    """
+    count = bits = 0
+    chosen = np.ones((1, *graph.shapes[layer]), np.int32)
+    for here, values in _walk(graph, layer, chosen, effective=False):
+        small, _, copies = collapsed(values)
+        there = int(small.sum(dtype=np.int64)) * copies
+        count, bits = count + there, bits + there * max(1, here.bits)
+    return count, bits
+
+
+def _walk(
+    graph: Graph, layer: str, chosen: Array, effective: bool
+) -> Iterator[tuple[_Place, Array]]:
+    """Yield sources (a Neuron or the Input, once for each lag and width) and their synapses."""
     waiting: dict[_Place, Array] = {}
     for source in graph.inputs(layer):
         _put(waiting, _Place(source), chosen.astype(np.int32))
@@ -66,17 +91,26 @@ def reach(graph: Graph, layer: str, chosen: Array, *, effective: bool = False) -
         values = waiting.pop(here)
         node = graph.nodes[here.name]
         if isinstance(node, (Neuron, Input)):
-            _put(found, here.name, values)
+            yield here, values
             continue
         lag = here.lag + (node.steps if isinstance(node, Delay) else 0)
+        bits = max(here.bits, _bits(node))
         table = {**ADJOINTS, **EFFECTIVE} if effective else ADJOINTS
         back = table.get(type(node))
         if back is None:
             continue
         for source in graph.inputs(here.name):
             before = graph.shapes[source]
-            _put(waiting, _Place(source, lag), back(node, values, before))
-    return found
+            _put(waiting, _Place(source, lag, bits), back(node, values, before))
+
+
+def _bits(node: Any) -> int:
+    """Return the signed width of what a node multiplies by, 0 where it does not."""
+    if isinstance(node, WEIGHTS):
+        return node.bits or 8
+    if isinstance(node, Scale):
+        return int(np.abs(node.factor.astype(np.int64)).max()).bit_length() + 1
+    return 0
 
 
 def _put(table: dict[Any, Array], key: Any, values: Array) -> None:
@@ -204,5 +238,22 @@ def weights_into(graph: Graph, layer: str) -> tuple[str, ...]:
         if isinstance(node, (*WEIGHTS, MatMul)):
             found.append(here)
         elif not isinstance(node, Neuron):
+            waiting += graph.inputs(here)
+    return tuple(found)
+
+
+def sources_into(graph: Graph, name: str) -> tuple[str, ...]:
+    """Return the neurons, or the input, whose spikes come to a node without passing a neuron."""
+    found: list[str] = []
+    seen: set[str] = set()
+    waiting = list(graph.inputs(name))
+    while waiting:
+        here = waiting.pop(0)
+        if here in seen:
+            continue
+        seen.add(here)
+        if isinstance(graph.nodes[here], (Neuron, Input)):
+            found.append(here)
+        else:
             waiting += graph.inputs(here)
     return tuple(found)

@@ -26,6 +26,11 @@ def shifted_bits(node: Weight) -> int:
     if not node.weight_shift:
         return node.bits or 8
     low, high = (int(v) << node.weight_shift for v in (node.weight.min(), node.weight.max()))
+    return signed_bits(low, high)
+
+
+def signed_bits(low: int, high: int) -> int:
+    """Return the width in two's complement of low..high, 2 at least."""
     return max(2, high.bit_length() + 1, (-low - 1).bit_length() + 1 if low < 0 else 0)
 
 

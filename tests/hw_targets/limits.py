@@ -312,6 +312,8 @@ def of_words(t: Target) -> Iterator[Case]:
     )
     if "nodes" in supports:
         yield Case("node kind", plain, attention)
+    yield from of_inputs(t)
+    yield from of_the_rule(t)
     reset = _other(("hard", "soft"), supports.get("resets", ("hard", "soft")))
     if reset:
         yield Case("resets", plain, one(t, reset=reset))
@@ -337,6 +339,53 @@ def of_words(t: Target) -> Iterator[Case]:
     if "pools" in supports:
         yield Case("pools", _pooled(t, 2, False), _pooled(t, 3, False))
         yield Case("order", _pooled(t, 2, False), _pooled(t, 2, True))
+        yield Case(
+            "order",
+            plain,
+            chain({"in": Input((4,), "spikes", low=0, high=1), "n": neuron(t, (4,))}),
+        )
+        yield Case("pools", _pooled(t, 2, False), _pooled(t, 4, False, 2))
+
+
+def entering(t: Target, encoding: str, low: int, high: int) -> Graph:
+    """Return input -> weights -> neurons for events of this kind."""
+    start = Input((4,), encoding, low=low, high=high)  # type: ignore[arg-type]
+    return chain({"in": start, "fc": weights(t, 4, 4), "n": neuron(t, (4,))})
+
+
+def of_inputs(t: Target) -> Iterator[Case]:
+    """Yield a case for what may not enter: counts, and values below 0."""
+    takes = t.supports.get("inputs", ("direct",))
+    if "frames" not in takes and "direct" not in takes and not t.limit("input_spikes_per_step"):
+        yield Case("inputs", entering(t, "frames", 0, 1), entering(t, "frames", 0, 3))
+    if "direct" not in takes:
+        yield Case("input sign", one(t), entering(t, "spikes", -1, 1))
+
+
+def of_the_rule(t: Target) -> Iterator[Case]:
+    """Yield a case for each rule of a neuron that the chip's number format fixes."""
+    form, plain = profile(t.profile), one(t)
+    if form.reset_to_zero:
+        yield Case("v_reset", plain, one(t, v_reset=np.int32(form.threshold_step)))
+    if form.state_shift is not None:
+        yield Case("state_shift", plain, one(t, state_shift=form.state_shift + 1))
+    if form.name != "generic" and t.limit("state_bits"):
+        narrow = {"state_bits": form.state_bits - 2, "v_low": None, "v_high": None}
+        yield Case("state range", plain, one(t, **narrow))
+    if form.bias_step > 1:
+        bias = np.full(4, form.bias_step, np.int32)
+        yield Case("bias_step", one(t, bias=bias), one(t, bias=bias + 1))
+    used: dict[str, dict[str, Any]] = {
+        "refractory": {"refractory_steps": 2},
+        "v_min": {"v_min": np.int32(-64)},
+        "v_init": {"v_init": np.int32(64)},
+    }
+    for option in _others(tuple(used), t.supports.get("neuron_options", tuple(used))):
+        yield Case("neuron_options", plain, one(t, **used[option]))
+
+
+def _others(names: tuple[str, ...], allowed: tuple[str, ...]) -> list[str]:
+    return [name for name in names if name not in allowed]
 
 
 def _dilated(t: Target) -> Graph:
@@ -346,16 +395,18 @@ def _dilated(t: Target) -> Graph:
     )
 
 
-def _pooled(t: Target, size: int, before_spikes: bool) -> Graph:
+def _pooled(t: Target, size: int, before_spikes: bool, again: int = 1) -> Graph:
     pool = SumPool((size, size), (size, size), (0, 0))
+    more = SumPool((again, again), (again, again), (0, 0))
     conv, last = (Conv2d(np.ones((1, 1, 1, 1), np.int8), bits=8) for _ in range(2))
-    small = (1, 12 // size, 12 // size)
-    nodes: dict[str, Node] = {"in": Input((1, 12, 12), "spikes", low=0, high=1), "conv": conv}
+    small = (1, 24 // size // again, 24 // size // again)
+    nodes: dict[str, Node] = {"in": Input((1, 24, 24), "spikes", low=0, high=1), "conv": conv}
     if before_spikes:
         return chain({**nodes, "pool": pool, "n": neuron(t, small)})
-    return chain(
-        {**nodes, "n": neuron(t, (1, 12, 12)), "pool": pool, "last": last, "m": neuron(t, small)}
-    )
+    nodes |= {"n": neuron(t, (1, 24, 24)), "pool": pool}
+    if again > 1:
+        nodes["more"] = more
+    return chain({**nodes, "last": last, "m": neuron(t, small)})
 
 
 def cases(target: Target) -> Iterator[Case]:

@@ -10,15 +10,42 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spikewright.export.ir import Add, Graph, Input, InputError, Linear, Neuron, Node, Output
+from spikewright.export.ir import (
+    Add,
+    Conv2d,
+    Delay,
+    Flatten,
+    Graph,
+    Input,
+    InputError,
+    Linear,
+    Neuron,
+    Node,
+    Output,
+    Scale,
+    SumPool,
+)
 from spikewright.hw_targets.fit import check
-from spikewright.hw_targets.map_crossbar import axon_types
+from spikewright.hw_targets.map_crossbar import axons_of
 from spikewright.hw_targets.mapping import Layer
 from spikewright.hw_targets.shift import fold_shifts
 from spikewright.hw_targets.target import Constant, load_target, shipped
 from spikewright.sim.reference import Reference
 
-from .limits import CASES, MET, STRUCTURE, broken, cases, maps, neuron, two, valued
+from .limits import (
+    CASES,
+    MET,
+    STRUCTURE,
+    broken,
+    cases,
+    chain,
+    delayed,
+    entering,
+    maps,
+    neuron,
+    two,
+    valued,
+)
 from .networks import analog, dense
 
 LOIHI = load_target("loihi1")
@@ -76,7 +103,7 @@ def test_axon_types_can_make_the_weights(values: list[int]) -> None:
     """Every weight is a sum of some of `types` signed values, which the axons' types choose."""
     graph = valued(load_target("truenorth"), values)
     layer = Layer("n", ("fc",), 1, 0, 0, 1, False)
-    types = axon_types(graph, layer)
+    types = axons_of(graph, layer).types
     wanted = {v for v in values if v}
     choices = set(range(-8, 8)) - {0}
     assert not wanted or any(
@@ -94,7 +121,7 @@ def branches(shift: int, top: int) -> Graph:
         "a": Linear(one, bits=4),
         "b": Linear(two_, bits=4, weight_shift=shift),
         "sum": Add(),
-        "n": neuron(load_target("odin"), (4,)),
+        "n": neuron(load_target("odin"), (4,), v_threshold=np.int32(3)),
         "out": Output("spike_count"),
     }
     edges = [("in", "a"), ("in", "b"), ("a", "sum", 0), ("b", "sum", 1), ("sum", "n"), ("n", "out")]
@@ -102,9 +129,9 @@ def branches(shift: int, top: int) -> Graph:
 
 
 def test_shifts_fold_into_the_weights_and_keep_the_integers() -> None:
-    """ODIN has no exponent beside a weight: codes up to 3, shifted by 1, are codes up to 6."""
+    """ODIN has no exponent beside a weight: codes up to 2, shifted by 1, are codes up to 4."""
     odin = load_target("odin")
-    graph = branches(1, 3)
+    graph = branches(1, 2)
     assert "weight_bits" not in broken(graph, odin)
     folded = fold_shifts(graph, odin)
     x = np.random.default_rng(1).integers(0, 2, (20, 3, 6))
@@ -168,3 +195,140 @@ def test_a_float_graph_is_refused() -> None:
     nodes = {"in": Input((2,)), "fc": Linear(np.eye(2)), "out": Output()}
     with pytest.raises(InputError, match="lower it"):
         check(Graph.chain(nodes, "folded"), LOIHI)
+
+
+def both_ways(target: str, weight: int) -> Graph:
+    """Two branches of one input into one layer: each pair has two synapses of `weight`."""
+    fc = Linear(np.full((4, 4), weight, np.int8), bits=4)
+    nodes: dict[str, Node] = {
+        "in": Input((4,), "spikes", low=0, high=1),
+        "a": fc,
+        "b": fc,
+        "sum": Add(),
+        "n": neuron(load_target(target), (4,)),
+        "out": Output("spike_count"),
+    }
+    edges = [("in", "a"), ("in", "b"), ("a", "sum", 0), ("b", "sum", 1), ("sum", "n"), ("n", "out")]
+    return Graph(nodes, edges, "integer")  # type: ignore[arg-type]
+
+
+def test_parallel_synapses_of_a_pair_are_one_on_a_crossbar() -> None:
+    """7 + 7 = 14 is no 4-bit weight, nor a sum of four axon types; 3 + 3 is both."""
+    odin, truenorth = load_target("odin"), load_target("truenorth")
+    assert broken(both_ways("odin", 7), odin)["weight_bits"].found == "5"
+    assert check(both_ways("odin", 3), odin).fits
+    # 14 for every pair is one value of each neuron.
+    assert check(both_ways("truenorth", 7), truenorth).per_core_max["axons_per_core"] == 4
+    # Sums of 5 bits: each branch has axons of its own, 4 types each.
+    assert check(branches(0, 7), truenorth).per_core_max["axons_per_core"] == 6 * 4 * 2
+    pool = SumPool((3, 3), (1, 1), (0, 0))
+    conv = Conv2d(np.full((1, 1, 3, 3), 7, np.int8), bits=4)
+    nodes: dict[str, Node] = {"in": Input((1, 6, 6), "spikes", low=0, high=1), "pool": pool}
+    nodes |= {"conv": conv, "n": neuron(odin, (1, 2, 2)), "out": Output("spike_count")}
+    # The source in the middle is in 9 windows of each neuron: its synapse is 63.
+    assert broken(Graph.chain(nodes, "integer"), odin)["weight_bits"].found == "7"
+
+
+def recurrent(target: str, units: int, weight: Linear, head: int = 0) -> Graph:
+    """A layer that feeds itself, and perhaps a head."""
+    form = load_target(target)
+    nodes: dict[str, Node] = {
+        "in": Input((weight.weight.shape[1],), "spikes", low=0, high=1),
+        "fc": weight,
+        "sum": Add(),
+        "n": neuron(form, (units,)),
+        "d": Delay((units,), 1),
+        "back": Linear(np.resize(weight.weight, (units, units)), bits=weight.bits),
+        "out": Output("spike_count"),
+    }
+    edges = [("in", "fc"), ("fc", "sum", 0), ("back", "sum", 1), ("sum", "n"), ("n", "d")]
+    edges.append(("d", "back"))
+    if head:
+        nodes["head"] = Linear(np.ones((head, units), np.int8), bits=2)
+        nodes["m"] = neuron(form, (head,))
+        edges += [("n", "head"), ("head", "m"), ("m", "out")]
+    else:
+        edges.append(("n", "out"))
+    return Graph(nodes, edges, "integer")  # type: ignore[arg-type]
+
+
+def test_truenorth_copies_neurons_for_their_own_loop() -> None:
+    """30 neurons of 4-bit weights into themselves: 4 axons, so 4 copies each."""
+    target = load_target("truenorth")
+    four = Linear(np.random.default_rng(0).integers(-7, 8, (30, 30)).astype(np.int8), bits=4)
+    assert check(recurrent("truenorth", 30, four), target).per_core_max["neurons_per_core"] == 120
+    # 150 neurons, once for the loop and once for the head: 300 columns on more than one crossbar.
+    two_ = Linear(np.ones((150, 100), np.int8), bits=2)
+    found = check(recurrent("truenorth", 150, two_, 10), target)
+    layer = next(layer for layer in found.layers if layer.name == "n")
+    columns = found.per_core_max["neurons_per_core"]
+    assert not found.fits or (layer.cores > 1 and columns <= 256)
+
+
+def test_a_pool_before_the_weights_takes_synaptic_memory() -> None:
+    """Each of 64 x 64 sources has a synapse to each of 1,024 neurons: 32 cores of 16,384 words."""
+    nodes: dict[str, Node] = {
+        "in": Input((1, 64, 64), "spikes", low=0, high=1),
+        "pool": SumPool((8, 8), (8, 8), (0, 0)),
+        "flat": Flatten(),
+        "fc": Linear(np.ones((1024, 64), np.int8), bits=8),
+        "n": neuron(LOIHI, (1024,)),
+        "out": Output("spike_count"),
+    }
+    found = check(Graph.chain(nodes, "integer"), LOIHI)
+    assert found.layers[0].synapses == 64 * 64 * 1024 and found.cores == 32
+
+
+def test_factors_and_plain_additions_are_synapses() -> None:
+    """A residual branch of 64 neurons through a factor of 5 takes 64 synapses of 4 bits."""
+    target = load_target("loihi2")
+    nodes: dict[str, Node] = {
+        "in": Input((64,), "spikes", low=0, high=1),
+        "f": Linear(np.ones((64, 64), np.int8), bits=8),
+        "a": neuron(target, (64,)),
+        "g": Linear(np.ones((64, 64), np.int8), bits=8),
+        "s": Scale(np.array(5, np.int32)),
+        "sum": Add(),
+        "b": neuron(target, (64,)),
+        "out": Output("spike_count"),
+    }
+    edges = [("in", "f"), ("f", "a"), ("a", "g"), ("g", "sum", 0), ("a", "s"), ("s", "sum", 1)]
+    graph = Graph(nodes, [*edges, ("sum", "b"), ("b", "out")], "integer")  # type: ignore[list-item]
+    layer = check(graph, target).layers[1]
+    assert (layer.synapses, layer.synapse_bits) == (64 * 64 + 64, 64 * 64 * 8 + 64 * 4)
+
+
+def test_frames_of_zeros_and_ones_are_spikes() -> None:
+    assert check(entering(LOIHI, "frames", 0, 1), LOIHI).fits
+    assert broken(entering(LOIHI, "frames", 0, 15), LOIHI)["input_spikes_per_step"].found == "15"
+    akida = load_target("akd1000")
+    assert broken(entering(akida, "frames", 0, 200), akida)["input_spikes_per_step"].allowed == "15"
+
+
+def test_a_chip_without_delays_refuses_them() -> None:
+    for name, steps in (("odin", 1), ("xylo-a2", 2), ("truenorth", 16)):
+        target = load_target(name)
+        assert {"node kind", "delay_steps"} & set(broken(delayed(target, steps), target)), name
+    assert check(delayed(load_target("xylo-a2"), 1), load_target("xylo-a2")).fits
+
+
+def test_speck_counts_the_input_as_a_sender_and_sees_pools_behind_other_nodes() -> None:
+    target = load_target("speck2f")
+    wide = maps(target, (1, 32, 32), 200)
+    assert broken(wide, target)["destinations"].layer == "in"
+    big = {
+        "in": Input((1, 256, 256), "spikes", low=0, high=1),
+        "p": SumPool((2, 2), (2, 2), (0, 0)),
+    }
+    conv = Conv2d(np.ones((2, 1, 3, 3), np.int8), stride=(2, 2), padding=(1, 1), bits=8)
+    graph = chain({**big, "c": conv, "n": neuron(target, (2, 64, 64))})
+    assert broken(graph, target)["input_size"].found == "256"
+    one_ = Conv2d(np.ones((2, 1, 1, 1), np.int8), bits=8)
+    nodes: dict[str, Node] = {"in": Input((1, 8, 8), "spikes", low=0, high=1), "a": one_, "b": one_}
+    nodes |= {"s": Add(), "p": SumPool((2, 2), (2, 2), (0, 0)), "n": neuron(target, (2, 4, 4))}
+    edges = [("in", "a"), ("in", "b"), ("a", "s", 0), ("b", "s", 1), ("s", "p"), ("p", "n")]
+    found = check(
+        Graph({**nodes, "out": Output("spike_count")}, [*edges, ("n", "out")], "integer"),  # type: ignore[list-item]
+        target,
+    )
+    assert "p" in {v.layer for v in found.violations if v.limit == "order"}
