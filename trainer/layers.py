@@ -13,6 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .functional.fused_norm import can_fuse_norm
+from .neurons import LIF
+
 
 def is_static(x: Tensor) -> bool:
     """Return whether x [T, ...] is one frame expanded over time (stride 0), held once."""
@@ -46,10 +49,14 @@ class SeqConv2d(nn.Conv2d):
 
     multi_step: ClassVar[bool] = True
 
+    def folded(self, input: Tensor) -> tuple[Tensor, int]:
+        """Return [F * B, out, y, x] and F: 1 where the input is one frame for every step, or T."""
+        x, folded = fold_time(input)
+        return super().forward(x), folded
+
     def forward(self, input: Tensor) -> Tensor:
         """Return [T, B, out, y, x]."""
-        x, folded = fold_time(input)
-        return unfold_time(super().forward(x), folded, input.shape[0])
+        return unfold_time(*self.folded(input), input.shape[0])
 
 
 class SeqBatchNorm2d(nn.BatchNorm2d):
@@ -61,6 +68,37 @@ class SeqBatchNorm2d(nn.BatchNorm2d):
         """Return [T, B, C, y, x]."""
         x, folded = fold_time(input)
         return unfold_time(super().forward(x), folded, input.shape[0])
+
+
+def conv_norm_neuron(conv: SeqConv2d, norm: SeqBatchNorm2d, neuron: nn.Module, x: Tensor) -> Tensor:
+    """Return neuron(norm(conv(x))), [T, B, out, y, x].
+
+    While training, norm and neuron run as one where the extension can (`functional.fused_norm`);
+    neurons of another kind, which somebody put in place of ours, run for themselves.
+    """
+    own = isinstance(neuron, LIF) and type(neuron).forward is LIF.forward
+    if not isinstance(neuron, LIF) or not (own and norm.training and isinstance(x, Tensor)):
+        spikes: Tensor = neuron(norm(conv(x)))  # also for a tracer's proxy, which is no Tensor
+        return spikes
+    y, folded = conv.folded(x)
+    steps = y.unflatten(0, (folded, -1))
+    if can_fuse_norm(steps, norm, neuron.parameters_of_step, neuron.mixed):
+        spikes = neuron(steps, norm, x.shape[0])
+    else:
+        spikes = neuron(norm(unfold_time(y, folded, x.shape[0])))
+    return spikes
+
+
+class ConvNormNeuron(nn.Sequential):
+    """Convolution, BatchNorm, neuron, and what follows them, in this order."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return what the last gives, [T, B, out, ...]."""
+        conv, norm, neuron, *rest = self
+        y = conv_norm_neuron(conv, norm, neuron, input)  # type: ignore[arg-type]
+        for layer in rest:
+            y = layer(y)
+        return y
 
 
 class SeqAvgPool2d(nn.AvgPool2d):

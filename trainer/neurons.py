@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from torch import Tensor, nn
 
+from .functional.fused_norm import fused_norm_lif
 from .functional.lif import lif, mixed_lif
 from .functional.parameters import LIFParameters, Reset
 from .functional.spike import Compare
@@ -61,9 +62,25 @@ class LIF(nn.Module):
             surrogate=create(surrogate, width=width, alpha=alpha),
         )
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return spikes [T, B, ...] for currents [T, B, ...]."""
-        return lif(x, self.parameters_of_step)
+    @property
+    def mixed(self) -> bool:
+        """Whether the second half of the samples takes Path B."""
+        return False
+
+    def forward(
+        self, x: Tensor, norm: nn.BatchNorm2d | None = None, time_steps: int | None = None
+    ) -> Tensor:
+        """Return [T, B, ...] for currents [T, B, ...]: spikes, and Path B for half where `mixed`.
+
+        Args:
+            norm: a BatchNorm to apply first, which `can_fuse_norm` takes: both run as one.
+            time_steps: T where x [1, B, ...] is one frame for every step; goes with `norm`.
+        """
+        p = self.parameters_of_step
+        if norm is not None:
+            path_a = x.shape[1] // 2 if self.mixed else x.shape[1]
+            return fused_norm_lif(x, norm, p, time_steps or len(x), path_a)
+        return mixed_lif(x, p) if self.mixed else lif(x, p)
 
     def to_node(self, shape: tuple[int, ...]) -> Neuron:
         """Return the float-level neuron of Path A over a map of `shape` (no time, no batch)."""
@@ -128,11 +145,10 @@ class MixedLIF(LIF):
 
     dual: bool = False
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return [T, B, ...]: spikes, or spikes and analog halves in dual training."""
-        if self.dual and self.training:
-            return mixed_lif(x, self.parameters_of_step)
-        return super().forward(x)
+    @property
+    def mixed(self) -> bool:
+        """Whether the second half of the samples takes Path B: in dual training."""
+        return self.dual and self.training
 
 
 @contextmanager

@@ -36,6 +36,13 @@ def _extension() -> Any | None:
     return _fused
 
 
+def extension() -> Any:
+    """Return the extension, which `can_fuse` has found."""
+    found = _extension()
+    assert found is not None
+    return found
+
+
 def can_fuse(x: Tensor, p: LIFParameters) -> bool:
     """Return whether the extension is there and takes inputs like x [T, B, ...]."""
     return (
@@ -44,6 +51,22 @@ def can_fuse(x: Tensor, p: LIFParameters) -> bool:
         and x.dtype in (torch.float32, torch.bfloat16)
         and x.numel() > 0
         and _extension() is not None
+    )
+
+
+def constants(p: LIFParameters) -> Any:
+    """Return the constants as the extension takes them."""
+    return extension().Constants(
+        p.beta,
+        p.tau,
+        p.v_threshold,
+        p.v_reset,
+        KINDS.get(type(p.surrogate), 0),
+        getattr(p.surrogate, "width", 1.0),
+        getattr(p.surrogate, "alpha", 1.0),
+        p.reset == "hard",
+        p.compare == ">=",
+        p.decay_input,
     )
 
 
@@ -59,7 +82,7 @@ class _Fused(torch.autograd.Function):
         held = _steps_dense(x)
         ctx.p, ctx.path_a = p, path_a
         ctx.save_for_backward(held)
-        out = _empty_like(held)
+        out = empty_like(held)
         if path_a == held.shape[1] or isinstance(p.surrogate, Rectangle | Sigmoid):
             _call(held, None, out, p, path_a)
             return out
@@ -72,10 +95,10 @@ class _Fused(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None, None]:
         (held,) = ctx.saved_tensors
-        out = _empty_like(held)
+        out = empty_like(held)
         grad = grad_outputs[0].to(held.dtype)
         if grad.stride() != out.stride():
-            grad = _empty_like(held).copy_(grad)
+            grad = empty_like(held).copy_(grad)
         if type(ctx.p.surrogate) in KINDS:
             _call(held, grad, out, ctx.p, ctx.path_a)
         else:
@@ -99,7 +122,7 @@ def _steps_dense(x: Tensor) -> Tensor:
     return x.contiguous()
 
 
-def _empty_like(x: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+def empty_like(x: Tensor, dtype: torch.dtype | None = None) -> Tensor:
     """Return an uninitialised [T, B, ...] whose steps lie as those of x do."""
     frame = x[0]
     steps = (len(x) * len(frame), *frame.shape[1:])
@@ -111,7 +134,7 @@ def _empty_like(x: Tensor, dtype: torch.dtype | None = None) -> Tensor:
 
 def _potentials(x: Tensor, p: LIFParameters) -> Tensor:
     """Return y = u - v_threshold, float32, [T, B, ...]."""
-    y = _empty_like(x, torch.float32)
+    y = empty_like(x, torch.float32)
     _half(x, None, None, y, None, p)
     return y
 
@@ -133,59 +156,41 @@ def _half(
     g: Tensor | None,
     p: LIFParameters,
 ) -> None:
-    extension = _extension()
-    assert extension is not None
-    extension.half(
+    extension().half(
         x.dtype == torch.bfloat16,
         x.data_ptr(),
-        _step(x),
+        step_of(x),
         *(0 if t is None else t.data_ptr() for t in (grad, out)),
         y.data_ptr(),
         0 if g is None else g.data_ptr(),
         len(x),
         x[0].numel(),
-        p.beta,
-        p.tau,
-        p.v_threshold,
-        p.v_reset,
-        p.reset == "hard",
-        p.compare == ">=",
-        p.decay_input,
-        _threads(x),
+        constants(p),
+        threads_for(x),
     )
 
 
 def _call(x: Tensor, grad: Tensor | None, out: Tensor, p: LIFParameters, path_a: int) -> None:
-    extension = _extension()
-    assert extension is not None
     count = x[0].numel()
-    extension.lif(
+    extension().lif(
         x.dtype == torch.bfloat16,
         x.data_ptr(),
-        _step(x),
+        step_of(x),
         0 if grad is None else grad.data_ptr(),
         out.data_ptr(),
         len(x),
         count,
         count // x.shape[1] * path_a,
-        p.beta,
-        p.tau,
-        p.v_threshold,
-        p.v_reset,
-        KINDS.get(type(p.surrogate), 0),
-        getattr(p.surrogate, "width", 1.0),
-        getattr(p.surrogate, "alpha", 1.0),
-        p.reset == "hard",
-        p.compare == ">=",
-        p.decay_input,
-        _threads(x),
+        constants(p),
+        threads_for(x),
     )
 
 
-def _step(x: Tensor) -> int:
+def step_of(x: Tensor) -> int:
     """Return how many values lie between two steps: none where one frame is repeated."""
     return x.stride(0) if len(x) > 1 else x[0].numel()
 
 
-def _threads(x: Tensor) -> int:
+def threads_for(x: Tensor) -> int:
+    """Return how many threads the values of x are worth."""
     return max(1, min(torch.get_num_threads(), x.numel() // VALUES_PER_THREAD))

@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 
 from torch import Tensor, nn
 
-from ..layers import SeqBatchNorm2d, SeqConv2d
+from ..layers import ConvNormNeuron, SeqBatchNorm2d, SeqConv2d, conv_norm_neuron
 from ..neurons import MixedLIF
 
 Residual: TypeAlias = Literal["spiking", "sew_add", "ms", "none"]
@@ -39,9 +39,8 @@ class FeedForwardBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return spikes [T, B, outputs, y, x]."""
-        y = self.neuron1(self.bn1(self.conv1(x)))
-        out: Tensor = self.neuron2(self.bn2(self.conv2(y)))
-        return out
+        y = conv_norm_neuron(self.conv1, self.bn1, self.neuron1, x)
+        return conv_norm_neuron(self.conv2, self.bn2, self.neuron2, y)
 
 
 class SewAddBlock(FeedForwardBlock):
@@ -51,7 +50,7 @@ class SewAddBlock(FeedForwardBlock):
         super().__init__(inputs, outputs, stride, neuron)
         self.downsample: nn.Module = nn.Identity()
         if stride != 1 or inputs != outputs:
-            self.downsample = nn.Sequential(
+            self.downsample = ConvNormNeuron(
                 conv1x1(inputs, outputs, stride), SeqBatchNorm2d(outputs), neuron()
             )
 
@@ -74,7 +73,7 @@ class SpikingBlock(FeedForwardBlock):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return spikes [T, B, outputs, y, x]."""
-        y = self.neuron1(self.bn1(self.conv1(x)))
+        y = conv_norm_neuron(self.conv1, self.bn1, self.neuron1, x)
         out: Tensor = self.neuron2(self.bn2(self.conv2(y)) + self.downsample(x))
         return out
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ...export.ir.errors import InputError
 from ..functional.spike import Compare
-from ..layers import SeqBatchNorm1d, SeqBatchNorm2d, SeqConv1d, SeqMaxPool2d
+from ..layers import ConvNormNeuron, SeqBatchNorm1d, SeqBatchNorm2d, SeqConv1d, SeqMaxPool2d
 from ..neurons import MixedLIF
 from .blocks import conv3x3
 from .classifier import Classifier
@@ -150,9 +150,9 @@ class PatchSplitting(nn.Module):
         self.position = self._stage(options.dim, options.dim, False, options)
 
     @staticmethod
-    def _stage(inputs: int, outputs: int, pool: bool, options: SpikformerOptions) -> nn.Sequential:
+    def _stage(inputs: int, outputs: int, pool: bool, options: SpikformerOptions) -> ConvNormNeuron:
         layers = [conv3x3(inputs, outputs, 1), SeqBatchNorm2d(outputs), options.neuron()]
-        return nn.Sequential(*layers, *([SeqMaxPool2d(3, 2, 1)] if pool else []))
+        return ConvNormNeuron(*layers, *([SeqMaxPool2d(3, 2, 1)] if pool else []))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return spike counts [T, B, D, token]."""

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ...export.ir.errors import InputError, UnknownNameError
 from ..functional.parameters import Reset
 from ..functional.spike import Compare
-from ..layers import SeqAvgPool2d, SeqBatchNorm2d, SeqConv2d, SeqMaxPool2d
+from ..layers import SeqAvgPool2d, SeqBatchNorm2d, SeqConv2d, SeqMaxPool2d, conv_norm_neuron
 from ..neurons import MixedLIF
 from .blocks import BLOCKS, Residual, conv3x3
 from .classifier import Classifier
@@ -101,7 +101,7 @@ class SpikingResNet(Classifier):
         self.input_shape = options.input_shape
         self.time_steps = options.time_steps
         currents = options.residual == "ms"
-        self.conv1 = _stem(options)
+        self.conv1 = _stem_conv(options)
         self.bn1 = SeqBatchNorm2d(options.widths[0])
         # Blocks of `ms` begin with a neuron and end in a current, so the stem's neuron moves
         # behind the last of them.
@@ -117,12 +117,18 @@ class SpikingResNet(Classifier):
 
     def features(self, x: Tensor) -> Tensor:
         """Return features [T, B, feature_count] of frames [T, B, C, y, x]."""
-        y = self.stages(self.stem_pool(self.neuron1(self.bn1(self.conv1(x)))))
+        y = self.stages(self.stem_pool(self._stem(x)))
         out: Tensor = self.flatten(self.pool(self.last_neuron(y)))
         return out
 
+    def _stem(self, x: Tensor) -> Tensor:
+        if isinstance(self.neuron1, MixedLIF):
+            return conv_norm_neuron(self.conv1, self.bn1, self.neuron1, x)
+        y: Tensor = self.bn1(self.conv1(x))
+        return y
 
-def _stem(options: ResNetOptions) -> SeqConv2d:
+
+def _stem_conv(options: ResNetOptions) -> SeqConv2d:
     if options.stem == "imagenet":
         return SeqConv2d(options.input_shape[0], options.widths[0], 7, 2, 3, bias=False)
     return conv3x3(options.input_shape[0], options.widths[0], options.stem_stride)

@@ -3,39 +3,14 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <vector>
 
-#if defined(__x86_64__) && defined(__GNUC__) && defined(__linux__)
-#define CLONES __attribute__((target_clones("default", "avx2", "avx512f")))
-#else
-#define CLONES
-#endif
-#define INLINE inline __attribute__((always_inline))
+#include "values.hpp"
 
 namespace spikewright::trainer {
 namespace {
 
 constexpr int64_t BLOCK = 256;  // neurons at a time: all their steps stay in the first-level cache
-
-INLINE float read(float value) { return value; }
-
-INLINE float read(bfloat16 value) {
-  const uint32_t bits = uint32_t{value.bits} << 16;
-  float result;
-  std::memcpy(&result, &bits, sizeof result);
-  return result;
-}
-
-INLINE void write(float value, float &to) { to = value; }
-
-// Round to nearest, ties to even; NaN stays NaN.
-INLINE void write(float value, bfloat16 &to) {
-  uint32_t bits;
-  std::memcpy(&bits, &value, sizeof bits);
-  const uint32_t rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
-  to.bits = static_cast<uint16_t>(value == value ? rounded : 0x7fc0);
-}
 
 template <bool decay>
 INLINE float charge(float x, float v, const Constants &c) {
@@ -43,9 +18,9 @@ INLINE float charge(float x, float v, const Constants &c) {
   return x + v * c.beta;
 }
 
-template <bool at_threshold>
-INLINE float fires(float y) {
-  return (at_threshold ? y >= 0.0f : y > 0.0f) ? 1.0f : 0.0f;
+INLINE float fires(float y, const Constants &c) {
+  const float tie = c.at_threshold ? 1.0f : 0.0f;
+  return (y > 0.0f ? 1.0f : 0.0f) + (y == 0.0f ? tie : 0.0f);
 }
 
 template <bool hard>
@@ -98,174 +73,278 @@ INLINE float slope(float y, const Constants &c) {
   return std::fabs(y) < c.width / 2 ? 1.0f / c.width : 0.0f;
 }
 
-template <typename V, Kind kind, bool hard, bool ge, bool decay, bool path_b>
-INLINE void forward_block(const Call<V> &call, int64_t begin, int64_t end) {
+// The constants of a Norm, repeated over a block whose first element belongs to channel 0.
+struct Tiled {
+  float gain[LANES], offset[LANES], mean[LANES];
+  int64_t block;
+
+  explicit Tiled(const Norm &norm)
+      : block(norm.channels * std::max<int64_t>(1, BLOCK / norm.channels)) {
+    for (int64_t i = 0; i < block; ++i) {
+      gain[i] = norm.gain[i % norm.channels];
+      offset[i] = norm.offset[i % norm.channels];
+      mean[i] = norm.mean[i % norm.channels];
+    }
+  }
+  template <typename V>
+  INLINE float current(V x, int64_t i) const {
+    return stored<V>(read(x) * gain[i] + offset[i]);
+  }
+};
+
+// No BatchNorm: currents are read as they are.
+struct Bare {
+  static constexpr int64_t block = BLOCK;
+  template <typename V>
+  INLINE float current(V x, int64_t) const {
+    return read(x);
+  }
+};
+
+// A loop over the neurons of a block is compiled for each kind of reset and of leak; BODY is one.
+#define FOR_EACH_STEP(C, BODY, ...)                            \
+  switch ((C).hard * 2 + (C).decay_input) {                    \
+    case 0: BODY<V, false, false>(__VA_ARGS__); break;         \
+    case 1: BODY<V, false, true>(__VA_ARGS__); break;          \
+    case 2: BODY<V, true, false>(__VA_ARGS__); break;          \
+    default: BODY<V, true, true>(__VA_ARGS__);                 \
+  }
+
+template <typename V, bool hard, bool decay, typename Source>
+INLINE void spikes_block(const Call<V> &call, const Source &source, int64_t begin, int64_t count) {
   const Constants c = call.c;
-  float v[BLOCK] = {};
+  float v[LANES];
+  std::fill_n(v, count, 0.0f);
   for (int64_t t = 0; t < call.time_steps; ++t) {
     const V *x = call.x.data + t * call.x.step + begin;
-    V *out = call.out.data + t * call.out.step + begin;
-    for (int64_t i = 0; i < end - begin; ++i) {
-      const float u = charge<decay>(read(x[i]), v[i], c);
-      const float y = u - c.v_threshold;
-      const float gate = fires<ge>(y);
+    V *__restrict out = call.out.data + t * call.out.step + begin;
+    for (int64_t i = 0; i < count; ++i) {
+      const float u = charge<decay>(source.current(x[i], i), v[i], c);
+      const float gate = fires(u - c.v_threshold, c);
       v[i] = discharge<hard>(u, gate, c);
-      write(path_b ? antiderivative<kind>(y, c) : gate, out[i]);
+      write(gate, out[i]);
     }
   }
 }
 
-// du[t] = grad[t] g(y[t]) + beta r[t] du[t+1], r = 0 behind a hard reset, else 1; u is computed
-// again from x, which costs less than reading it back.
-template <typename V, Kind kind, bool hard, bool ge, bool decay>
-INLINE void backward_block(const Call<V> &call, int64_t begin, int64_t end, float *y) {
+// y[t * stride + i] = u[t] - v_threshold. The backward pass computes u again from x, which costs
+// less than reading it back.
+template <typename V, bool hard, bool decay, typename Source>
+INLINE void potentials_block(const Call<V> &call, const Source &source, int64_t begin,
+                             int64_t count, float *__restrict y, int64_t stride) {
   const Constants c = call.c;
-  const int64_t count = end - begin;
-  float v[BLOCK] = {}, du[BLOCK] = {};
+  float v[LANES];
+  std::fill_n(v, count, 0.0f);
   for (int64_t t = 0; t < call.time_steps; ++t) {
     const V *x = call.x.data + t * call.x.step + begin;
     for (int64_t i = 0; i < count; ++i) {
-      const float u = charge<decay>(read(x[i]), v[i], c);
-      y[t * BLOCK + i] = u - c.v_threshold;
-      v[i] = discharge<hard>(u, fires<ge>(y[t * BLOCK + i]), c);
+      const float u = charge<decay>(source.current(x[i], i), v[i], c);
+      y[t * stride + i] = u - c.v_threshold;
+      v[i] = discharge<hard>(u, fires(u - c.v_threshold, c), c);
     }
   }
+}
+
+// du[t] = grad[t] g[t] + beta r[t] du[t+1], r = 0 behind a hard reset, else 1.
+template <bool hard>
+INLINE float carried(float grad, float y, float g, float du, const Constants &c) {
+  const float kept = hard ? du * (1.0f - fires(y, c)) : du;
+  return grad * g + kept * c.beta;
+}
+
+template <typename V, bool hard, bool decay>
+INLINE void carry_block(const Call<V> &call, int64_t begin, int64_t count, const float *y,
+                        const float *g, int64_t stride) {
+  const Constants c = call.c;
+  float du[LANES];
+  std::fill_n(du, count, 0.0f);
   for (int64_t t = call.time_steps - 1; t >= 0; --t) {
     const V *grad = call.grad_out.data + t * call.grad_out.step + begin;
-    V *out = call.out.data + t * call.out.step + begin;
+    V *__restrict out = call.out.data + t * call.out.step + begin;
     for (int64_t i = 0; i < count; ++i) {
-      const float at = y[t * BLOCK + i];
-      const float kept = hard ? du[i] * (1.0f - fires<ge>(at)) : du[i];
-      du[i] = read(grad[i]) * slope<kind>(at, c) + kept * c.beta;
+      du[i] = carried<hard>(read(grad[i]), y[t * stride + i], g[t * stride + i], du[i], c);
       write(decay ? du[i] / c.tau : du[i], out[i]);
     }
   }
 }
 
-template <typename V, Kind kind, bool hard, bool ge, bool decay>
-INLINE void potentials_range(const Call<V> &call, const Slopes &s, int64_t begin, int64_t end) {
+// The same where one frame x serves every step: the gradients of the steps are summed.
+template <typename V, bool hard, bool decay>
+INLINE void carry_to_frame(const Call<V> &call, int64_t begin, int64_t count, const float *y,
+                           const float *g, int64_t stride) {
   const Constants c = call.c;
-  for (int64_t at = begin; at < end; at += BLOCK) {
-    const int64_t count = std::min(BLOCK, end - at);
-    float v[BLOCK] = {};
-    for (int64_t t = 0; t < call.time_steps; ++t) {
-      const V *x = call.x.data + t * call.x.step + at;
-      float *y = s.y + t * s.count + at;
-      for (int64_t i = 0; i < count; ++i) {
-        const float u = charge<decay>(read(x[i]), v[i], c);
-        y[i] = u - c.v_threshold;
-        v[i] = discharge<hard>(u, fires<ge>(y[i]), c);
-      }
+  float du[LANES], total[LANES];
+  std::fill_n(du, count, 0.0f);
+  std::fill_n(total, count, 0.0f);
+  for (int64_t t = call.time_steps - 1; t >= 0; --t) {
+    const V *grad = call.grad_out.data + t * call.grad_out.step + begin;
+    for (int64_t i = 0; i < count; ++i) {
+      du[i] = carried<hard>(read(grad[i]), y[t * stride + i], g[t * stride + i], du[i], c);
+      total[i] += decay ? du[i] / c.tau : du[i];
     }
+  }
+  V *__restrict out = call.out.data + begin;
+  for (int64_t i = 0; i < count; ++i) write(total[i], out[i]);
+}
+
+template <Kind kind>
+INLINE void slopes_block(const float *y, float *__restrict g, int64_t count, const Constants &c) {
+  for (int64_t i = 0; i < count; ++i) g[i] = slope<kind>(y[i], c);
+}
+
+INLINE void slopes(const float *y, float *g, int64_t count, const Constants &c) {
+  switch (c.kind) {
+    case Kind::sigmoid: return slopes_block<Kind::sigmoid>(y, g, count, c);
+    case Kind::atan: return slopes_block<Kind::atan>(y, g, count, c);
+    default: return slopes_block<Kind::rectangle>(y, g, count, c);
   }
 }
 
-template <typename V, Kind kind, bool hard, bool ge, bool decay>
-INLINE void carry_range(const Call<V> &call, const Slopes &s, int64_t begin, int64_t end) {
+template <typename V, Kind kind>
+INLINE void analog_block(const Call<V> &call, int64_t begin, int64_t count, const float *y) {
   const Constants c = call.c;
-  for (int64_t at = begin; at < end; at += BLOCK) {
-    const int64_t count = std::min(BLOCK, end - at);
-    float du[BLOCK] = {};
-    for (int64_t t = call.time_steps - 1; t >= 0; --t) {
-      const V *grad = call.grad_out.data + t * call.grad_out.step + at;
-      const float *y = s.y + t * s.count + at, *g = s.g + t * s.count + at;
-      V *out = call.out.data + t * call.out.step + at;
-      for (int64_t i = 0; i < count; ++i) {
-        const float kept = hard ? du[i] * (1.0f - fires<ge>(y[i])) : du[i];
-        du[i] = read(grad[i]) * g[i] + kept * c.beta;
-        write(decay ? du[i] / c.tau : du[i], out[i]);
-      }
-    }
+  for (int64_t t = 0; t < call.time_steps; ++t) {
+    V *__restrict out = call.out.data + t * call.out.step + begin;
+    for (int64_t i = 0; i < count; ++i) write(antiderivative<kind>(y[t * count + i], c), out[i]);
   }
 }
 
-template <typename V, Kind kind, bool hard, bool ge, bool decay>
-INLINE void forward_range(const Call<V> &call, int64_t begin, int64_t end) {
+template <typename V, typename Source>
+INLINE void forward_range(const Call<V> &call, const Source &source, int64_t begin, int64_t end) {
+  std::vector<float> y;
   for (int64_t at = begin; at < end;) {
     const bool path_b = at >= call.split;
-    const int64_t stop = std::min({at + BLOCK, end, path_b ? end : call.split});
-    if (path_b)
-      forward_block<V, kind, hard, ge, decay, true>(call, at, stop);
-    else
-      forward_block<V, kind, hard, ge, decay, false>(call, at, stop);
+    const int64_t stop = std::min({at + source.block, end, path_b ? end : call.split});
+    const int64_t count = stop - at;
+    if (!path_b) {
+      FOR_EACH_STEP(call.c, spikes_block, call, source, at, count)
+    } else {
+      y.resize(static_cast<size_t>(call.time_steps * count));
+      FOR_EACH_STEP(call.c, potentials_block, call, source, at, count, y.data(), count)
+      if (call.c.kind == Kind::sigmoid)
+        analog_block<V, Kind::sigmoid>(call, at, count, y.data());
+      else
+        analog_block<V, Kind::rectangle>(call, at, count, y.data());
+    }
     at = stop;
   }
 }
 
-template <typename V, Kind kind, bool hard, bool ge, bool decay>
+template <typename V>
 INLINE void backward_range(const Call<V> &call, int64_t begin, int64_t end) {
-  std::vector<float> y(static_cast<size_t>(call.time_steps * BLOCK));
-  for (int64_t at = begin; at < end; at += BLOCK)
-    backward_block<V, kind, hard, ge, decay>(call, at, std::min(at + BLOCK, end), y.data());
-}
-
-#define CHOOSE_FOR(RANGE, KIND, ...)                                                  \
-  switch (call.c.hard * 4 + call.c.at_threshold * 2 + call.c.decay_input) {           \
-    case 0: return RANGE<V, KIND, false, false, false>(__VA_ARGS__);                  \
-    case 1: return RANGE<V, KIND, false, false, true>(__VA_ARGS__);                   \
-    case 2: return RANGE<V, KIND, false, true, false>(__VA_ARGS__);                   \
-    case 3: return RANGE<V, KIND, false, true, true>(__VA_ARGS__);                    \
-    case 4: return RANGE<V, KIND, true, false, false>(__VA_ARGS__);                   \
-    case 5: return RANGE<V, KIND, true, false, true>(__VA_ARGS__);                    \
-    case 6: return RANGE<V, KIND, true, true, false>(__VA_ARGS__);                    \
-    default: return RANGE<V, KIND, true, true, true>(__VA_ARGS__);                    \
+  std::vector<float> y(static_cast<size_t>(call.time_steps * BLOCK)), g(y.size());
+  for (int64_t at = begin; at < end; at += BLOCK) {
+    const int64_t count = std::min(BLOCK, end - at);
+    FOR_EACH_STEP(call.c, potentials_block, call, Bare{}, at, count, y.data(), count)
+    slopes(y.data(), g.data(), call.time_steps * count, call.c);
+    FOR_EACH_STEP(call.c, carry_block, call, at, count, y.data(), g.data(), count)
   }
-#define CHOOSE(RANGE, ...)                                                            \
-  switch (call.c.kind) {                                                              \
-    case Kind::sigmoid: CHOOSE_FOR(RANGE, Kind::sigmoid, __VA_ARGS__)                 \
-    case Kind::atan: CHOOSE_FOR(RANGE, Kind::atan, __VA_ARGS__)                       \
-    default: CHOOSE_FOR(RANGE, Kind::rectangle, __VA_ARGS__)                          \
+}
+
+// Add up what was just written for a block, each channel apart; `plain` and `centred` are lanes.
+template <typename V>
+INLINE void add_sums(const Call<V> &call, const Tiled &tiled, int64_t begin, int64_t count,
+                     double *__restrict plain, double *__restrict centred) {
+  float own_plain[LANES], own_centred[LANES];
+  std::fill_n(own_plain, count, 0.0f);
+  std::fill_n(own_centred, count, 0.0f);
+  const int64_t frames = call.x.step == 0 ? 1 : call.time_steps;
+  for (int64_t t = 0; t < frames; ++t) {
+    const V *x = call.x.data + t * call.x.step + begin;
+    const V *dx = call.out.data + t * call.out.step + begin;
+    for (int64_t i = 0; i < count; ++i) {
+      own_plain[i] += read(dx[i]);
+      own_centred[i] += read(dx[i]) * (read(x[i]) - tiled.mean[i]);
+    }
   }
-
-template <typename V>
-INLINE void choose_forward(const Call<V> &call, int64_t begin, int64_t end) {
-  CHOOSE(forward_range, call, begin, end)
+  for (int64_t i = 0; i < count; ++i) plain[i] += own_plain[i];
+  for (int64_t i = 0; i < count; ++i) centred[i] += own_centred[i];
 }
 
 template <typename V>
-INLINE void choose_backward(const Call<V> &call, int64_t begin, int64_t end) {
-  CHOOSE(backward_range, call, begin, end)
+INLINE void backward_range(const Call<V> &call, const Tiled &tiled, const Sums &sums,
+                           int64_t channels, int64_t begin, int64_t end) {
+  std::vector<float> y(static_cast<size_t>(call.time_steps * tiled.block)), g(y.size());
+  std::vector<double> plain(LANES), centred(LANES);
+  for (int64_t at = begin; at < end; at += tiled.block) {
+    const int64_t count = std::min(tiled.block, end - at);
+    FOR_EACH_STEP(call.c, potentials_block, call, tiled, at, count, y.data(), count)
+    slopes(y.data(), g.data(), call.time_steps * count, call.c);
+    if (call.x.step == 0) {
+      FOR_EACH_STEP(call.c, carry_to_frame, call, at, count, y.data(), g.data(), count)
+    } else {
+      FOR_EACH_STEP(call.c, carry_block, call, at, count, y.data(), g.data(), count)
+    }
+    add_sums(call, tiled, at, count, plain.data(), centred.data());
+  }
+  for (int64_t i = 0; i < tiled.block; ++i) {
+    sums.plain[i % channels] += plain[i];
+    sums.centred[i % channels] += centred[i];
+  }
 }
 
 template <typename V>
-INLINE void choose_potentials(const Call<V> &call, const Slopes &s, int64_t begin, int64_t end) {
-  CHOOSE_FOR(potentials_range, Kind::rectangle, call, s, begin, end)
+INLINE void potentials_range(const Call<V> &call, const Slopes &s, int64_t begin, int64_t end) {
+  for (int64_t at = begin; at < end; at += BLOCK) {
+    const int64_t count = std::min(BLOCK, end - at);
+    FOR_EACH_STEP(call.c, potentials_block, call, Bare{}, at, count, s.y + at, s.count)
+  }
 }
 
 template <typename V>
-INLINE void choose_carry(const Call<V> &call, const Slopes &s, int64_t begin, int64_t end) {
-  CHOOSE_FOR(carry_range, Kind::rectangle, call, s, begin, end)
+INLINE void carry_range(const Call<V> &call, const Slopes &s, int64_t begin, int64_t end) {
+  for (int64_t at = begin; at < end; at += BLOCK) {
+    const int64_t count = std::min(BLOCK, end - at);
+    FOR_EACH_STEP(call.c, carry_block, call, at, count, s.y + at, s.g + at, s.count)
+  }
 }
 
 // Clones need names of their own: gcc makes none of overloads of one name.
 CLONES void forward_float(const Call<float> &call, int64_t begin, int64_t end) {
-  choose_forward(call, begin, end);
+  forward_range(call, Bare{}, begin, end);
 }
 CLONES void forward_bfloat16(const Call<bfloat16> &call, int64_t begin, int64_t end) {
-  choose_forward(call, begin, end);
+  forward_range(call, Bare{}, begin, end);
 }
 CLONES void backward_float(const Call<float> &call, int64_t begin, int64_t end) {
-  choose_backward(call, begin, end);
+  backward_range(call, begin, end);
 }
 CLONES void backward_bfloat16(const Call<bfloat16> &call, int64_t begin, int64_t end) {
-  choose_backward(call, begin, end);
+  backward_range(call, begin, end);
+}
+
+CLONES void normed_forward_float(const Call<float> &call, const Norm &norm, int64_t begin,
+                                 int64_t end) {
+  forward_range(call, Tiled(norm), begin, end);
+}
+CLONES void normed_forward_bfloat16(const Call<bfloat16> &call, const Norm &norm, int64_t begin,
+                                    int64_t end) {
+  forward_range(call, Tiled(norm), begin, end);
+}
+CLONES void normed_backward_float(const Call<float> &call, const Norm &norm, const Sums &sums,
+                                  int64_t begin, int64_t end) {
+  backward_range(call, Tiled(norm), sums, norm.channels, begin, end);
+}
+CLONES void normed_backward_bfloat16(const Call<bfloat16> &call, const Norm &norm,
+                                     const Sums &sums, int64_t begin, int64_t end) {
+  backward_range(call, Tiled(norm), sums, norm.channels, begin, end);
 }
 
 CLONES void potentials_float(const Call<float> &call, const Slopes &s, int64_t begin,
                              int64_t end) {
-  choose_potentials(call, s, begin, end);
+  potentials_range(call, s, begin, end);
 }
 CLONES void potentials_bfloat16(const Call<bfloat16> &call, const Slopes &s, int64_t begin,
                                 int64_t end) {
-  choose_potentials(call, s, begin, end);
+  potentials_range(call, s, begin, end);
 }
 CLONES void carry_float(const Call<float> &call, const Slopes &s, int64_t begin,
                         int64_t end) {
-  choose_carry(call, s, begin, end);
+  carry_range(call, s, begin, end);
 }
 CLONES void carry_bfloat16(const Call<bfloat16> &call, const Slopes &s, int64_t begin,
                            int64_t end) {
-  choose_carry(call, s, begin, end);
+  carry_range(call, s, begin, end);
 }
 
 }  // namespace
@@ -281,6 +360,20 @@ void backward(const Call<float> &call, int64_t begin, int64_t end) {
 }
 void backward(const Call<bfloat16> &call, int64_t begin, int64_t end) {
   backward_bfloat16(call, begin, end);
+}
+void forward(const Call<float> &call, const Norm &norm, int64_t begin, int64_t end) {
+  normed_forward_float(call, norm, begin, end);
+}
+void forward(const Call<bfloat16> &call, const Norm &norm, int64_t begin, int64_t end) {
+  normed_forward_bfloat16(call, norm, begin, end);
+}
+void backward(const Call<float> &call, const Norm &norm, const Sums &sums, int64_t begin,
+              int64_t end) {
+  normed_backward_float(call, norm, sums, begin, end);
+}
+void backward(const Call<bfloat16> &call, const Norm &norm, const Sums &sums, int64_t begin,
+              int64_t end) {
+  normed_backward_bfloat16(call, norm, sums, begin, end);
 }
 void potentials(const Call<float> &call, const Slopes &s, int64_t begin, int64_t end) {
   potentials_float(call, s, begin, end);

@@ -44,11 +44,33 @@ struct Slopes {
   int64_t count;
 };
 
+// BatchNorm before the neuron, channels last: element i belongs to channel i % channels, and the
+// current is x * gain + offset, rounded to the type of x. `mean` is that of x.
+struct Norm {
+  const float *gain, *offset, *mean;
+  int64_t channels;
+};
+
+// Most channels of a Norm.
+constexpr int64_t LANES = 1024;
+
+// Of each channel: the sum of the gradient of its currents, and of that times (x - mean).
+struct Sums {
+  double *plain, *centred;
+};
+
 // Advance the neurons [begin, end) through all steps, or carry the gradient back through them.
 void forward(const Call<float> &, int64_t begin, int64_t end);
 void forward(const Call<bfloat16> &, int64_t begin, int64_t end);
 void backward(const Call<float> &, int64_t begin, int64_t end);
 void backward(const Call<bfloat16> &, int64_t begin, int64_t end);
+
+// The same behind a BatchNorm; begin, end and split lie between two rows of channels. `backward`
+// writes the gradient of the currents, summed over the steps where x is one frame for all.
+void forward(const Call<float> &, const Norm &, int64_t begin, int64_t end);
+void forward(const Call<bfloat16> &, const Norm &, int64_t begin, int64_t end);
+void backward(const Call<float> &, const Norm &, const Sums &, int64_t begin, int64_t end);
+void backward(const Call<bfloat16> &, const Norm &, const Sums &, int64_t begin, int64_t end);
 
 // Write y from x.
 void potentials(const Call<float> &, const Slopes &, int64_t begin, int64_t end);
