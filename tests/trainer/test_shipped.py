@@ -11,7 +11,7 @@ CIFAR10 = sorted(name for name in checkpoint.shipped() if name.startswith("cifar
 
 
 def test_there_is_one_for_cifar10():
-    assert "cifar10-resnet" in CIFAR10
+    assert CIFAR10 == ["cifar10-resnet", "cifar10-spikformer"]
 
 
 @pytest.mark.parametrize("name", CIFAR10)
@@ -22,7 +22,7 @@ def test_the_card_tells_data_recipe_hours_and_accuracy(name):
     assert card.command.startswith("python -m spikewright.trainer.recipes.cifar10")
     assert card.recipe["hours"] > 0 and card.recipe["pretrain"]["loss"] == "ctl"
     assert 0.1 < card.accuracies["finetuned"] < 1
-    assert all(0.01 < rate < 0.4 for rate in card.spike_rates.values()), card.spike_rates
+    assert all(0.01 < rate < 0.5 for rate in card.spike_rates.values()), card.spike_rates
 
 
 @pytest.mark.parametrize("name", CIFAR10)
