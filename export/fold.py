@@ -116,7 +116,13 @@ def _into_weight(node: Weight, gain: Array, offset: Array) -> Weight:
     dtype = node.weight.dtype
     return replace(
         node,
-        weight=(node.weight.astype(np.float64) * column).astype(dtype),
+        weight=np.multiply(  # in float64, a buffer at a time: no copy of that width
+            node.weight,
+            column,
+            out=np.empty_like(node.weight),
+            dtype=np.float64,
+            casting="same_kind",
+        ),
         bias=(bias * gain + offset).astype(dtype),
     )
 

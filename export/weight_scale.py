@@ -31,7 +31,8 @@ def weight_scale(weight: Array, bits: int, granularity: Granularity, rule: Scale
     """
     if rule not in RULES:
         raise UnknownNameError.of("scale rule", rule, RULES)
-    rows = np.abs(weight.astype(np.float64)).reshape(weight.shape[0], -1)
+    rows = weight.astype(np.float64).reshape(weight.shape[0], -1)
+    np.abs(rows, out=rows)
     if granularity == "layer":
         return np.full(len(rows), RULES[rule](rows.reshape(1, -1), bits)[0])
     scale = RULES[rule](rows, bits)
@@ -42,8 +43,11 @@ def quantise_weight(weight: Array, scale: Array, bits: int) -> Array:
     """Return int8 codes of weight [out, ...] for scale [out]."""
     top = largest_code(bits)
     column = scale.reshape(-1, *(1,) * (weight.ndim - 1))
-    codes: Array = np.clip(np.rint(weight / column), -top, top).astype(np.int8)
-    return codes
+    steps: Array = weight / column
+    np.clip(
+        np.rint(steps, out=steps), -top, top, out=steps
+    )  # in place: large layers are float64 here
+    return steps.astype(np.int8)
 
 
 def _max(rows: Array, bits: int) -> Array:
