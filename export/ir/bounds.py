@@ -138,8 +138,9 @@ def _per_channel(bound: Bound, shape: Shape, axis: int) -> tuple[Ints, Ints]:
 
 def _signed_sums(weight: Array) -> tuple[Ints, Ints]:
     """Return the sums of the positive and of the negated negative weights, [out, in]."""
-    w = weight.astype(np.int64).reshape(*weight.shape[:2], -1)
-    return np.maximum(w, 0).sum(axis=2), np.maximum(-w, 0).sum(axis=2)
+    w = weight.reshape(*weight.shape[:2], -1)
+    minus: Ints = np.minimum(w, 0).sum(axis=2, dtype=np.int64)
+    return np.maximum(w, 0).sum(axis=2, dtype=np.int64), -minus
 
 
 def _products(weight: Array, low: Ints, high: Ints, shift: int) -> tuple[Ints, Ints, int]:
