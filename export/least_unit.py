@@ -20,11 +20,13 @@ def least_unit(graph: Graph, group: CurrentGroup, profile: Profile) -> float:
     """Return the least unit of a group, in true units of its first weight node; 0 if none is set.
 
     What a neuron behind the group compares, adds or resets to fills at most half of its state and
-    of the threshold's width.
+    of the widths of a threshold and, where the profile names one, of a bias (in double steps).
     """
     width = min(
         2.0 ** (profile.state_bits - 1), 2.0**profile.threshold_bits * profile.threshold_step
     )
+    if profile.bias_limit is not None:
+        width = min(width, 2.0 * profile.bias_limit * 2 * profile.bias_step)
     room = width / 2 / 2.0**FRACTION_BITS
     ways = [(name, group.factors[name]) for name in group.weights]
     largest, seen = 0.0, set(ways)

@@ -39,7 +39,7 @@ def quantise_neuron(name: str, node: Neuron, carry: Carry, profile: Profile) -> 
         dv=_decay(node.beta, profile),
         du=_decay(node.alpha, profile),
         v_threshold=threshold,
-        bias=_in_steps(name, "bias", bias, one, profile.bias_step),
+        bias=_biased(name, bias, one, profile),
         bias_in=_in_steps(name, "bias_in", bias_in, one, profile.bias_step),
         v_reset=_in_steps(name, "v_reset", node.v_reset, one, 1),
         v_init=_in_steps(name, "v_init", node.v_init, one, 1),
@@ -165,6 +165,27 @@ def _in_steps(name: str, what: str, value: Array | None, one: Array, step: int) 
     return _compact(whole)
 
 
+def _biased(name: str, value: Array | None, one: Array, profile: Profile) -> Array | None:
+    """Return a bias in the profile's steps, or in double steps where its mantissa asks for them."""
+    step, limit = profile.bias_step, profile.bias_limit
+    found: Array | None = _in_steps(name, "bias", value, one, step)
+    if found is None or limit is None or _fits(found // step, limit):
+        return found
+    double: Array = _in_steps(name, "bias", value, one, 2 * step)
+    if not _fits(double // (2 * step), limit):
+        raise LoweringError(
+            f"bias {np.abs(double).max()} in the neuron's units, {profile.name} holds "
+            f"{limit * 2 * step}",
+            node=name,
+            remedy="use fewer weight bits or a smaller bias",
+        )
+    return double
+
+
+def _fits(mantissa: Array, limit: int) -> bool:
+    return bool((mantissa >= -limit - 1).all() and (mantissa <= limit).all())
+
+
 def _compact(values: Array) -> Array:
     """Return int32 values, one alone where all are equal (a threshold a layer)."""
     uniform = (values == values.flat[0]).all()
@@ -212,9 +233,7 @@ def quantise_output(name: str, node: Output, carry: Carry, profile: Profile, shi
         node,
         beta=None,
         dv=_decay(node.beta, Profile()) if node.readout == "leaky" else None,
-        bias=_in_steps(
-            name, "bias", _or_none(np.asarray(bias)), np.asarray(one), profile.bias_step
-        ),
+        bias=_biased(name, _or_none(np.asarray(bias)), np.asarray(one), profile),
         state_shift=shift,
         state_bits=profile.readout_bits or profile.state_bits,
         scale=node.scale * float(one),

@@ -16,7 +16,7 @@ Granularity: TypeAlias = Literal["layer", "channel"]
 ScaleRule: TypeAlias = Literal["max", "percentile", "mse"]
 GROUPED_THRESHOLDS = "grouped_thresholds"
 """Key of a graph's metadata: by neuron node `{neurons, moved, distinct, kept, largest_move}`."""
-YOUNGER = ("thresholds_per_layer",)
+YOUNGER = ("thresholds_per_layer", "bias_limit")
 """Fields that came after the first archives were written; None by default."""
 Leak: TypeAlias = Literal["none", "decay", "shift", "subtract"]
 
@@ -31,6 +31,8 @@ class Profile:
         state_shift: fractional bits of the state; None lets each neuron take 0 where that is exact
             (integrate-and-fire, hard reset, no bias) and 6 elsewhere.
         threshold_step: thresholds are multiples of this; bias_step: biases are.
+        bias_limit: the signed mantissa of a bias lies in -bias_limit - 1..bias_limit; a layer whose
+            biases ask for more takes the double step, which is the widest there is.
         threshold_bits: unsigned width of v_threshold / threshold_step.
         thresholds_per_layer: distinct thresholds that the neurons of a layer may have.
         granularity: one weight scale a layer, or one an output channel.
@@ -53,6 +55,7 @@ class Profile:
     bias_step: int = 1
     threshold_bits: int = 31
     thresholds_per_layer: int | None = None
+    bias_limit: int | None = None
     granularity: Granularity = "channel"
     compares: tuple[Compare, ...] = (">", ">=")
     resets: tuple[Reset, ...] = ("hard", "soft", "soft_after_decay")
@@ -95,7 +98,8 @@ class Profile:
 
 # Loihi's 24-bit state with 6 fractional bits, strict compare, thresholds of 17 bits << 6 and one
 # threshold a layer: Lava's fixed-point LIF (lava-nc 0.10.0) and Davies et al., IEEE Micro 2018.
-# Biases are multiples of 64 as in netx's HDF5 files (bias_exp = 6).
+# Biases are multiples of 64 as in netx's HDF5 files (bias_exp = 6), with mantissas of 16 bits (Lava
+# wraps others); the exponent has 3 bits, so that a bias may also be a multiple of 128.
 _LOIHI = Profile(
     name="loihi2",
     weight_bits=8,
@@ -103,6 +107,7 @@ _LOIHI = Profile(
     state_shift=6,
     threshold_step=64,
     bias_step=64,
+    bias_limit=(1 << 15) - 1,
     threshold_bits=17,
     granularity="layer",
     compares=(">",),

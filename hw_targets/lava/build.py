@@ -2,7 +2,8 @@
 
 A weight node becomes a synapse process (Dense, Conv, else Sparse), a neuron a LIF, an addition the
 meeting of connections. Each value is asked for at a lag (`lags`); one that is there earlier passes
-a delay line of relay neurons, and the input is simply fed later.
+a delay line of relay neurons, and the input is simply fed later. What stands for no node has a
+space in its name, which no node's name has.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import TypeAlias
 
 import numpy as np
 
+from ...export.formats.lava_rules import STATE_SHIFT
 from ...export.ir import (
     Add,
     Array,
@@ -34,7 +36,7 @@ from ...export.ir.arith import DECAY_ONE
 from ...export.ir.bounds import Bound
 from .lags import SYNAPSES, lags
 from .program import Placed, Process, Program
-from .support import STATE_SHIFT, bias_parts, refuse, strict_threshold
+from .support import bias_parts, refuse, strict_threshold
 from .synapses import identity, lava_order, lava_shape, message_bits, synapse
 
 READOUT_THRESHOLD = 1 << 17
@@ -146,9 +148,9 @@ class _Builder:
             self.connections.append((process, name))
         if isinstance(node, Neuron) and node.bias_in is not None:
             value = _laid(node.bias_in >> STATE_SHIFT, node.shape)
-            self.processes[f"{name}.bias_in"] = Process("source")
-            self.constants[f"{name}.bias_in"] = (place.lag, value)
-            self.connections.append((f"{name}.bias_in", name))
+            self.processes[f"{name} bias_in"] = Process("source")
+            self.constants[f"{name} bias_in"] = (place.lag, value)
+            self.connections.append((f"{name} bias_in", name))
 
     def deliver(self, name: str, lag: int) -> list[Wire]:
         """Return the processes whose sum is the value of a node, `lag` steps late."""
@@ -179,7 +181,7 @@ class _Builder:
         return self._synapses(name, lag, self.deliver(sources[0], lag - 1))
 
     def _source(self, name: str, shape: Shape, lag: int) -> Wire:
-        process = f"{name}@{lag}"
+        process = f"{name} @{lag}"
         self.processes[process] = Process("source")
         self.sources[process] = Placed(process, lag, lava_order(shape))
         return process, lava_order(shape)
@@ -190,11 +192,11 @@ class _Builder:
         if lag == self.lag[name]:
             return name, order
         ((before, _),) = self.deliver(name, lag - 1)
-        size, relay = prod(shape), f"{name}.relay{lag - self.lag[name]}"
-        self.processes[f"{relay}.synapse"] = identity(size)
+        size, relay = prod(shape), f"{name} relay{lag - self.lag[name]}"
+        self.processes[f"{relay} synapse"] = identity(size)
         always = {"shape": (size,), "vth": 0, "du": DECAY_ONE - 1, "dv": DECAY_ONE, "bias_exp": 0}
         self.processes[relay] = Process("lif", always)
-        self.connections += [(before, f"{relay}.synapse"), (f"{relay}.synapse", relay)]
+        self.connections += [(before, f"{relay} synapse"), (f"{relay} synapse", relay)]
         self.relays[name] += size
         return relay, order
 
@@ -208,7 +210,7 @@ class _Builder:
         made: list[Wire] = []
         for k, group in enumerate(groups.values()):
             late = lag - self.lag[name]
-            process = name + (f"+{late}" if late else "") + (f"#{k}" if k else "")
+            process = name + (f" +{late}" if late else "") + (f" #{k}" if k else "")
             self.processes[process] = self._synapse(name, group[0][1])
             self.connections += [(source, process) for source, _ in group]
             made.append((process, lava_order(self.graph.shapes[name])))

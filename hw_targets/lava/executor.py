@@ -6,14 +6,14 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ...export.ir import Array, Graph, check
+from ...export.formats.lava_rules import STATE_SHIFT
+from ...export.ir import Array, ExecutorError, Graph, check
 from ...sim.encode import check_values
 from ...sim.trace import NeuronTrace, Record, Trace
 from .build import build
 from .program import Placed, Program
 from .schedule import Timing, records, schedule
 from .sdk import LavaCpu, Sdk
-from .support import STATE_SHIFT
 
 
 class Lava:
@@ -90,6 +90,9 @@ def traced(
     """Return the trace that an SDK's recordings hold, each layer's lag taken off.
 
     prefix: of the processes' names, where the program was packed with others.
+
+    Raises:
+        ExecutorError: naming a neuron whose `>=` could not be written as `>`, since v saturated.
     """
 
     def read(place: Placed, node: str, variable: str) -> Array:
@@ -98,11 +101,26 @@ def traced(
         times = timing.starts[None, :] + place.lag + np.arange(timing.time)[:, None]
         return values[times].reshape(*times.shape, *graph.shapes[node]).astype(np.int32)
 
+    for node, place in program.neurons.items():
+        if graph.neurons[node].compare == ">=":
+            _refuse_saturated(node, read(place, node, "v"))
     output = read(program.output, graph.output_name, "v")
     if graph.output.readout == "none":
         output = output >> STATE_SHIFT
     neurons = {}
     for node, place in program.neurons.items() if record != "output" else ():
         kept = {v: read(place, node, v) for n, v in records(graph, program, record) if n == node}
-        neurons[node] = NeuronTrace(kept["s_out"], kept.get("v"), kept.get("u"))
+        v = kept.get("v") if record == "states" else None
+        neurons[node] = NeuronTrace(kept["s_out"], v, kept.get("u"))
     return Trace(graph, name, x, output, neurons)
+
+
+def _refuse_saturated(node: str, v: Array) -> None:
+    """Refuse a run in which v left the multiples of 64, where `v >= k` is `v > k - 64`."""
+    steps = (v % (1 << STATE_SHIFT)).any(axis=tuple(range(1, v.ndim)))
+    if steps.any():
+        raise ExecutorError(
+            f"v saturated at step {int(steps.argmax())}, and no `>` of Lava stands for `>=` there",
+            node=node,
+            remedy="use smaller weights, or a network that compares by > (--target loihi2)",
+        )

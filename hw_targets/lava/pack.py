@@ -14,7 +14,8 @@ def pack(programs: Sequence[Program], *, pipelined: bool) -> Program:
     The source that feeds without a lag is shared: Lava runs what is connected. Its readouts stand
     among the neurons.
     """
-    shared = next(n for n, place in programs[0].sources.items() if place.lag == 0)
+    first = (p for program in programs for p in program.sources.values() if p.lag == 0)
+    shared = next((place.process for place in first), "")
     packed = Program({}, (), {}, programs[0].output, {}, {}, {}, pipelined)
     for k, program in enumerate(programs):
         packed = _with(packed, program, k, shared)

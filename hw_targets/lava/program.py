@@ -57,9 +57,9 @@ class Program:
 
     @property
     def depth(self) -> int:
-        """The largest lag: how many steps drain the network after the last input."""
-        lags = [placed.lag for placed in (*self.neurons.values(), self.output)]
-        return max(lags)
+        """The largest lag, of what is fed too: how many steps drain the network after the input."""
+        placed = (*self.neurons.values(), *self.sources.values(), self.output)
+        return max(*(p.lag for p in placed), *(lag for lag, _ in self.constants.values()), 0)
 
     @property
     def relay_neurons(self) -> int:

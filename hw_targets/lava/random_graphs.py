@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ...export.formats.lava_rules import STATE_BITS, STATE_SHIFT
 from ...export.ir import (
     Add,
     Array,
@@ -30,7 +31,7 @@ from ...export.ir import (
 )
 from ...export.ir.shapes import RULES, ShapeMismatch
 from ...sim.reference import Reference
-from .support import STATE_BITS, STATE_SHIFT, problems
+from .support import problems
 
 Rng = np.random.Generator
 SILENT = ((1 << 17) - 1) << STATE_SHIFT
@@ -65,11 +66,11 @@ class _Draft:
 def random_graph(rng: Rng, node: Input, x: Array, *, loops: bool) -> Graph:
     """Return an integer graph over `node` that Lava can express; x [time, batch, *shape] wakes it.
 
-    loops: whether neurons may hear their own past.
+    loops: whether neurons may hear the past, their own too.
     """
     while True:
         try:
-            graph = _awake(check(_drafted(rng, node, loops)), x, rng)
+            graph = _unsaturated(_awake(check(_drafted(rng, node, loops)), x, rng), x)
             if not problems(graph):
                 return graph
         except (BoundsError, GraphError):
@@ -118,12 +119,14 @@ def _block(draft: _Draft, loops: bool) -> None:
         pool = SumPool((2, draft.pick(1, 2)), (draft.pick(1, 2), 1), (draft.pick(0, 1), 0))
         draft.put(pool)
         _settle(draft)
+    if loops and draft.spikes and draft.chance(0.3):
+        draft.put(Delay(draft.shape, draft.pick(1, 4)))
     before, shape = draft.here, draft.shape
     node = _weight(draft, shape)
     draft.put(node)
     _settle(draft)
     if draft.chance(0.3):
-        _second_current(draft, before, node)
+        _second_current(draft, before, shape, node, loops)
     elif draft.shape == shape and before != "in" and draft.chance(0.7):
         _identity(draft, before)
     if loops and draft.chance(0.7):
@@ -145,9 +148,11 @@ def _settle(draft: _Draft) -> None:
         raise GraphError(str(error)) from None
 
 
-def _second_current(draft: _Draft, before: str, node: Any) -> None:
-    """Other weights over the same input, or over the input's spikes one layer further back."""
+def _second_current(draft: _Draft, before: str, shape: Shape, node: Any, delayed: bool) -> None:
+    """Other weights over the same values, or over those of some steps before."""
     one = draft.here
+    if delayed and draft.chance(0.5):
+        before = draft.put(Delay(shape, draft.pick(1, 5)), before)
     weight = draft.rng.permutation(node.weight.reshape(-1)).reshape(node.weight.shape)
     other = draft.put(replace(node, weight=weight, weight_shift=draft.pick(0, 2)), before)
     draft.put(Add(), one, other)
@@ -184,16 +189,22 @@ def _neuron(draft: _Draft) -> Neuron:
         chosen = kinds[draft.pick(0, 2)]
         return (rng.integers(low, high + 1, chosen) * step).astype(np.int32)
 
-    decay = values(0, 4096) if draft.chance(0.7) else np.int32(4096 * draft.pick(0, 1))
+    decay = np.asarray(np.int32(4096 * draft.pick(0, 1)))
+    if draft.chance(0.7):
+        decay = values(0, 4096)
     current = draft.chance(0.5)
     slow = np.int32(draft.pick(0, 40)) if draft.chance(0.3) else values(0, 4096)
     one = 1 << STATE_SHIFT
+    step = int(rng.choice([1, one]))
+    bias = values(-300, 300, step) if draft.chance(0.5) else None
+    whole = decay.size == 1 and decay % 4096 == 0 and not current and (bias is None or step == one)
     return Neuron(
         shape,
         np.asarray(SILENT, np.int32),
+        compare=">=" if whole and draft.chance(0.8) else ">",
         dv=np.asarray(decay),
         du=np.asarray(slow) if current else None,
-        bias=values(-300, 300, int(rng.choice([1, one]))) if draft.chance(0.5) else None,
+        bias=bias,
         bias_in=values(-5, 5, one) if current and draft.chance(0.3) else None,
         state_shift=STATE_SHIFT,
         state_bits=STATE_BITS,
@@ -237,6 +248,16 @@ def _awake(graph: Graph, x: Array, rng: Rng) -> Graph:
         values = step + rng.integers(-spread, spread + 1, node.shape if spread else ())
         threshold = (np.clip(values, 0, SILENT >> STATE_SHIFT) << STATE_SHIFT).astype(np.int32)
         graph = graph.replace({**graph.nodes, name: replace(node, v_threshold=threshold)})
+    return graph
+
+
+def _unsaturated(graph: Graph, x: Array) -> Graph:
+    """Compare by `>` where x saturates the v of a neuron that compares by `>=`."""
+    for name, node in graph.neurons.items():
+        if node.compare == ">=":
+            v = Reference().prepare(graph).run(x).neurons[name].v
+            if v is not None and (v % (1 << STATE_SHIFT)).any():
+                graph = graph.replace({**graph.nodes, name: replace(node, compare=">")})
     return graph
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from ...export.formats.lava_rules import STATE_BITS, STATE_SHIFT
 from ...export.formats.lava_weights import (
     SIGN_MODES,
     SignMode,
@@ -24,7 +25,6 @@ from ...export.formats.lava_weights import (
 from ...export.ir import Array, Neuron
 from ...export.ir.arith import initial_state, neuron_step
 from .program import Kind, Placed, Process, Program
-from .support import STATE_BITS, STATE_SHIFT
 
 Rng = np.random.Generator
 

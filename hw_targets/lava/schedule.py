@@ -46,12 +46,18 @@ class Timing:
 
 
 def records(graph: Graph, program: Program, record: Record) -> tuple[tuple[str, str], ...]:
-    """Return (process, variable) of all that a trace of this record holds."""
+    """Return (process, variable) of all that a trace of this record holds.
+
+    The v of a neuron that compares by `>=` is always there: it tells whether `>` stood for it.
+    """
     wanted = [(program.output.process, "v")]
-    for name, node in graph.neurons.items() if record != "output" else ():
-        wanted.append((name, "s_out"))
-        if record == "states":
-            wanted += [(name, v) for v in ("v", *(["u"] if node.current_based else []))]
+    for name, node in graph.neurons.items():
+        if record != "output":
+            wanted.append((name, "s_out"))
+        if record == "states" or node.compare == ">=":
+            wanted.append((name, "v"))
+        if record == "states" and node.current_based:
+            wanted.append((name, "u"))
     return tuple(wanted)
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from ...export.formats.lava_rules import STATE_BITS
 from ...export.formats.lava_weights import natural_mode
 from ...export.ir import Array, Graph, Input, Shape
 from ...sim.reference import Reference
@@ -25,7 +26,6 @@ from .pack import pack
 from .random_graphs import random_graph
 from .schedule import Timing, records, schedule
 from .sdk import LavaCpu, Schedule, Sdk, Segment
-from .support import STATE_BITS
 
 PACK = 10
 """Networks in one run of Lava: each takes about six processes."""
@@ -142,6 +142,7 @@ def _count(graph: Graph, trace: Any, relays: int, coverage: Counter[str]) -> Non
     for kind in {node.kind for node in graph.nodes.values()}:
         coverage[f"with {kind}"] += 1
     coverage["with delay lines"] += relays > 0
+    coverage["with >="] += any(n.compare == ">=" for n in graph.neurons.values())
     coverage["spiking"] += any(n.spikes.any() for n in trace.neurons.values())
     for neuron in trace.neurons.values():
         _extremes(neuron.u, neuron.v, coverage)

@@ -10,18 +10,16 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from ...export.formats.lava import LOWER, Reason
+from ...export.formats.lava_rules import BIAS_HIGH, BIAS_LOW, STATE_BITS, STATE_SHIFT
 from ...export.ir import Delay, ExecutorError, Graph, Neuron, Node, Output, bounds
 from ...export.ir.arith import DECAY_ONE
 from ...export.ir.bounds import Bound
 from .lags import SYNAPSES
 
-STATE_BITS, STATE_SHIFT = 24, 6
 CURRENT_LIMIT = 1 << 17
 """|a| below it keeps u = a << 6 within 24 bits, where it does not wrap."""
 CONV_LIMIT = 1 << 23
 """Lava's Conv wraps its sums to 24 bits."""
-BIAS_LIMIT = (1 << 15) - 1
-"""Lava holds bias mantissas as int16."""
 
 _KINDS = {
     "MaxPool": "Lava has no max-pooling; train with strided convolutions or average pooling",
@@ -77,8 +75,10 @@ def _of(
         yield f"sums to {limits[name].largest}, Lava holds {CONV_LIMIT - 1}", "use fewer --bits"
     if isinstance(node, Neuron):
         yield from _neuron(node, limits[graph.inputs(name)[0]].largest)
-        if graph.of_kind(Delay) and (node.v_threshold < 0).any():
-            yield "v_threshold below 0 fires before the first step", "use a threshold of 0 or more"
+        strict = strict_threshold(node)
+        if graph.of_kind(Delay) and strict is not None and (strict < 0).any():
+            reason = f"v {node.compare} {int(node.v_threshold.min())} fires before the first step"
+            yield reason, "use a threshold above 0"
     if isinstance(node, Output):
         yield from _output(node, limits[graph.inputs(name)[0]].largest)
 
@@ -118,8 +118,9 @@ def _output(node: Output, largest: int) -> Iterator[tuple[str, str]]:
 def strict_threshold(node: Neuron) -> np.ndarray | None:
     """Return the threshold of an equal neuron that compares by `>`, None if there is none.
 
-    v >= 64 k is v > 64 (k - 1) where every v is a multiple of 64: no decay but 0 and 1, and
-    biases of whole steps.
+    v >= 64 k is v > 64 (k - 1) where every v is a multiple of 64: no decay but 0 and 1, biases of
+    whole steps, and no v that saturates, at an odd 2^23 - 1. Upward that fires on both sides while
+    64 k is below 2^23; whether v did so downward is looked up in each run (`executor`).
     """
     threshold = node.v_threshold.astype(np.int64)
     if node.compare == ">":
@@ -129,7 +130,8 @@ def strict_threshold(node: Neuron) -> np.ndarray | None:
     whole = all(((d == 0) | (d == DECAY_ONE)).all() for d in decays)
     biases = [b for b in (node.bias, node.bias_in) if b is not None]
     whole &= not any((b % step).any() for b in biases)
-    return threshold - step if whole and not (threshold % step).any() else None
+    whole &= bool((threshold < 1 << (STATE_BITS - 1)).all()) and not (threshold % step).any()
+    return threshold - step if whole else None
 
 
 def bias_parts(bias: np.ndarray) -> tuple[np.ndarray, int] | None:
@@ -140,6 +142,6 @@ def bias_parts(bias: np.ndarray) -> tuple[np.ndarray, int] | None:
     for exponent in range(8):
         if (bias % (1 << exponent)).any():
             return None
-        if np.abs(bias >> exponent).max() <= BIAS_LIMIT:
+        if (bias >> exponent).min() >= BIAS_LOW and (bias >> exponent).max() <= BIAS_HIGH:
             return bias >> exponent, exponent
     return None

@@ -59,3 +59,25 @@ def test_what_fits_is_left_alone() -> None:
     spikes = graph.replace({**graph.nodes, "in": Input((40,), "spikes")})
     lowered = lower(spikes, PROFILES["loihi2"], Calibration(1.0))
     assert np.abs(lowered.nodes["a"].weight).max() == 127  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("bias", [800.0, -1e3, 1e4])
+@pytest.mark.parametrize("at", ["f", "h"])
+def test_a_bias_that_outweighs_its_weights_takes_double_steps(bias: float, at: str) -> None:
+    rng = np.random.default_rng(5)
+    biases = {"f": rng.normal(size=8), "h": rng.normal(size=3)}
+    biases[at][0] = bias
+    nodes = {
+        "in": Input((6,), "spikes"),
+        "f": Linear(rng.normal(size=(8, 6)), bias=biases["f"]),
+        "n": Neuron((8,), np.asarray(1.0), beta=np.asarray(0.9)),
+        "h": Linear(rng.normal(size=(3, 8)), bias=biases["h"]),
+        "out": Output("integrate"),
+    }
+    graph = lower(Graph.chain(nodes, "folded"), PROFILES["loihi2"], Calibration(1.0))  # type: ignore[arg-type]
+    held = (graph.neurons["n"] if at == "f" else graph.output).bias
+    assert held is not None
+    largest = int(np.abs(held).max())
+    assert largest > 64 * ((1 << 15) - 1)
+    assert not (held % 128).any()
+    build(graph)
