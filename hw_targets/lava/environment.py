@@ -6,6 +6,7 @@ uses: a hash-checked list, no dependency resolution, no file of Lava edited.
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
@@ -72,10 +73,12 @@ def default_prefix() -> Path:
     forced = os.environ.get(PREFIX_VARIABLE)
     if forced:
         return Path(forced).absolute()
-    pointer = cache_folder() / "lava-prefix"
-    if pointer.is_file():
-        return Path(pointer.read_text(encoding="utf-8").strip())
-    return cache_folder() / "lava"
+    try:
+        last = Path((cache_folder() / "lava-prefix").read_text(encoding="utf-8").strip())
+    except (OSError, ValueError):
+        return cache_folder() / "lava"
+    # Where the folder is gone, so is the choice.
+    return last if last.is_dir() else cache_folder() / "lava"
 
 
 def find() -> Environment:
@@ -102,7 +105,7 @@ def _read(prefix: Path) -> Environment | None:
         marker = json.loads((prefix / MARKER).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return Environment(prefix, marker)
+    return Environment(prefix, marker) if isinstance(marker, dict) else None
 
 
 def install(
@@ -125,25 +128,69 @@ def install(
     chosen = (prefix or default_prefix()).absolute()
     _refuse_existing(chosen, force)
     fitting = fitting_python(python)
-    aside = chosen.with_name(f"{chosen.name}.part-{os.getpid()}")
+    _remove_leftovers(chosen)
+    aside, old = (chosen.with_name(f"{chosen.name}.{w}-{os.getpid()}") for w in ("part", "old"))
     start = perf_counter()
     try:
+        _make(aside)
         _build(fitting, aside, say)
         found = _checked(aside, perf_counter() - start)
-        shutil.rmtree(chosen, ignore_errors=True)
+        if chosen.exists():
+            os.replace(chosen, old)
         os.replace(aside, chosen)
     finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        for folder in (aside, old):
+            shutil.rmtree(folder, ignore_errors=True)
     if prefix is not None:
         cache_folder().mkdir(parents=True, exist_ok=True)
         (cache_folder() / "lava-prefix").write_text(f"{chosen}\n", encoding="utf-8")
     return Environment(chosen, found.marker)
 
 
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True)
+    except OSError as error:
+        raise InputError(
+            f"cannot make a folder there ({error.strerror})",
+            node=str(folder.parent),
+            remedy="choose another: --prefix DIR",
+        ) from None
+
+
+def _remove_leftovers(prefix: Path) -> None:
+    """Remove what installations left beside `prefix` that were killed."""
+    for way in ("part", "old"):
+        for folder in prefix.parent.glob(f"{glob.escape(prefix.name)}.{way}-*"):
+            process = folder.name.rpartition("-")[2]
+            if process.isdigit() and not _runs(int(process)):
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return True
+
+
+def _ours(prefix: Path) -> bool:
+    """Whether a folder is a worker environment, perhaps a broken one, or empty."""
+    if not prefix.is_dir():
+        return False
+    if not any(prefix.iterdir()) or (prefix / MARKER).is_file():
+        return True
+    packages = prefix.glob("lib/python3*/site-packages/lava")
+    return (prefix / "pyvenv.cfg").is_file() and any(packages)
+
+
 def _refuse_existing(prefix: Path, force: bool) -> None:
     if not prefix.exists():
         return
-    if not prefix.is_dir() or (any(prefix.iterdir()) and not (prefix / MARKER).is_file()):
+    if not _ours(prefix):
         raise InputError(
             "exists and is no worker environment", node=str(prefix), remedy="choose another folder"
         )
@@ -201,8 +248,7 @@ def _version(python: str) -> tuple[int, int] | None:
 
 
 def _build(python: str, prefix: Path, say: Callable[[str], None]) -> None:
-    prefix.parent.mkdir(parents=True, exist_ok=True)
-    say(f"making {prefix.name} with {python}")
+    say(f"making {prefix} with {python}")
     _call([python, "-m", "venv", str(prefix)], "make a virtual environment", _VENV_REMEDY)
     say("installing the pinned list (about 140 MB of downloads)")
     pip = [str(interpreter(prefix)), "-m", "pip", "install", "--quiet", "--no-deps"]

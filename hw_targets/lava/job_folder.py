@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from .worker.shared_memory import unlink
+
 PREFIX = "spikewright-lava-"
 LOCK = "starter.lock"
 UNLOCKED_S = 60.0
@@ -31,7 +33,13 @@ def job_folder() -> Iterator[Path]:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        _remove(folder)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder and the shared memory that its job left."""
+    unlink(folder)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def remove_leftovers() -> None:
@@ -39,7 +47,7 @@ def remove_leftovers() -> None:
     for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
         with suppress(OSError):  # another's, or gone by now
             if _left(folder):
-                shutil.rmtree(folder)
+                _remove(folder)
 
 
 def _left(folder: Path) -> bool:

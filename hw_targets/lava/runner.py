@@ -28,8 +28,13 @@ from .job_folder import job_folder
 TIME_LIMIT_S = 1800.0
 MEMORY_LIMIT_MB = 16_384
 """Of address space, for each of Lava's processes; most of it is shared and never touched."""
+SOCKET_ROOM = 60
+"""Bytes of a folder's path in which multiprocessing may put sockets: their own paths end at 104."""
+KEPT_LOGS = 10
 _BOOT = "import sys; sys.path.append(sys.argv[1]); from worker.main import main; main(sys.argv[2])"
 _REPAIR = "run: spikewright lava install --force if it is broken"
+_BROKEN = re.compile("ImportError|ModuleNotFoundError|PackageNotFoundError|SyntaxError")
+"""What a worker says whose packages are not whole."""
 _MEMORY = re.compile("MemoryError|Cannot allocate memory|failed to map|ended by itself")
 _ERROR = re.compile(r"^\s*(\w*(?:Error|Exception)): (.+)$")
 
@@ -68,6 +73,7 @@ def _run(environment: Environment, folder: Path, time_limit_s: float) -> int | N
     command = [str(environment.python), "-I", "-c", _BOOT, str(Path(__file__).parent), str(folder)]
     # One thread each: Lava starts a process for every node.
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    place = {"TMPDIR": str(folder)} if len(os.fsencode(folder)) <= SOCKET_ROOM else {}
     with (folder / "log.txt").open("wb") as log:
         worker = subprocess.Popen(
             command,
@@ -76,7 +82,7 @@ def _run(environment: Environment, folder: Path, time_limit_s: float) -> int | N
             stderr=subprocess.STDOUT,
             start_new_session=True,
             cwd=folder,
-            env={**os.environ, **threads},
+            env={**os.environ, **threads, **place},
         )
         try:
             return worker.wait(timeout=time_limit_s)
@@ -87,12 +93,10 @@ def _run(environment: Environment, folder: Path, time_limit_s: float) -> int | N
 
 
 def _end(worker: subprocess.Popen[bytes]) -> None:
-    """End what is left of the worker's group; after a bad end wait (at most 10 s) until it has."""
+    """End what is left of the worker's group; wait until it has (1 s; after a bad end 10 s)."""
     with suppress(ProcessLookupError):
         os.killpg(worker.pid, signal.SIGKILL)
-        if worker.wait() == 0:
-            return
-        for _ in range(1000):
+        for _ in range(100 if worker.wait() == 0 else 1000):
             os.killpg(worker.pid, 0)
             time.sleep(0.01)
 
@@ -110,8 +114,10 @@ def _result(folder: Path, status: int | None, limit: float, megabytes: int) -> R
         cause = _cause(folder / "log.txt") if status == 1 else None
         if cause is not None:  # the worker itself does not start
             _fail_by(folder, cause, megabytes)
-        how = f"signal {-status}" if status and status < 0 else f"exit code {status}"
-        _fail(folder, f"the worker ended by {how}", "see the log; free some memory?")
+        killed = status is not None and status < 0
+        how = f"signal {-status}" if killed and status else f"exit code {status}"
+        remedy = "did the system lack memory? see the log" if killed else "see the log"
+        _fail(folder, f"the worker ended by {how}", remedy)
     with np.load(folder / "result.npz", allow_pickle=False) as file:
         return Result(card, {name: file[name] for name in file.files})
 
@@ -120,7 +126,7 @@ def _fail_by(folder: Path, reason: str, megabytes: int) -> NoReturn:
     if _MEMORY.search(reason):
         remedy = "run smaller batches (--batch), or raise it: lava run --memory-limit"
         _fail(folder, f"{reason} (limit {megabytes} MB a process)", remedy)
-    _fail(folder, reason, _REPAIR)
+    _fail(folder, reason, _REPAIR if _BROKEN.match(reason) else "see the log")
 
 
 def _cause(log: Path) -> str | None:
@@ -133,7 +139,20 @@ def _cause(log: Path) -> str | None:
 
 
 def _fail(folder: Path, reason: str, remedy: str) -> NoReturn:
-    kept = cache_folder() / "lava-last-error.log"
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(folder / "log.txt", kept)
-    raise ExecutorError(reason, node="lava", remedy=f"{remedy} (log: {kept})")
+    log = _kept_log(folder / "log.txt")
+    where = f"log: {log}" if log is not None else f"no log: cannot write to {cache_folder()}"
+    raise ExecutorError(reason, node="lava", remedy=f"{remedy} ({where})")
+
+
+def _kept_log(log: Path) -> Path | None:
+    """Copy a job's log into the cache, one for each failed job, the last few; None if it cannot."""
+    try:
+        cache_folder().mkdir(parents=True, exist_ok=True)
+        kept = cache_folder() / f"lava-error-{log.parent.name.rpartition('-')[2]}.log"
+        shutil.copyfile(log, kept)
+        old = sorted(cache_folder().glob("lava-error-*.log"), key=lambda p: p.stat().st_mtime)
+        for path in old[:-KEPT_LOGS]:
+            path.unlink(missing_ok=True)
+    except OSError:
+        return None
+    return kept

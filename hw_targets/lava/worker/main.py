@@ -21,6 +21,8 @@ from typing import Any
 
 import numpy as np
 
+from .shared_memory import note_names, unlink
+
 GRACE_S = 3.0
 """How long Lava has to tell of a process's exception itself, before the worker is ended."""
 FAILED = 3
@@ -39,6 +41,7 @@ def main(folder: str) -> None:
     try:
         from .shim import prepare_lava
 
+        note_names(place)
         prepare_lava()
         found = _jobs()[job["kind"]](job, _arrays(place / "arrays.npz"))
         result: dict[str, Any] = {"error": None}
@@ -117,6 +120,7 @@ def _watch(place: Path) -> None:
 
 def _remove(place: Path) -> None:
     """Remove the job's folder, for which nobody waits any more; Lava's processes may yet write."""
+    unlink(place)
     for _ in range(10):
         shutil.rmtree(place, ignore_errors=True)
         if not place.exists():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -36,6 +37,8 @@ def test_the_variable_wins_over_the_last_prefix(
     assert env.default_prefix() == env.cache_folder() / "lava"
     env.cache_folder().mkdir(parents=True)
     (env.cache_folder() / "lava-prefix").write_text(f"{tmp_path / 'chosen'}\n")
+    assert env.default_prefix() == env.cache_folder() / "lava"  # what was chosen is gone
+    (tmp_path / "chosen").mkdir()
     assert env.default_prefix() == tmp_path / "chosen"
     monkeypatch.setenv(env.PREFIX_VARIABLE, str(tmp_path / "forced"))
     assert env.default_prefix() == tmp_path / "forced"
@@ -50,6 +53,9 @@ def test_what_is_missing_or_old_says_how_to_get_it(
     (tmp_path / "lava").mkdir()
     (tmp_path / "lava" / env.MARKER).write_text(json.dumps({"lock": "of another list"}))
     with pytest.raises(MissingPackageError, match="run: spikewright lava install --force"):
+        env.find()
+    (tmp_path / "lava" / env.MARKER).write_text("[]")
+    with pytest.raises(MissingPackageError, match=r"run: spikewright lava install$"):
         env.find()
 
 
@@ -76,6 +82,38 @@ def test_without_an_index_it_says_so_and_leaves_nothing(
     with pytest.raises(InputError, match=r"cannot install the pinned list: .*check the network"):
         env.install(tmp_path / "lava")
     assert [p.name for p in tmp_path.iterdir() if p.name != "cache"] == []
+
+
+def test_what_force_repairs_and_what_a_kill_left(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A broken environment without its marker; the half folders of processes that are gone."""
+    broken = tmp_path / "lava"
+    (broken / "lib" / "python3.11" / "site-packages" / "lava").mkdir(parents=True)
+    (broken / "pyvenv.cfg").touch()
+    gone, runs = tmp_path / "lava.part-99999999", tmp_path / f"lava.part-{os.getppid()}"
+    for folder in (gone, runs):
+        folder.mkdir()
+
+    def built(python: str, folder: Path, say: object) -> None:
+        assert not gone.exists()
+        (folder / "new").touch()
+
+    marker = env.Environment(broken, {"python": "3.11"})
+    monkeypatch.setattr(env, "_build", built)
+    monkeypatch.setattr(env, "_checked", lambda *_: marker)
+    monkeypatch.setattr(env, "fitting_python", lambda _: sys.executable)
+    with pytest.raises(InputError, match="exists already; use --force"):
+        env.install(broken)
+    env.install(broken, force=True)
+    assert [p.name for p in broken.iterdir()] == ["new"]
+    assert {p.name for p in tmp_path.iterdir() if p.name != "cache"} == {"lava", runs.name}
+
+
+def test_a_prefix_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=r"file: cannot make a folder there \(Not a dir.*--prefix"):
+        env.install(tmp_path / "file" / "lava", python=sys.executable)
 
 
 def program(folder: Path, name: str, answer: str) -> str:

@@ -10,6 +10,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ import pytest
 from spikewright.export.ir import ExecutorError
 from spikewright.hw_targets.lava.environment import Environment
 from spikewright.hw_targets.lava.job_folder import LOCK, job_folder
-from spikewright.hw_targets.lava.runner import run_job
+from spikewright.hw_targets.lava.runner import _result, run_job
+from spikewright.hw_targets.lava.worker.shared_memory import FOLDER, unlink
 
 from .worker import environment
 
@@ -43,6 +45,25 @@ def _worker(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Environment:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     return found
+
+
+@pytest.fixture(name="blocks")
+def _blocks(monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[Path]]:
+    """Tell, after a job, what blocks of shared memory it made; they are Linux's files."""
+    made: list[Path] = []
+
+    def noted(folder: Path) -> None:
+        made.extend(Path("/dev/shm") / p.name for p in (folder / FOLDER).glob("*"))
+        assert any(path.exists() for path in made)
+        unlink(folder)
+
+    monkeypatch.setattr("spikewright.hw_targets.lava.job_folder.unlink", noted)
+    return lambda: made
+
+
+def assert_gone(blocks: list[Path]) -> None:
+    assert len(blocks) > 3
+    assert [path for path in blocks if path.exists()] == []
 
 
 def processes(folder: Path) -> list[int]:
@@ -71,19 +92,45 @@ def jobs(folder: Path) -> list[str]:
     return [path.name for path in folder.iterdir() if path.name.startswith("spikewright-lava")]
 
 
-def test_a_time_limit_ends_every_process(worker: Environment, tmp_path: Path) -> None:
+def test_a_good_end_leaves_nothing(
+    worker: Environment, tmp_path: Path, blocks: Callable[[], list[Path]]
+) -> None:
+    run_job(worker, {**ENDLESS, "segments": [{"steps": 3, "set": []}]}, {}, time_limit_s=100)
+    assert_gone(blocks())
+    assert processes(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_time_limit_ends_every_process(
+    worker: Environment, tmp_path: Path, blocks: Callable[[], list[Path]]
+) -> None:
     with pytest.raises(
         ExecutorError, match=r"lava: took longer than 6 s; .*--time-limit \(log: .*\.log\)"
     ):
         run_job(worker, ENDLESS, {}, time_limit_s=6)
+    assert_gone(blocks())
     assert processes(tmp_path) == []
-    assert jobs(tmp_path) == []
-    assert (tmp_path / "cache" / "spikewright" / "lava-last-error.log").is_file()
+    assert [path.name for path in tmp_path.iterdir()] == ["cache"]
+    assert len(list((tmp_path / "cache" / "spikewright").glob("lava-error-*.log"))) == 1
 
 
-def test_a_killed_worker_leaves_nothing(worker: Environment, tmp_path: Path) -> None:
+def test_a_cache_that_cannot_be_written_hides_no_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cache").touch()
+    log = tmp_path / "spikewright-lava-x" / "log.txt"
+    log.parent.mkdir()
+    log.touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    with pytest.raises(ExecutorError, match=r"took longer than 6 s; .*\(no log: cannot write to"):
+        _result(log.parent, None, 6, 100)
+
+
+def test_a_killed_worker_leaves_nothing(
+    worker: Environment, tmp_path: Path, blocks: Callable[[], list[Path]]
+) -> None:
     def kill_the_leader() -> None:
-        found = wait_for(tmp_path, 3)
+        found = wait_for(tmp_path, 4)
         os.kill(next(pid for pid in found if os.getpgid(pid) == pid), signal.SIGKILL)
 
     thread = threading.Thread(target=kill_the_leader)
@@ -91,6 +138,7 @@ def test_a_killed_worker_leaves_nothing(worker: Environment, tmp_path: Path) -> 
     with pytest.raises(ExecutorError, match="the worker ended by signal 9"):
         run_job(worker, ENDLESS, {}, time_limit_s=100)
     thread.join()
+    assert_gone(blocks())
     assert processes(tmp_path) == []
     assert jobs(tmp_path) == []
 
@@ -159,7 +207,8 @@ _STARTER = """
 import json, sys
 from pathlib import Path
 from spikewright.hw_targets.lava.environment import Environment
-from spikewright.hw_targets.lava.runner import run_job
+from spikewright.hw_targets.lava.runner import _result, run_job
+from spikewright.hw_targets.lava.worker.shared_memory import FOLDER, unlink
 run_job(Environment(Path(sys.argv[1]), {}), json.loads(sys.argv[2]), {}, time_limit_s=100)
 """
 
@@ -173,9 +222,11 @@ def test_a_killed_spikewright_leaves_no_process_and_no_folder(
     with subprocess.Popen(command, env={**os.environ, "TMPDIR": str(tmp_path)}) as starter:
         wait_for(tmp_path, 3)
         assert len(jobs(tmp_path)) == 1
+        names = [p.name for p in tmp_path.glob(f"spikewright-lava-*/{FOLDER}/*")]
         starter.kill()
     for _ in range(200):
         if not processes(tmp_path) and not jobs(tmp_path):
+            assert_gone([Path("/dev/shm") / name for name in names])
             return
         time.sleep(0.1)
     raise AssertionError(f"left: {processes(tmp_path)} {jobs(tmp_path)}")
