@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Set
 from dataclasses import dataclass
 
-from ..export.ir import WEIGHTS, Add, Bound, Graph, Scale
+from ..export.ir import WEIGHTS, Add, Bound, Flatten, Graph, MatMul, Reshape, Scale, Transpose
 from .native_values import INT8, UINT8, kind_of
 
 
@@ -56,8 +56,16 @@ def _with_addition(
         if other == weights or not _sums_for_one(graph, weights, static):
             continue
         scaled = isinstance(graph.nodes[other], Scale) and len(graph.consumers(other)) == 1
-        if scaled and kind_of(limits[graph.inputs(other)[0]]) == UINT8:
+        if scaled and _in_bytes(graph, graph.inputs(other)[0], limits):
             return Fusion(weights, add, other, other)
         if kind_of(limits[other]) != INT8:
             return Fusion(weights, add, other)
     return None
+
+
+def _in_bytes(graph: Graph, name: str, limits: Mapping[str, Bound]) -> bool:
+    """Return whether a node's values lie as uint8; sums lie as int32, however small they are."""
+    while isinstance(graph.nodes[name], (Flatten, Reshape, Transpose)):
+        name = graph.inputs(name)[0]
+    sums = isinstance(graph.nodes[name], (*WEIGHTS, MatMul))
+    return not sums and kind_of(limits[name]) == UINT8

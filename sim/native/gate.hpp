@@ -5,8 +5,14 @@
 #include <condition_variable>
 #include <cstddef>
 #include <mutex>
+#include <thread>
 
 namespace spikewright {
+
+// Looks before sleep: none where threads outnumber cores, as each look keeps another from its work.
+inline size_t looks_of(size_t threads, size_t looks) {
+  return threads <= std::thread::hardware_concurrency() ? looks : 0;
+}
 
 class Gate {
  public:

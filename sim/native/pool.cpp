@@ -26,22 +26,25 @@ class Pool::Threads {
   void run(size_t count, const std::function<void(size_t)> &work) {
     work_ = &work;
     count_ = count;
+    looks_ = looks_of(count, kLooks);
     while (threads_.size() + 1 < count)
       threads_.emplace_back(&Threads::serve, this, threads_.size() + 1, begun_.now());
     busy_.store(threads_.size(), std::memory_order_relaxed);
     const size_t ended = ended_.now();
     begun_.advance();
     work(0);
-    ended_.past(ended, kLooks);
+    ended_.past(ended, looks_);
   }
 
   const pid_t process = getpid();
 
  private:
   void serve(size_t thread, size_t round) {
+    size_t looks = looks_;
     for (;;) {
-      round = begun_.past(round, kLooks);
+      round = begun_.past(round, looks);
       if (ends_) return;
+      looks = looks_;
       if (thread < count_) (*work_)(thread);
       if (busy_.fetch_sub(1, std::memory_order_acq_rel) == 1) ended_.advance();
     }
@@ -49,7 +52,7 @@ class Pool::Threads {
 
   std::vector<std::thread> threads_;
   const std::function<void(size_t)> *work_ = nullptr;
-  size_t count_ = 0;
+  size_t count_ = 0, looks_ = 0;
   bool ends_ = false;
   Gate begun_, ended_;
   alignas(64) std::atomic<size_t> busy_{0};

@@ -30,7 +30,7 @@ void Runner::run(const Encoded &x, bool repeated, size_t time, size_t batch, int
   if (memories_.size() < teams) memories_.resize(teams);
   for (size_t k = 0; k < teams; ++k) memories_[k].at_least(at.total);
   std::vector<std::unique_ptr<Team>> all;
-  for (size_t k = 0; k < teams; ++k) all.push_back(std::make_unique<Team>(workers));
+  for (size_t k = 0; k < teams; ++k) all.push_back(std::make_unique<Team>(workers, teams * workers));
   std::atomic<size_t> taken{0};
   pool_.run(teams * workers, [&](size_t thread) {
     const size_t team = thread / workers;

@@ -52,7 +52,7 @@ class Stream {
   size_t batch_;
   Layout at_;
   Memory memory_;
-  Team team_{1};
+  Team team_{1, 1};
   std::mutex mutex_;
 };
 

@@ -11,7 +11,8 @@ namespace spikewright {
 
 class Team {
  public:
-  explicit Team(size_t workers) : workers_(workers) {}
+  // `threads`: of all teams that run at once.
+  Team(size_t workers, size_t threads) : workers_(workers), looks_(looks_of(threads, kLooks)) {}
 
   size_t workers() const { return workers_; }
 
@@ -20,7 +21,7 @@ class Team {
     if (workers_ == 1) return;
     const size_t round = round_.now();
     if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 < workers_) {
-      round_.past(round, kLooks);
+      round_.past(round, looks_);
       return;
     }
     arrived_.store(0, std::memory_order_relaxed);
@@ -29,7 +30,7 @@ class Team {
 
  private:
   static constexpr size_t kLooks = 4000;  // a layer's shares seldom differ by more
-  const size_t workers_;
+  const size_t workers_, looks_;
   Gate round_;
   alignas(64) std::atomic<size_t> arrived_{0};
 };

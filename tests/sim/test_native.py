@@ -160,6 +160,26 @@ def test_currents_that_join_are_equal(isa: str, forced: Forced) -> None:
 
 
 @pytest.mark.parametrize("isa", TABLES)
+def test_small_sums_times_a_factor_join_as_sums(isa: str) -> None:
+    """Sums of 0 to 2 would fit a byte, and lie as int32: their factor is not left to the neuron."""
+    needs(isa)
+    rng = np.random.default_rng(4)
+    nodes: dict[str, Node] = {
+        "in": Input((2,), "spikes", None, 0, 1),
+        "a": Linear(np.ones((3, 2), np.int8)),
+        "scale": Scale(np.array([-7, 2, 3], np.int32)),
+        "b": Linear(rng.integers(-9, 10, (3, 2)).astype(np.int8)),
+        "add": Add(),
+        "n": Neuron((3,), np.int32(4)),
+        "out": Output("spike_count"),
+    }
+    edges = [("in", "a"), ("a", "scale"), ("in", "b"), ("scale", "add", 0), ("b", "add", 1)]
+    graph = Graph(nodes, [*edges, ("add", "n"), ("n", "out")], "integer")
+    for forced in FORCED:
+        all_equal(graph, rng.integers(0, 2, (6, 4, 2)), isa, forced)
+
+
+@pytest.mark.parametrize("isa", TABLES)
 @pytest.mark.parametrize("units", [1, 15, 64, 65, 193])
 @pytest.mark.parametrize("encoding", ["direct", "spikes"])
 def test_long_rows_at_the_extremes(isa: str, units: int, encoding: str) -> None:
