@@ -25,6 +25,7 @@ from .ir import (
     Shape,
 )
 from .ir.nodes import MaxPool
+from .same_padding import same_padding
 
 
 class Refused(Exception):
@@ -63,25 +64,29 @@ def _conv(module: Any, before: Shape, after: Shape) -> list[Node]:
     if module.padding_mode != "zeros":
         raise Refused(f"padding_mode {module.padding_mode!r} is not zeros", "pad with zeros")
     dilation = as_tuple(module.dilation, rank)
+    weight, padding = _padded(module, dilation)
     options = {
         "stride": as_tuple(module.stride, rank),
-        "padding": _padding(module, rank, dilation),
+        "padding": padding,
         "dilation": dilation,
         "groups": int(module.groups),
     }
     kind = Conv1d if rank == 1 else Conv2d
-    return [kind(array(module.weight), array(module.bias), **options)]  # type: ignore[arg-type]
+    return [kind(weight, array(module.bias), **options)]  # type: ignore[arg-type]
 
 
-def _padding(module: Any, rank: int, dilation: tuple[int, ...]) -> tuple[int, ...]:
+def _padded(module: Any, dilation: Shape) -> tuple[Array, Shape]:
+    """Return the weights and the padding at both ends."""
+    weight = array(module.weight)
+    assert weight is not None
     if module.padding == "valid":
-        return (0,) * rank
+        return weight, (0,) * len(dilation)
     if module.padding != "same":
-        return as_tuple(module.padding, rank)
-    total = [d * (k - 1) for d, k in zip(dilation, module.weight.shape[2:], strict=True)]
-    if any(t % 2 for t in total):
-        raise Refused("padding 'same' with an even kernel pads unevenly", "use an odd kernel")
-    return tuple(t // 2 for t in total)
+        return weight, as_tuple(module.padding, len(dilation))
+    found = same_padding(weight, dilation)
+    if found is None:
+        raise Refused("padding 'same' with an even, dilated kernel", "use an odd kernel")
+    return found
 
 
 def _batch_norm(module: Any, before: Shape, after: Shape) -> list[Node]:

@@ -91,11 +91,11 @@ def untouched(raw: NirFile) -> bool:
     Another tool that reads, changes and writes a file keeps its metadata, which then tells of a
     network that is no more.
     """
-    return raw.metadata.get(SEAL, None) in (None, fingerprint(raw))
+    return bool(raw.metadata.get(SEAL) == fingerprint(raw))
 
 
 def fingerprint(raw: NirFile) -> str:
-    """Return sha256 (hex) over nodes and edges: values, whatever their dtype and order."""
+    """Return sha256 (hex) over nodes and edges: shapes and values, whatever dtype and order."""
     hashed = sha256(json.dumps(sorted(raw.edges)).encode())
     for name, (kind, fields) in sorted(raw.nodes.items()):
         hashed.update(json.dumps([name, kind]).encode())
@@ -104,7 +104,8 @@ def fingerprint(raw: NirFile) -> str:
             numbers = array.dtype.kind in "fiub"
             if key == "v_reset" and numbers and not array.any():
                 continue  # which older versions of nir leave out
-            hashed.update(key.encode())
+            shape = array.shape if array.size > 1 else ()
+            hashed.update(json.dumps([key, shape]).encode())
             flat = array.astype(np.float64) if numbers else array.astype(str)
             hashed.update(flat.tobytes())
     return hashed.hexdigest()

@@ -37,7 +37,7 @@ from .nir_loops import with_delayed_spikes
 from .nir_neurons import Integrator, Part
 from .nir_nodes import CONVERTERS, KNOWN
 from .nir_site import Site
-from .nir_structure import Repairs, opened, walking_order, whole
+from .nir_structure import Repairs, entering, no_delay, opened, walking_order, whole
 
 CHANGED = (
     "the nodes were changed since spikewright wrote the file; they are read, not its exact graph"
@@ -74,8 +74,9 @@ def read_nir(
         raw = load_nir(Path(path))
         repairs = Repairs(strict)
         if is_ours(raw.metadata) and not plain:
+            held = restore(np.asarray(raw.metadata[KEY]))
             if untouched(raw):
-                return restore(np.asarray(raw.metadata[KEY]))
+                return held
             repairs.note(f"metadata/{KEY}", CHANGED)
         graph = _Reader(raw, dialect, dt, repairs).graph()
     except SpikewrightError as error:
@@ -103,20 +104,28 @@ class _Reader:
         self.edges: list[Edge] = []
         self.shapes: dict[str, Shape] = {}
         self.cut: list[str] = []
+        self.sources: dict[str, list[str]] = {name: [] for name in self.raw.nodes}
+        self.targets: dict[str, list[str]] = {name: [] for name in self.raw.nodes}
+        for source, target in self.raw.edges:
+            self.sources[target].append(source)
+            self.targets[source].append(target)
         self.readout: Output | None = None
 
     def graph(self) -> Graph:
         for name, (kind, _) in self.raw.nodes.items():
-            if kind not in KNOWN:
+            if kind not in CONVERTERS:
                 known = ", ".join(KNOWN)
                 raise FormatError(
                     f"type {kind[:40]} cannot be read", node=name, remedy=f"known: {known}"
                 )
         order, back = walking_order(self.raw, self.repairs)
+        closing = set(back)
         for name in order:
-            self._build(name, back)
-        for name in [n for n in order if self.raw.nodes[n][0] == "Delay"]:
-            sources = self._joined(name, [a for a, b in self.raw.edges if b == name])
+            self._build(name, closing)
+        for name in [n for n in order if self._delays(n)]:
+            if name not in self.shapes:
+                raise FormatError("the shape of what it delays cannot be told", node=name)
+            sources = self._joined(name, self.sources[name])
             self._connect(name, self.nodes[name], sources)
         self.edges += [Edge(source, f"{source}.to.{target}") for source, target in back]
         self._read_out()
@@ -142,14 +151,15 @@ class _Reader:
         usual = Output("spike_count" if spikes else "integrate")
         self.nodes[name] = self.readout or usual
 
-    def _build(self, name: str, back: list[tuple[str, str]]) -> None:
-        kind, _fields = self.raw.nodes[name]
-        if kind == "Delay":
+    def _build(self, name: str, closing: set[tuple[str, str]]) -> None:
+        if self._delays(name):
             self._delay(name)
             return
-        sources = [a for a, b in self.raw.edges if b == name and (a, b) not in back]
+        self._shape_delays(name)
+        sources = [source for source in self.sources[name] if (source, name) not in closing]
         shape = self.shapes[sources[0]] if sources else ()
-        sources += [self._step_back(a, name, shape) for a, b in back if b == name]
+        behind = [source for source in self.sources[name] if (source, name) in closing]
+        sources += [self._step_back(source, name, shape) for source in behind]
         sources = self._joined(name, sources)
         parts = self._parts(name, shape if len(sources) < 2 else self.shapes[sources[0]])
         if self._ends(name, parts):
@@ -173,10 +183,9 @@ class _Reader:
 
     def _ends(self, name: str, parts: list[Part]) -> bool:
         """Whether a state that never spikes is all that the Output reads, and so its readout."""
-        ends = [b for a, b in self.raw.edges if a == name]
+        ends = self.targets[name]
         alone = len(ends) == 1 and self.raw.nodes[ends[0]][0] == "Output"
-        feeding = [a for a, b in self.raw.edges if ends and b == ends[0]]
-        return alone and len(feeding) == 1 and isinstance(parts[-1], Integrator)
+        return alone and len(self.sources[ends[0]]) == 1 and isinstance(parts[-1], Integrator)
 
     def _step_back(self, source: str, target: str, shape: Shape) -> str:
         """The value that comes back around a loop, one step later."""
@@ -185,11 +194,33 @@ class _Reader:
         self.cut.append(label)
         return label
 
-    def _delay(self, name: str) -> None:
+    def _delays(self, name: str) -> bool:
+        kind, fields = self.raw.nodes[name]
+        return kind == "Delay" and not no_delay(fields)
+
+    def _shape_delays(self, name: str) -> None:
+        """Give a Delay in a loop whose shape nothing says the shape that `name`, behind it, takes.
+
+        Raises:
+            FormatError: where that cannot be told either.
+        """
+        sources = self.sources[name]
+        for delay in [
+            s for s in sources if s not in self.shapes and self.raw.nodes[s][0] == "Delay"
+        ]:
+            beside = [self.shapes[source] for source in sources if source in self.shapes]
+            shape = beside[0] if beside else entering(*self.raw.nodes[name])
+            if shape is None:
+                raise FormatError("the shape of what it delays cannot be told", node=delay)
+            self._delay(delay, shape)
+
+    def _delay(self, name: str, taken: Shape | None = None) -> None:
         """A delay of the file's own; what it stores is connected once all nodes stand."""
         kind, fields = self.raw.nodes[name]
-        known = [self.shapes[a] for a, b in self.raw.edges if b == name and a in self.shapes]
-        shape = known[0] if known else np.shape(fields.get("delay", ()))
+        known = [self.shapes[a] for a in self.sources[name] if a in self.shapes]
+        shape = taken or (known[0] if known else np.shape(fields.get("delay", ())))
+        if shape in ((), (1,)) and taken is None and not known:
+            return  # what stands behind it says the shape
         site = Site(name, kind, fields, shape, self.dialect, self.dt, self.repairs)
         exact = site.each("delay") / self.dt
         steps = np.rint(exact)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..ir import (
+    Array,
     AvgPool,
     Conv1d,
     Conv2d,
@@ -25,6 +26,7 @@ from ..ir import (
     Shape,
     SumPool,
 )
+from ..same_padding import same_padding
 from .nir_neurons import STATEFUL, Part
 from .nir_site import Site
 from .nir_structure import shape_of
@@ -75,22 +77,29 @@ def _whole(site: Site, key: str, rank: int, default: int | Shape) -> Shape:
         raise FormatError(f"{key} {value.tolist()[:4]} are no whole numbers", node=site.name)
     if np.abs(value).max() >= 1 << 31:
         raise FormatError(f"{key} {value.tolist()[:4]} is too large", node=site.name)
+    both_ends = value.size == 2 * rank and bool((value == value[0]).all())
+    if value.size not in (1, rank) and not both_ends:
+        raise FormatError(
+            f"{key} {value.tolist()[:4]} has {value.size} entries, 1 or {rank} are needed",
+            node=site.name,
+        )
     return tuple(int(n) for n in (value if value.size == rank else np.repeat(value[:1], rank)))
 
 
-def _padding(site: Site, kernel: Shape, dilation: Shape) -> Shape:
+def _padded(site: Site, weight: Array, dilation: Shape) -> tuple[Array, Shape]:
+    """Return the weights and the padding at both ends."""
     padding = site.fields.get("padding", 0)
     if not isinstance(padding, str):
-        return _whole(site, "padding", len(kernel), 0)
-    spread = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
+        return weight, _whole(site, "padding", len(dilation), 0)
     if padding == "valid":
-        return (0,) * len(kernel)
-    if padding != "same" or any(s % 2 for s in spread):
+        return weight, (0,) * len(dilation)
+    found = same_padding(weight, dilation) if padding == "same" else None
+    if found is None:
         raise FormatError(
-            f"padding {padding[:20]!r} of a kernel {kernel} is not the same on both ends",
+            f"padding {padding[:20]!r} of a kernel {weight.shape[2:]} is not the same on both ends",
             node=site.name,
         )
-    return tuple(s // 2 for s in spread)
+    return found
 
 
 def _conv(site: Site) -> list[Part]:
@@ -101,17 +110,24 @@ def _conv(site: Site) -> list[Part]:
     declared = site.fields.get("input_shape")
     if declared is None:
         site.repairs.note(site.name, "no input_shape, taken from what enters")
-    elif _whole(site, "input_shape", rank, 0) != site.shape[1:]:
+    elif not np.array_equal(_spatial(declared, rank), site.shape[1:]):
         site.repairs.note(site.name, "another input_shape than what enters, not heeded")
     dilation = _whole(site, "dilation", rank, 1)
+    weight, padding = _padded(site, weight, dilation)
     options: dict[str, Any] = {
         "stride": _whole(site, "stride", rank, 1),
         "dilation": dilation,
         "groups": _whole(site, "groups", 1, 1)[0],
-        "padding": _padding(site, weight.shape[2:], dilation),
+        "padding": padding,
     }
     bias = site.array("bias").astype(np.float32) if "bias" in site.fields else None
     return [(Conv1d if rank == 1 else Conv2d)(weight, bias, **options)]
+
+
+def _spatial(declared: Any, rank: int) -> Array:
+    """Return a declared input_shape of a convolution; one number stands for all axes."""
+    found = np.asarray(declared).reshape(-1)
+    return np.repeat(found, rank) if found.size == 1 else found
 
 
 def _pool(kind: type[Any]) -> Callable[[Site], list[Part]]:
@@ -148,6 +164,11 @@ def _scale(site: Site) -> list[Part]:
     return [Scale(site.each("scale"))]
 
 
+def _identity(site: Site) -> list[Part]:
+    """An end of a subgraph that had to stay (`nir_structure`), or a Delay of no time."""
+    return [Scale(np.ones(()))]
+
+
 CONVERTERS: dict[str, Callable[[Site], list[Part]]] = {
     "Input": _input,
     "Output": _output,
@@ -159,7 +180,9 @@ CONVERTERS: dict[str, Callable[[Site], list[Part]]] = {
     "SumPool2d": _pool(SumPool),
     "AvgPool2d": _pool(AvgPool),
     "Flatten": _flatten,
+    "Identity": _identity,
+    "Delay": _identity,
     **STATEFUL,
 }
-KNOWN = sorted((*CONVERTERS, "Delay", "NIRGraph"))
+KNOWN = sorted({*CONVERTERS, "NIRGraph"} - {"Identity"})
 """Types that can be read: all that nir 1.0.8 can write."""

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import networkx as nx
 import numpy as np
 
 from ..ir import FormatError, Shape
+from .nir_cuts import back_edges, loops
 from .nir_file import NirFile
 
 STATEFUL = ("IF", "LIF", "CubaLIF", "I", "LI", "CubaLI")
@@ -46,19 +47,33 @@ class Repairs:
 
 
 def opened(raw: NirFile) -> NirFile:
-    """Return the graph with every subgraph's nodes in its place, as `subgraph.node`."""
+    """Return the graph with every subgraph's nodes in its place, as `subgraph.node`.
+
+    Where a subgraph was entered or left an edge remains; a node, if such an edge is there already:
+    what goes two ways arrives twice.
+    """
     nodes, edges = _inlined(raw.nodes, raw.edges)
     net = _network(nodes, edges)
     for name in [n for n, (kind, _) in nodes.items() if kind == "Identity"]:
         if net.has_edge(name, name):
             raise FormatError("a loop without a neuron", node=name)
-        net.add_edges_from([(a, b) for a in net.predecessors(name) for b in net.successors(name)])
+        through = [(a, b) for a in net.predecessors(name) for b in net.successors(name)]
+        if any(net.has_edge(*edge) for edge in through):
+            continue
+        net.add_edges_from(through)
         net.remove_node(name)
         if net.number_of_edges() > MOST_EDGES:
             raise FormatError(f"more than {MOST_EDGES} edges", node=name)
     kept = {name: nodes[name] for name in net.nodes}
-    doubled = [e for e, n in Counter(edges).items() if n > 1 and e[0] in kept and e[1] in kept]
-    return NirFile(kept, [*net.edges, *doubled], raw.metadata, raw.version)
+    stated = [edge for edge in edges if edge[0] in kept and edge[1] in kept]
+    return NirFile(kept, list(_in_order(stated, net)), raw.metadata, raw.version)
+
+
+def _in_order(stated: list[tuple[str, str]], net: nx.DiGraph[str]) -> Iterator[tuple[str, str]]:
+    """Yield the edges of the file in its order, then those laid open."""
+    yield from stated
+    known = set(stated)
+    yield from (edge for edge in net.edges if edge not in known)
 
 
 def _inlined(nodes: Nodes, edges: list[tuple[str, str]]) -> tuple[Nodes, list[tuple[str, str]]]:
@@ -171,7 +186,7 @@ def _add_end(
     repairs.note(loose[0], f"no {kind} in the file, put here")
     fields = {}
     if kind == "Input":
-        shape = _entering(*nodes[loose[0]])
+        shape = entering(*nodes[loose[0]])
         if shape is None:
             raise FormatError("the shape of what enters cannot be told", node=loose[0])
         fields = {"shape": np.asarray(shape)}
@@ -179,7 +194,7 @@ def _add_end(
     edges.append((name, loose[0]) if kind == "Input" else (loose[0], name))
 
 
-def _entering(kind: str, fields: Mapping[str, Any]) -> Shape | None:
+def entering(kind: str, fields: Mapping[str, Any]) -> Shape | None:
     """Return the shape that a node takes, where its own fields say it."""
     if kind in ("Affine", "Linear"):
         weight = np.shape(fields.get("weight", ()))
@@ -205,8 +220,8 @@ def _input_shape(name: str, nodes: Nodes, net: nx.DiGraph[str], repairs: Repairs
     shape = shape_of(name, nodes[name][1], "input_type")
     for target in sorted(net.successors(name)):
         kind, fields = nodes.get(target, ("", {}))
-        entering = _entering(kind, fields)
-        rank = _RANKS.get(kind, len(entering) if entering else None)
+        taken = entering(kind, fields)
+        rank = _RANKS.get(kind, len(taken) if taken else None)
         demanded = kind in _RANKS or shape[:1] == (1,)
         if rank is not None and len(shape) == rank + 1 and demanded:
             repairs.note(name, f"shape {shape} has a batch axis, left out")
@@ -229,37 +244,27 @@ def shape_of(name: str, fields: Mapping[str, Any], key: str) -> Shape:
     return tuple(int(n) for n in found)
 
 
-def walking_order(raw: NirFile, repairs: Repairs) -> tuple[list[str], list[tuple[str, str]]]:
-    """Return an order in which nodes can be built, and the edges that close loops.
+def no_delay(fields: Mapping[str, Any]) -> bool:
+    """Whether a Delay hands on at once what enters it."""
+    values = np.asarray(fields.get("delay", 1))
+    return values.size > 0 and values.dtype.kind in "fiu" and not values.any()
 
-    NIR has no Delay on most loops. Each loop is broken at the edges into its first neuron in
-    topological order from the Input; a Delay of the file's own that lies on a loop emits what it
-    stored, so that nothing need be broken there.
+
+def walking_order(raw: NirFile, repairs: Repairs) -> tuple[list[str], list[tuple[str, str]]]:
+    """Return an order in which nodes can be built, and the edges that close loops (`nir_cuts`).
+
+    A Delay of the file's own that lies on a loop emits what it stored, so that nothing need be cut
+    there.
     """
     kinds = {name: kind for name, (kind, _) in raw.nodes.items()}
     net = _network(raw.nodes, raw.edges)
     distance = nx.single_source_shortest_path_length(net, only(raw.nodes, "Input"))
-    delays = [n for part in _loops(net) for n in part if kinds[n] == "Delay"]
+    delays = [n for part in loops(net) for n in part if kinds[n] == "Delay"]
+    delays = [name for name in delays if not no_delay(raw.nodes[name][1])]
     net.remove_edges_from([edge for name in delays for edge in net.in_edges(name)])
-    back: list[tuple[str, str]] = []
-    parts = _loops(net)
-    while parts:
-        part = parts.pop()
-        neurons = [name for name in part if kinds[name] in STATEFUL]
-        if not neurons:
-            raise FormatError("a loop without a neuron", node=" -> ".join(sorted(part)[:5]))
-        first = min(neurons, key=lambda name: (distance[name], name))
-        cut = sorted((source, first) for source in net.predecessors(first) if source in part)
-        repairs.note(first, f"a loop without a Delay; a step put between {cut[0][0]} and {first}")
-        back += cut
-        net.remove_edges_from(cut)
-        parts += _loops(net.subgraph(part))
+    stateful = {name for name, kind in kinds.items() if kind in STATEFUL}
+    back = back_edges(net, raw.edges, distance, stateful)
+    for source, target in back:
+        repairs.note(f"{source} -> {target}", "a loop without a Delay, a step put there")
+    net.remove_edges_from(back)
     return list(nx.lexicographical_topological_sort(net)), back
-
-
-def _loops(net: nx.DiGraph[str]) -> list[set[str]]:
-    return [
-        part
-        for part in nx.strongly_connected_components(net)
-        if len(part) > 1 or net.has_edge(*(2 * tuple(part)))
-    ]

@@ -63,6 +63,27 @@ def rewritten(path: Path, change: Callable[[Any], None]) -> None:
     nir.write(str(path), graph)
 
 
+@pytest.mark.parametrize("change", ["seal removed", "weights transposed"])
+def test_what_is_not_sealed_is_not_restored(tmp_path: Path, change: str) -> None:
+    nodes = {
+        "in": Input((3,), "spikes"),
+        "w": Linear(np.full((2, 3), 0.5)),
+        "n": Neuron((2,), np.array(1.0), beta=np.array(0.5)),
+        "out": Output("spike_count"),
+    }
+    path = tmp_path / "g.nir"
+    write_nir(Graph.chain(nodes, "float"), path)
+    with h5py.File(path, "r+") as file:
+        if change == "seal removed":
+            del file["node/metadata/nodes_sha256"]
+        else:  # the same values, another network
+            weight = np.asarray(file["node/nodes/w/weight"])
+            del file["node/nodes/w/weight"]
+            file["node/nodes/w/weight"] = weight.T
+    with pytest.raises(FormatError, match="the nodes were changed"):
+        read_nir(path, strict=True)
+
+
 def test_a_file_that_another_tool_changed_is_read_as_changed(tmp_path: Path) -> None:
     """Its metadata still holds the graph of before, which must not come back in silence."""
     graph = convolutional()

@@ -229,8 +229,8 @@ def test_recurrence_is_broken_at_the_first_neuron(tmp_path: Path) -> None:
     path = written(tmp_path / "r.nir", *recurrent())
     graph, lines = quiet(path)
     assert list(graph.of_kind(Delay)) == graph.metadata["delays"] == ["rec.to.n"]
-    assert lines == ["n: a loop without a Delay; a step put between rec and n"]
-    with pytest.raises(FormatError, match="n: a loop without a Delay"):
+    assert lines == ["rec -> n: a loop without a Delay, a step put there"]
+    with pytest.raises(FormatError, match="rec -> n: a loop without a Delay"):
         read_nir(path, strict=True)
     x, v, s, spikes = drive(4), np.zeros(4), np.zeros(4), []
     w, rec = (graph.of_kind(Linear)[name].weight.astype(float) for name in ("w", "rec"))
@@ -268,7 +268,7 @@ def test_loops_within_loops_and_delays_of_the_files_own(tmp_path: Path) -> None:
     edges = [("input", "n1"), ("n1", "n2"), ("n2", "n3"), ("n3", "output")]
     edges += [("n2", "b2"), ("b2", "n1"), ("n3", "n2"), ("n3", "late"), ("late", "n1")]
     graph, lines = quiet(written(tmp_path / "l.nir", nodes, edges))
-    assert graph.metadata["delays"] == ["b2.to.n1", "n3.to.n2"] and len(lines) == 2
+    assert graph.metadata["delays"] == ["b2.to.n1", "n3.to.n2"] and len(lines) == 1
     assert graph.of_kind(Delay)["late"].steps == 3
     assert run(graph, 2 * np.ones((STEPS, 4))).neurons["n3"].spikes.any()
 
