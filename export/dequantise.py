@@ -35,11 +35,14 @@ from .ir.arith import DECAY_ONE
 from .ir.nodes import MaxPool
 
 
-def dequantise(graph: Graph) -> Graph:
+def dequantise(graph: Graph, *, halves: bool = True) -> Graph:
     """Return the folded float graph of an integer graph; a direct input takes real frames again.
 
     The input's scale moves into the weights that read it; where other nodes read it too (a neuron,
     an addition), a Scale behind the Input makes its codes, unrounded.
+
+    Args:
+        halves: put the threshold of a hard reset half a unit off, so that rounding decides nothing.
 
     Raises:
         LoweringError: for a graph of another level.
@@ -54,7 +57,7 @@ def dequantise(graph: Graph) -> Graph:
         if isinstance(node, WEIGHTS):
             nodes[name] = _weight(node, graph.input.scale if folds and name in readers else None)
         elif isinstance(node, Neuron):
-            nodes[name] = _neuron(node)
+            nodes[name] = _neuron(node, halves)
         elif isinstance(node, Output):
             nodes[name] = _output(node)
         elif isinstance(node, Input):
@@ -93,14 +96,14 @@ def _retention(decay: Array | None) -> Any:
     return np.float64(1) if decay is None else 1 - decay / DECAY_ONE
 
 
-def _neuron(node: Neuron) -> Neuron:
+def _neuron(node: Neuron, halves: bool) -> Neuron:
     one = 2.0**node.state_shift
     half = 0.5 if node.compare == ">" else -0.5
 
     def real(value: Array | None) -> Any:
         return None if value is None else value / one
 
-    single = node.max_spikes_per_step == 1 and node.reset == "hard"
+    single = halves and node.max_spikes_per_step == 1 and node.reset == "hard"
     return replace(
         node,
         v_threshold=(node.v_threshold + half) / one if single else node.v_threshold / one,

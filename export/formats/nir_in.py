@@ -34,6 +34,7 @@ from .nir_card import KEY, is_ours, restore, untouched
 from .nir_discretise import DIALECTS, dialect_named, step_of
 from .nir_file import NirFile, load_nir
 from .nir_loops import with_delayed_spikes
+from .nir_names import unused
 from .nir_neurons import Integrator, Part
 from .nir_nodes import CONVERTERS, KNOWN
 from .nir_site import Site
@@ -104,6 +105,8 @@ class _Reader:
         self.edges: list[Edge] = []
         self.shapes: dict[str, Shape] = {}
         self.cut: list[str] = []
+        self.stored: list[tuple[str, str]] = []
+        self.taken = set(self.raw.nodes)
         self.sources: dict[str, list[str]] = {name: [] for name in self.raw.nodes}
         self.targets: dict[str, list[str]] = {name: [] for name in self.raw.nodes}
         for source, target in self.raw.edges:
@@ -127,7 +130,7 @@ class _Reader:
                 raise FormatError("the shape of what it delays cannot be told", node=name)
             sources = self._joined(name, self.sources[name])
             self._connect(name, self.nodes[name], sources)
-        self.edges += [Edge(source, f"{source}.to.{target}") for source, target in back]
+        self.edges += [Edge(*pair) for pair in self.stored]
         self._read_out()
         graph = Graph(self.nodes, self.edges, "float", metadata=self._metadata())
         return check(with_delayed_spikes(graph, self.cut) if self.dialect.delays_spikes else graph)
@@ -168,7 +171,8 @@ class _Reader:
             self.readout = _readout(last)
             parts = parts or [Scale(np.ones(()))]
         for k, part in enumerate(parts):
-            label = name if k == len(parts) - 1 else f"{name}.{part.kind.lower()}{k or ''}"
+            inner = f"{name}.{part.kind.lower()}{k or ''}"
+            label = name if k == len(parts) - 1 else self._unused(inner)
             self._put(label, part, sources)
             sources = [label]
 
@@ -189,8 +193,9 @@ class _Reader:
 
     def _step_back(self, source: str, target: str, shape: Shape) -> str:
         """The value that comes back around a loop, one step later."""
-        label = f"{source}.to.{target}"
+        label = self._unused(f"{source}.to.{target}")
         self.nodes[label], self.shapes[label] = Delay(shape), shape
+        self.stored.append((source, label))
         self.cut.append(label)
         return label
 
@@ -238,8 +243,15 @@ class _Reader:
         """Return the one source of a node, an Add where there are several."""
         if len(sources) < 2:
             return sources
-        self._connect(f"{name}.sum", Add(), sources)
-        return [f"{name}.sum"]
+        label = self._unused(f"{name}.sum")
+        self._connect(label, Add(), sources)
+        return [label]
+
+    def _unused(self, label: str) -> str:
+        """Return a name for a node that the file does not have."""
+        name = unused(label, self.taken)
+        self.taken.add(name)
+        return name
 
     def _put(self, name: str, part: Part, sources: list[str]) -> None:
         if isinstance(part, Integrator):
@@ -255,11 +267,11 @@ class _Reader:
                 node=name,
                 remedy="let it feed the Output alone",
             )
-        back, shape = f"{name}.back", self.shapes[source]
+        back, shape = self._unused(f"{name}.back"), self.shapes[source]
         self.nodes[back], self.shapes[back] = Delay(shape), shape
         kept = back
         if (part.keep != 1).any():
-            kept = f"{name}.kept"
+            kept = self._unused(f"{name}.kept")
             self._connect(kept, Scale(part.keep), [back])
         self._connect(name, Add(), [source, kept])
         self.edges.append(Edge(name, back))

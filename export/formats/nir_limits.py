@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,7 @@ from ..ir import (
 from ..ir.arith import DECAY_ONE
 from .nir_dialect import DIALECTS, Dialect
 from .nir_integrators import inner_nodes
-from .nir_plain import PlainWriter, plain_nodes
+from .nir_plain import PlainWriter
 from .nir_rewrite import behind, direct, one_a_channel, typed, without_loop_delays
 
 PORTABLE = DIALECTS["portable"]
@@ -35,24 +35,31 @@ UNLIMITED = 256
 
 def cannot_say(graph: Graph, dialect: Dialect = PORTABLE) -> list[str]:
     """Return one line, naming the node, for each thing that only our metadata holds."""
-    found = missing_nodes(graph, dialect)
-    if found:
-        found = [f"{line}; other readers get no plain nodes" for line in found]
-    elif dialect.depth_first:
-        late = PlainWriter(_nir(), graph, 1e-4, dialect).early
-        found = [f"{name}: {dialect.name} adds some of its inputs a step late" for name in late]
+    return limits_of(graph, dialect, plain_writer(graph, dialect))
+
+
+def limits_of(graph: Graph, dialect: Dialect, plain: PlainWriter | list[str]) -> list[str]:
+    """Return the lines of `cannot_say`, given what `plain_writer` returned."""
+    if isinstance(plain, list):
+        found = [f"{line}; other readers get no plain nodes" for line in plain]
+        left_out = without_loop_delays(graph)
+    else:
+        late = f"{dialect.name} adds some of its inputs a step late"
+        found = [f"{name}: {late}" for name in plain.early]
+        left_out = plain.passed
     told = (
+        _loops(graph, left_out),
         _ends(graph, dialect),
-        _layers(graph, dialect),
+        _layers(graph, dialect, left_out),
         _kernels(graph),
         _neurons(graph, dialect),
     )
-    return [*found, *_loops(graph), *(line for lines in told for line in lines)]
+    return [*found, *(line for lines in told for line in lines)]
 
 
-def _loops(graph: Graph) -> Iterator[str]:
+def _loops(graph: Graph, left_out: Iterable[str]) -> Iterator[str]:
     """Biases in a loop that `nir_rewrite` cannot move to the neuron behind."""
-    for delay in without_loop_delays(graph):
+    for delay in left_out:
         for name in graph.consumers(delay):
             node, reached = graph.nodes[name], behind(graph, name)
             biased = isinstance(node, WEIGHTS) and node.bias is not None and node.bias.any()
@@ -61,8 +68,10 @@ def _loops(graph: Graph) -> Iterator[str]:
                 yield f"{name}: NIR cannot say a bias from the first step on, in a loop"
 
 
-def missing_nodes(graph: Graph, dialect: Dialect = PORTABLE) -> list[str]:
-    """Return, by node, what NIR has no node for."""
+def plain_writer(
+    graph: Graph, dialect: Dialect = PORTABLE, dt: float = 1e-4
+) -> PlainWriter | list[str]:
+    """Return the plain nodes of a graph, or, one line a node, what NIR has no node for."""
     found = []
     for name, node in graph.nodes.items():
         if node.kind in ("MatMul", "MaxPool", "Reshape", "Transpose"):
@@ -74,10 +83,10 @@ def missing_nodes(graph: Graph, dialect: Dialect = PORTABLE) -> list[str]:
     if found:
         return found
     try:
-        plain_nodes(_nir(), graph, 1e-4, dialect)
+        with np.errstate(over="ignore"):  # which `nir_verify` refuses
+            return PlainWriter(_nir(), graph, dt, dialect)
     except FormatError as error:
         return [f"{error.node}: {error.reason}"]
-    return []
 
 
 def _nir() -> Any:
@@ -105,17 +114,18 @@ def _ends(graph: Graph, dialect: Dialect) -> Iterator[str]:
     says = _others(dialect)[1]
     if graph.input.mean is not None or graph.input.std is not None:
         yield f"{graph.input_name}: {says} mean and std, other readers need normalised data"
-    if graph.input.scale is not None:
-        yield f"{graph.input_name}: {says} that samples are rounded, others take them as is"
+    if graph.input.encoding in ("rate", "latency"):
+        code = graph.input.encoding
+        yield f"{graph.input_name}: {says} encoding {code}, other readers need encoded spikes"
     if graph.output.readout == "leaky" and not dialect.leaky:
         yield f"{graph.output_name}: {says} readout leaky, other readers integrate"
 
 
-def _layers(graph: Graph, dialect: Dialect) -> Iterator[str]:
+def _layers(graph: Graph, dialect: Dialect, left_out: Iterable[str]) -> Iterator[str]:
     """What the loaders of a named dialect have no layer for."""
     if not dialect.few_layers:
         return
-    passed = {*without_loop_delays(graph), *(inner_nodes(graph) if dialect.leaky else ())}
+    passed = {*left_out, *(inner_nodes(graph) if dialect.leaky else ())}
     for name, node in graph.nodes.items():
         if isinstance(node, Delay) and name not in passed:
             yield f"{name}: {dialect.name} loads no Delay"

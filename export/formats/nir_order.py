@@ -19,6 +19,7 @@ import numpy as np
 
 from ..ir import Shape
 from .nir_file import NirFile
+from .nir_names import unused
 from .nir_structure import Nodes, Repairs, walking_order
 
 Edges = list[tuple[str, str]]
@@ -98,7 +99,8 @@ class _Walk:
         """Put zero weights from one node to another; return whether any fit."""
         entering = self.shapes[self.before[there][0]]
         found = zero_weights(self.nir, self.shapes[here], entering)
-        names = [f"{there}.after.{here}", f"{there}.flat.{here}"][: len(found)][::-1]
+        labels = [f"{there}.after.{here}", f"{there}.flat.{here}"][: len(found)][::-1]
+        names = [unused(label, self.nodes) for label in labels]
         way = [here, *names, there]
         self.nodes |= dict(zip(names, found, strict=True))
         self.edges += list(pairwise(way)) if found else []

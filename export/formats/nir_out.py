@@ -17,11 +17,16 @@ from ..ir import FormatError, Graph, MissingPackageError, UnknownNameError, chec
 from .atomic import atomic_path
 from .nir_card import graph_metadata, node_metadata, seal
 from .nir_dialect import DIALECTS, Dialect
-from .nir_limits import TYPE_CHECK, cannot_say, missing_nodes
-from .nir_plain import plain_nodes
+from .nir_discretise import DIALECTS as READ_DIALECTS
+from .nir_limits import TYPE_CHECK, limits_of, plain_writer
+from .nir_numerics import roundings
+from .nir_plain import PlainWriter
+from .nir_verify import compare_plain
 
 DEFAULT_DT = 1e-4
 """Seconds a step: the dt that snntorch has built in, so that all readers take the same."""
+SHORTEST_DT = 1e-12
+"""Seconds: below, or above its inverse, time constants may leave float32."""
 
 
 def write_nir(
@@ -45,30 +50,37 @@ def write_nir(
         UnknownNameError: for a dialect that does not exist.
     """
     if dialect not in DIALECTS:
+        if dialect in READ_DIALECTS:
+            remedy = f"write one of {', '.join(DIALECTS)}"
+            raise UnknownNameError("a dialect for reading only", node=dialect, remedy=remedy)
         raise UnknownNameError.of("dialect", dialect, DIALECTS)
     step = DEFAULT_DT if dt is None else dt
-    if not step > 0:
-        raise FormatError(f"dt {step} must be above 0 seconds", node="dt")
+    if not SHORTEST_DT <= step <= 1 / SHORTEST_DT:
+        allowed = f"allowed {SHORTEST_DT} to {1 / SHORTEST_DT} seconds"
+        raise FormatError(f"dt {step}, {allowed}: parameters are float32", node="dt")
     nir = _nir()
     check(graph)
     chosen = DIALECTS[dialect]
-    warnings = cannot_say(graph, chosen)
+    plain = plain_writer(graph, chosen, step)
+    warnings = limits_of(graph, chosen, plain)
     if strict and warnings:
         raise FormatError(warnings[0], remedy="leave --strict out to keep it in metadata")
-    plain = not any(missing_nodes(graph, chosen))
-    written = _network(nir, graph, step, chosen, plain=plain)
+    written = _network(nir, graph, step, chosen, plain)
     with atomic_path(path, force=force) as temporary:
         nir.write(str(temporary), written)
         if chosen.schema is not None:
             _older(temporary, chosen.schema)
         seal(temporary)
         _compare(temporary, graph)
-        refused = _refusal(nir, temporary) if plain and chosen.schema is None else None
+        if isinstance(plain, PlainWriter):
+            compare_plain(temporary, plain.graph, dialect)
+        typed = isinstance(plain, PlainWriter) and chosen.schema is None
+        refused = _refusal(nir, temporary) if typed else None
         if refused is not None and not any(TYPE_CHECK in line for line in warnings):
             warnings.append(f"{TYPE_CHECK} refuses the file ({refused})")
             if strict:
                 raise FormatError(warnings[-1], remedy="leave --strict out to write it")
-    return warnings
+    return [*warnings, *roundings(graph)]
 
 
 def _refusal(nir: Any, path: Path) -> str | None:
@@ -109,16 +121,17 @@ def _compare(path: Path, graph: Graph) -> None:
         raise FormatError("the file came back changed", node=str(path))
 
 
-def _network(nir: Any, graph: Graph, dt: float, dialect: Dialect, *, plain: bool) -> Any:
+def _network(
+    nir: Any, graph: Graph, dt: float, dialect: Dialect, plain: PlainWriter | list[str]
+) -> Any:
     metadata = graph_metadata(graph, dt, dialect)
-    if not plain:
+    if isinstance(plain, list):
         nodes = {
             "input": nir.Input(input_type={"input": np.array(graph.input.shape)}),
             "output": nir.Output(output_type={"output": np.array(graph.shapes[graph.output_name])}),
         }
         return nir.NIRGraph(nodes, [("input", "output")], metadata=metadata, type_check=False)
-    nodes, edges = plain_nodes(nir, graph, dt, dialect)
-    for name, node in nodes.items():
+    for name, node in plain.nodes.items():
         if name in graph.nodes and dialect.schema is None:  # nir 1.0.4 knows none on some nodes
             node.metadata = node_metadata(graph.nodes[name])
-    return nir.NIRGraph(nodes, edges, metadata=metadata, type_check=False)
+    return nir.NIRGraph(plain.nodes, plain.edges, metadata=metadata, type_check=False)

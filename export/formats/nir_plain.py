@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
@@ -27,8 +28,10 @@ from ..ir import (
     SumPool,
     Weight,
 )
+from .nir_delays import misplaced
 from .nir_dialect import Dialect
 from .nir_integrators import Integrator, integrators
+from .nir_names import unused
 from .nir_order import led
 from .nir_rewrite import (
     behind,
@@ -41,22 +44,10 @@ from .nir_rewrite import (
 from .nir_states import Parts, StateWriter, full, gain
 
 
-def plain_nodes(
-    nir: Any, graph: Graph, dt: float, dialect: Dialect
-) -> tuple[dict[str, Any], list[tuple[str, str]]]:
-    """Return the plain nodes and edges of a graph of any level (see `PlainWriter`).
-
-    Raises:
-        FormatError: naming a neuron whose bias no weight node of its own can carry.
-    """
-    written = PlainWriter(nir, graph, dt, dialect)
-    return written.nodes, written.edges
-
-
 class PlainWriter:
     """The plain nodes of a graph of any level in a dialect; Adds become several edges into one.
 
-    Readers break loops themselves, one step later, so a Delay of one step in a loop is no node.
+    Readers break loops themselves, one step later, so a Delay of one step where they do is no node.
     A node of ours may be several of NIR's, one behind the other.
 
     Attributes:
@@ -65,26 +56,70 @@ class PlainWriter:
     """
 
     def __init__(self, nir: Any, graph: Graph, dt: float, dialect: Dialect) -> None:
-        graph = dequantise(graph) if graph.level == "integer" else graph
+        if graph.level == "integer":  # a reader that subtracts subtracts the threshold itself
+            graph = dequantise(graph, halves=dialect.reset == "hard")
         graph = fold(graph) if graph.level == "float" else graph
         self.nir, self.dt, self.dialect = nir, dt, dialect
         self.graph = rewrite(graph, dialect, lambda node: _gained(node, dialect))
         self.states = StateWriter(nir, dt, dialect)
-        self.passed = without_loop_delays(self.graph)
         self.integrators = written_integrators(self.graph, dialect)
         self.inner = {name for state in self.integrators.values() for name in state.inner}
-        self.gains = self._gains()
-        self.parts = {
-            name: self._parts(name, node)
-            for name, node in self.graph.nodes.items()
-            if not self._vanishes(name)
-        }
-        self.nodes = {k: part for parts in self.parts.values() for k, part in parts.items()}
-        self.edges: list[tuple[str, str]] = self._joined()
+        self.passed = without_loop_delays(self.graph)
+        self.known: dict[str, list[tuple[str, tuple[str, ...]]]] = {}
+        self.parts: dict[str, Parts] = {}
+        self.nodes: dict[str, Any] = {}
+        self.edges: list[tuple[str, str]] = []
+        self._write()
+        past_bias = dialect.few_layers
+        while wrong := misplaced(self.nodes, self.edges, self._left_out(), past_bias=past_bias):
+            self.passed = {k: source for k, source in self.passed.items() if k not in wrong}
+            self._write()
         self.early: list[str] = []
         if dialect.depth_first:
             shapes = {k: self.graph.shapes[n] for n, parts in self.parts.items() for k in parts}
             self.nodes, self.edges, self.early = led(nir, self.nodes, self.edges, shapes)
+
+    def _write(self) -> None:
+        self.known = {}
+        self.gains = self._gains()
+        self.parts = {}
+        taken = set(self.graph.nodes)
+        for name, node in self.graph.nodes.items():
+            if not self._vanishes(name):
+                found = self._parts(name, node)
+                named = {k if k == name else unused(k, taken): part for k, part in found.items()}
+                taken |= set(named)
+                self.parts[name] = named
+        self.nodes = {k: part for parts in self.parts.values() for k, part in parts.items()}
+        self.edges = self._joined()
+
+    def _left_out(self) -> dict[tuple[str, str], list[tuple[str, ...]]]:
+        """Return, by edge, the Delays left out on each way that became that edge."""
+        found: dict[tuple[str, str], list[tuple[str, ...]]] = {}
+        for edge in self.graph.edges:
+            if edge.target in self.parts:
+                first = next(iter(self.parts[edge.target]))
+                for source, delays in self._ways(edge.source):
+                    found.setdefault((source, first), []).append(delays)
+        return found
+
+    def _ways(self, name: str) -> list[tuple[str, tuple[str, ...]]]:
+        """Return the written nodes that a node's values are of, each with the Delays left out."""
+        if name not in self.known:
+            self.known[name] = list(dict.fromkeys(self._found_ways(name)))
+        return self.known[name]
+
+    def _found_ways(self, name: str) -> Iterator[tuple[str, tuple[str, ...]]]:
+        if name in self.inner:
+            return
+        if name in self.passed:
+            ways = self._ways(self.passed[name])
+            yield from ((source, (name, *delays)) for source, delays in ways)
+        elif not self._vanishes(name):
+            yield name, ()
+        else:
+            for source in self.graph.inputs(name):
+                yield from self._ways(source)
 
     def _vanishes(self, name: str) -> bool:
         """Whether a node of ours is none of NIR's: edges say it, or a node that holds it."""
@@ -101,13 +136,7 @@ class PlainWriter:
         return sorted(set(found), key=lambda edge: (place[edge[0]], place[edge[1]]))
 
     def _sources(self, name: str) -> list[str]:
-        if name in self.inner:
-            return []
-        if name in self.passed:
-            return self._sources(self.passed[name])
-        if not self._vanishes(name):
-            return [name]
-        return [leaf for source in self.graph.inputs(name) for leaf in self._sources(source)]
+        return [source for source, _ in self._ways(name)]
 
     def _gains(self) -> dict[str, Array]:
         """Return, by weight node, the factor that its neuron's reader divides currents by."""
@@ -204,11 +233,18 @@ class PlainWriter:
         if len(reached) != 1 or not (name in self.gains or self._reads_out(reached[0])):
             return own
         bias, feeding = self._added(reached[0]), leaves(self.graph, reached[0])
-        if bias is None or feeding[0] != name:
+        if bias is None or self._first(reached[0]) != name:
             return own
-        if feeding.count(name) > 1:
+        if feeding[name] > 1:
             raise FormatError("its bias would reach it on several ways", node=reached[0])
         return own + self._brought_back(reached[0], bias)
+
+    def _first(self, target: str) -> str:
+        """Return the weight node that the first inputs on the way back from `target` lead to."""
+        here = self.graph.inputs(target)[0]
+        while not isinstance(self.graph.nodes[here], WEIGHTS):
+            here = self.graph.inputs(here)[0]
+        return here
 
     def _reads_out(self, name: str) -> bool:
         """Whether `name` is the Output, all that enters it from weights that feed it alone."""

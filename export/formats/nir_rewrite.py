@@ -34,6 +34,7 @@ from ..ir import (
 )
 from .nir_dialect import Dialect
 from .nir_integrators import inner_nodes
+from .nir_names import unused
 
 Conv = TypeVar("Conv", Conv1d, Conv2d)
 LINEAR = (Add, Flatten, SumPool, AvgPool, Scale)
@@ -59,9 +60,10 @@ def rewrite(graph: Graph, dialect: Dialect, gained: Callable[[Neuron], bool]) ->
     for name, node in graph.neurons.items():
         alike = dialect.uniform == "all" or (dialect.uniform == "leaky" and leaks(node))
         uneven = alike and one_a_channel(node.v_threshold, node.shape)
+        before = graph
         if uneven or ((node.bias is not None or gained(node)) and not fed_alone(graph, name)):
             graph = _identity_before(graph, name)
-        if uneven:
+        if uneven and graph is not before:
             graph = _one_threshold(graph, name)
     if graph.output.bias is not None and not fed_alone(graph, graph.output_name):
         graph = _identity_before(graph, graph.output_name)
@@ -70,19 +72,33 @@ def rewrite(graph: Graph, dialect: Dialect, gained: Callable[[Neuron], bool]) ->
 
 def behind(graph: Graph, name: str) -> list[str]:
     """Return the neurons, weights or Output that the values of `name` reach, once each."""
-    found: list[str] = []
-    for target in graph.consumers(name):
-        passes = isinstance(graph.nodes[target], LINEAR)
-        found += behind(graph, target) if passes else [target]
-    return list(dict.fromkeys(found))
+    found: dict[str, None] = {}
+    seen, ways = {name}, [*reversed(graph.consumers(name))]
+    while ways:
+        here = ways.pop()
+        if here in seen:
+            continue
+        seen.add(here)
+        if isinstance(graph.nodes[here], LINEAR):
+            ways += reversed(graph.consumers(here))
+        else:
+            found[here] = None
+    return list(found)
 
 
-def leaves(graph: Graph, name: str) -> list[str]:
-    """Return the nodes whose values reach `name`, once a way."""
-    found: list[str] = []
-    for source in graph.inputs(name):
-        passes = isinstance(graph.nodes[source], LINEAR)
-        found += leaves(graph, source) if passes else [source]
+def leaves(graph: Graph, name: str) -> dict[str, int]:
+    """Return the nodes whose values reach `name`, each with the number of its ways."""
+    inside, stack = {name}, [name]
+    while stack:
+        for source in graph.inputs(stack.pop()):
+            if isinstance(graph.nodes[source], LINEAR) and source not in inside:
+                inside.add(source)
+                stack.append(source)
+    ways, found = {name: 1}, dict[str, int]()
+    for here in [node for node in reversed(graph.order) if node in inside]:
+        for source in graph.inputs(here):
+            counts = ways if source in inside else found
+            counts[source] = counts.get(source, 0) + ways[here]
     return found
 
 
@@ -126,6 +142,7 @@ def _identity(shape: tuple[int, ...]) -> Weight | None:
 
 
 def _put_before(graph: Graph, edge: Edge, name: str, node: Node) -> Graph:
+    name = unused(name, graph.nodes)
     edges = [e for e in graph.edges if e != edge]
     edges += [Edge(edge.source, name), Edge(name, edge.target, edge.port)]
     return graph.replace({**graph.nodes, name: node}, edges)
@@ -140,14 +157,18 @@ def _identity_before(graph: Graph, name: str) -> Graph:
 
 def _apart(graph: Graph) -> Graph:
     """NIR cannot add a value to itself: all ways but the first go through identity weights."""
-    for name in graph.of_kind(Add):
+    added: dict[str, set[str]] = {}
+    for name in graph.order:
+        if not isinstance(graph.nodes[name], Add):
+            continue
         seen: set[str] = set()
         for edge in [e for e in graph.edges if e.target == name]:
-            node = _identity(graph.shapes[edge.source])
-            if edge.source in seen and node is not None:
-                label = f"{name}.{edge.port}.identity"
-                graph = _put_before(graph, edge, label, node)
-            seen.add(edge.source)
+            own, node = added.get(edge.source, {edge.source}), _identity(graph.shapes[edge.source])
+            if seen & own and node is not None:
+                label = unused(f"{name}.{edge.port}.identity", graph.nodes)
+                graph, own = _put_before(graph, edge, label, node), {label}
+            seen |= own
+        added[name] = seen
     return graph
 
 
@@ -183,11 +204,16 @@ def _bias_out_of_loop(graph: Graph, delay: str) -> Graph:
 
 def direct(graph: Graph, name: str) -> bool:
     """Whether the values of `name` arrive with nothing but additions on their way."""
-    return all(
-        not isinstance(graph.nodes[target], LINEAR)
-        or (isinstance(graph.nodes[target], Add) and direct(graph, target))
-        for target in graph.consumers(name)
-    )
+    seen, ways = {name}, list(graph.consumers(name))
+    while ways:
+        here = ways.pop()
+        if here in seen or not isinstance(graph.nodes[here], LINEAR):
+            continue
+        if not isinstance(graph.nodes[here], Add):
+            return False
+        seen.add(here)
+        ways += graph.consumers(here)
+    return True
 
 
 def _identity_behind(graph: Graph, delay: str) -> Graph:
@@ -267,8 +293,8 @@ def one_a_channel(values: Array, shape: tuple[int, ...]) -> bool:
 
 def _one_threshold(graph: Graph, name: str) -> Graph:
     """Return the graph with each channel of neuron `name` in units of its own threshold."""
-    own = f"{name}.identity"
-    weights, node = graph.nodes.get(own), graph.neurons[name]
+    (own,) = graph.inputs(name)
+    weights, node = graph.nodes[own], graph.neurons[name]
     if not isinstance(weights, WEIGHTS) or (node.v_threshold <= 0).any():
         return graph
     full = np.broadcast_to(node.v_threshold.astype(np.float64), node.shape)

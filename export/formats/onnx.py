@@ -22,6 +22,8 @@ a Delay [batch, steps, *shape], oldest first. Their starts stand in the model's 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -49,6 +51,8 @@ from .onnx_scope import Scope
 Form: TypeAlias = Literal["step", "scan"]
 FORMS: tuple[str, ...] = get_args(Form)
 IR_VERSION = 10
+LARGEST_MODEL = (1 << 31) - (1 << 24)
+"""Bytes: protobuf's 2 GiB, less some for what is not weights."""
 
 
 def write_onnx(
@@ -63,12 +67,45 @@ def write_onnx(
     """Write `build_model` to `path`, checked by onnx's own checker with full shape inference.
 
     Raises:
-        FormatError: if the file exists (without `force`), or a node has no exact form.
+        FormatError: if the file exists (without `force`), a node has no exact form, or the weights
+            are more than one file holds.
     """
-    model = build_model(graph, form, arithmetic, inline=inline)
-    onnx.checker.check_model(model, full_check=True)
-    with atomic_path(path, force=force) as temporary:
-        temporary.write_bytes(model.SerializeToString(deterministic=True))
+    write_forms(graph, {form: Path(path)}, arithmetic, inline=inline, force=force)
+
+
+def write_forms(
+    graph: Graph,
+    paths: Mapping[Form, Path],
+    arithmetic: Arithmetic = "auto",
+    *,
+    inline: bool = False,
+    force: bool = False,
+) -> None:
+    """Write several forms of one graph, by path: all of them or none; otherwise as `write_onnx`."""
+    _refuse_size(graph)
+    with ExitStack() as stack:
+        temporary = {
+            form: stack.enter_context(atomic_path(path, force=force))
+            for form, path in paths.items()
+        }
+        for form, path in temporary.items():
+            model = build_model(graph, form, arithmetic, inline=inline)
+            onnx.checker.check_model(model, full_check=True)
+            path.write_bytes(model.SerializeToString(deterministic=True))
+
+
+def _refuse_size(graph: Graph) -> None:
+    """Refuse weights that no protobuf holds, before anything is built."""
+    weights: dict[str, Weight] = graph.of_kind(Linear, Conv1d, Conv2d)
+    width = 1 if graph.level == "integer" else 4
+    count = sum(node.weight.size * width for node in weights.values())
+    if count > LARGEST_MODEL:
+        largest = max(weights, key=lambda name: weights[name].weight.size)
+        raise FormatError(
+            f"{count} bytes of weights in all, an ONNX file holds less than {LARGEST_MODEL}",
+            node=largest,
+            remedy="write .spk or .nir",
+        )
 
 
 def build_model(

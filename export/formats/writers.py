@@ -73,13 +73,13 @@ def _nir(graph: Graph, path: Path, force: bool, options: Mapping[str, Any]) -> W
 
 
 def _onnx(graph: Graph, path: Path, force: bool, options: Mapping[str, Any]) -> Written:
-    from .onnx import write_onnx
+    from .onnx import Form, write_forms
 
     scan = path.with_name(f"{path.stem}.scan{path.suffix}")
     for file in (path, scan):
         refuse_overwrite(file, force=force)
-    write_onnx(graph, path, "step", force=force, **options)
-    write_onnx(graph, scan, "scan", force=force, **options)
+    paths: dict[Form, Path] = {"step": path, "scan": scan}
+    write_forms(graph, paths, force=force, **options)
     return Written((path, scan))
 
 

@@ -12,7 +12,8 @@ import pytest
 
 from spikewright.export.formats.nir_dialect import DIALECTS
 from spikewright.export.formats.nir_in import read_nir
-from spikewright.export.formats.nir_out import cannot_say, write_nir
+from spikewright.export.formats.nir_limits import cannot_say
+from spikewright.export.formats.nir_out import write_nir
 from spikewright.export.ir import (
     PROFILES,
     AvgPool,
