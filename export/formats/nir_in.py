@@ -77,6 +77,7 @@ def read_nir(
         if is_ours(raw.metadata) and not plain:
             held = restore(np.asarray(raw.metadata[KEY]))
             if untouched(raw):
+                _tell_idle(path, dialect, dt)
                 return held
             repairs.note(f"metadata/{KEY}", CHANGED)
         graph = _Reader(raw, dialect, dt, repairs).graph()
@@ -86,6 +87,15 @@ def read_nir(
     for line in repairs.lines():
         warnings.warn(f"{path}: {line}", FormatWarning, stacklevel=2)
     return graph
+
+
+def _tell_idle(path: str | Path, dialect: str | None, dt: float | None) -> None:
+    """Warn of options that cannot act on a file of ours: its graph holds steps, not seconds."""
+    given = {"dialect": dialect, "dt": dt}
+    idle = [name for name, value in given.items() if value is not None]
+    if idle:
+        said = f"restored exactly as spikewright wrote it; {' and '.join(idle)} cannot act"
+        warnings.warn(f"{path}: {said}", FormatWarning, stacklevel=3)
 
 
 class _Reader:

@@ -19,12 +19,13 @@ from ..ir import (
     Graph,
     MissingPackageError,
     Neuron,
+    Reshape,
     SumPool,
 )
 from ..ir.arith import DECAY_ONE
 from .nir_dialect import DIALECTS, Dialect
 from .nir_integrators import inner_nodes
-from .nir_plain import PlainWriter
+from .nir_plain import PlainWriter, joined_axes
 from .nir_rewrite import behind, direct, one_a_channel, typed, without_loop_delays
 
 PORTABLE = DIALECTS["portable"]
@@ -74,7 +75,7 @@ def plain_writer(
     """Return the plain nodes of a graph, or, one line a node, what NIR has no node for."""
     found = []
     for name, node in graph.nodes.items():
-        if node.kind in ("MatMul", "MaxPool", "Reshape", "Transpose"):
+        if node.kind in ("MatMul", "MaxPool", "Transpose") or _reshapes(graph, name):
             found.append(f"{name}: NIR has no {node.kind}")
         elif isinstance(node, (SumPool, AvgPool)) and len(node.kernel) != 2:
             found.append(f"{name}: NIR pools over two axes, not {len(node.kernel)}")
@@ -87,6 +88,13 @@ def plain_writer(
             return PlainWriter(_nir(), graph, dt, dialect)
     except FormatError as error:
         return [f"{error.node}: {error.reason}"]
+
+
+def _reshapes(graph: Graph, name: str) -> bool:
+    """Whether a node does more to a shape than join axes that lie beside each other."""
+    if not isinstance(graph.nodes[name], Reshape):
+        return False
+    return joined_axes(graph.shapes[graph.inputs(name)[0]], graph.shapes[name]) is None
 
 
 def _nir() -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import pairwise
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from ..ir import (
     Linear,
     Neuron,
     Output,
+    Reshape,
     Scale,
     Shape,
     SumPool,
@@ -190,6 +192,12 @@ class PlainWriter:
             return self._weight(name, node, before)
         if isinstance(node, Flatten):
             return nir.Flatten(input_type={"input": np.array(before)}, start_dim=0, end_dim=-1)
+        if isinstance(node, Reshape):
+            axes = joined_axes(before, shape)
+            assert axes is not None  # which `nir_limits` tells
+            start, end = axes
+            declared = {"input": np.array(before)}
+            return nir.Flatten(input_type=declared, start_dim=start, end_dim=end)
         if isinstance(node, Scale):
             return nir.Scale(scale=full(node.factor, shape))
         if isinstance(node, Delay):
@@ -286,6 +294,14 @@ class PlainWriter:
                 remedy="give it a Linear or convolution of its own",
             )
         return self.states.neuron(name, node, owned=owned)
+
+
+def joined_axes(before: Shape, after: Shape) -> tuple[int, int] | None:
+    """Return the first and last of the axes that a reshape joins to one, None if it does else."""
+    start = next((k for k, (a, b) in enumerate(zip(before, after, strict=False)) if a != b), 0)
+    end = start + len(before) - len(after)
+    joined = (*before[:start], prod(before[start : end + 1]), *before[end + 1 :])
+    return (start, end) if start < end and joined == tuple(after) else None
 
 
 def written_integrators(graph: Graph, dialect: Dialect) -> dict[str, Integrator]:

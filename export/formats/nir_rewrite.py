@@ -37,6 +37,8 @@ from .nir_integrators import inner_nodes
 from .nir_names import unused
 
 Conv = TypeVar("Conv", Conv1d, Conv2d)
+WIDEST_IDENTITY = 1024
+"""Neurons that get identity weights of their own in a file for no reader in particular."""
 LINEAR = (Add, Flatten, SumPool, AvgPool, Scale)
 """What a gain or a bias passes on its way from weights to a neuron."""
 
@@ -61,7 +63,9 @@ def rewrite(graph: Graph, dialect: Dialect, gained: Callable[[Neuron], bool]) ->
         alike = dialect.uniform == "all" or (dialect.uniform == "leaky" and leaks(node))
         uneven = alike and one_a_channel(node.v_threshold, node.shape)
         before = graph
-        if uneven or ((node.bias is not None or gained(node)) and not fed_alone(graph, name)):
+        wide = len(node.shape) == 1 and node.shape[0] > WIDEST_IDENTITY and not dialect.few_layers
+        takes = node.bias is not None or (gained(node) and not wide)  # else r does
+        if uneven or (takes and not fed_alone(graph, name)):
             graph = _identity_before(graph, name)
         if uneven and graph is not before:
             graph = _one_threshold(graph, name)

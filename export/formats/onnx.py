@@ -84,11 +84,11 @@ def write_forms(
     """Write several forms of one graph, by path: all of them or none; otherwise as `write_onnx`."""
     _refuse_size(graph)
     with ExitStack() as stack:
-        temporary = {
-            form: stack.enter_context(atomic_path(path, force=force))
+        temporary: list[tuple[Form, Path]] = [
+            (form, stack.enter_context(atomic_path(path, force=force)))
             for form, path in paths.items()
-        }
-        for form, path in temporary.items():
+        ]
+        for form, path in temporary:
             model = build_model(graph, form, arithmetic, inline=inline)
             onnx.checker.check_model(model, full_check=True)
             path.write_bytes(model.SerializeToString(deterministic=True))

@@ -10,19 +10,24 @@ import numpy as np
 import pytest
 
 from spikewright.export.formats import onnx as onnx_out
+from spikewright.export.formats.nir_in import read_nir
 from spikewright.export.formats.nir_limits import cannot_say
 from spikewright.export.formats.nir_numerics import roundings
 from spikewright.export.formats.nir_out import write_nir
 from spikewright.export.formats.writers import write
 from spikewright.export.ir import (
+    Flatten,
     FormatError,
     Graph,
     Input,
     Linear,
     Neuron,
     Output,
+    Reshape,
     UnknownNameError,
 )
+from spikewright.export.ir.errors import FormatWarning
+from spikewright.sim.reference import Reference
 
 
 def chain(weight: Any = 0.25, **fields: Any) -> Graph:
@@ -118,3 +123,40 @@ def test_more_weights_than_a_protobuf_holds(
     with pytest.raises(FormatError, match="w: 48 bytes of weights in all"):
         write(chain(), tmp_path / "g.onnx")
     assert not list(tmp_path.iterdir())
+
+
+def test_options_that_cannot_act_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "g.nir"
+    write_nir(chain(), path)
+    with pytest.warns(FormatWarning, match=r"restored exactly .* dialect and dt cannot act"):
+        read_nir(path, "norse", dt=3.0)
+
+
+def test_joined_axes_are_a_flatten(tmp_path: Path) -> None:
+    nodes = {
+        "in": Input((2, 3, 4), "spikes"),
+        "join": Reshape((2, 12)),
+        "w": Linear(np.eye(12)[:5]),
+        "flat": Flatten(),
+        "out": Output("integrate"),
+    }
+    path = tmp_path / "g.nir"
+    assert write_nir(Graph.chain(nodes, "float"), path) == []
+    node: Any = nir.read(str(path)).nodes["join"]
+    assert (node.start_dim, node.end_dim) == (1, 2)
+    assert read_nir(path, plain=True).shapes["join"] == (2, 12)
+    nodes["join"] = Reshape((4, 6))
+    nodes["w"] = Linear(np.eye(6)[:5])
+    assert "join: NIR has no Reshape" in " ".join(cannot_say(Graph.chain(nodes, "float")))
+
+
+def test_many_neurons_get_no_identity_matrix(tmp_path: Path) -> None:
+    one = Neuron((3000,), np.array(0.5), beta=np.array(0.5))
+    nodes = {"in": Input((3000,), "spikes"), "a": one, "b": one, "out": Output("spike_count")}
+    graph, path = Graph.chain(nodes, "float"), tmp_path / "g.nir"
+    write_nir(graph, path, strict=True)
+    found = read_nir(path, plain=True)
+    x = (np.random.default_rng(0).random((5, 1, 3000)) < 0.5).astype(np.float64)
+    ours, theirs = (Reference(np.float64).prepare(g).run(x) for g in (graph, found))
+    np.testing.assert_array_equal(ours.neurons["b"].spikes, theirs.neurons["b"].spikes)
+    assert not [name for name in nir.read(str(path)).nodes if "identity" in name]
