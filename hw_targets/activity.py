@@ -4,6 +4,8 @@ A spike makes one packet for each core that holds a neuron it drives (a core rep
 and a synaptic operation for each synapse there. Packets go first east-west, then north-south. What
 comes from the host (the Input, layers on the host) makes packets that enter cores and no others.
 A synapse works in the step its spike is sent in; a Delay holds back what it adds to the neuron.
+Where each synapse takes a step (Loihi), a layer works that much later (`depth`), and the steps
+until the readout has all are counted too: neurons there are at rest, or hold what they have left.
 """
 
 from __future__ import annotations
@@ -15,9 +17,12 @@ from typing import Any
 import numpy as np
 
 from ..export.ir import WEIGHTS, Array, Graph, Neuron, Node
-from ..sim.counters import values_of
-from ..sim.trace import Trace
+from ..export.ir.digest import digest
+from ..sim.counters import events_of, values_of
+from ..sim.trace import EVENT, Trace
+from .depth import depths
 from .latency import step_ns
+from .lava.silicon import CHIPS
 from .mapping import Layer, Mapped
 from .reach import collapsed
 from .split import reaches
@@ -42,7 +47,8 @@ class Activity:
         counts: `COUNTS` by name, float64 [time, core]. neurons: on each core, [core].
         layer_counts: the same, by layer: [time]. busiest: the fullest core's count, [time].
         latency_ns: by cost table, [time]; the sums over samples of a step's latency.
-        tiles: that hold a neuron.
+        tiles: that hold a neuron. pipeline_steps: more than `time_steps` that the arrays have,
+            until the last layer has all. graph, target: whose; timing: step or event.
     """
 
     time_steps: int
@@ -55,6 +61,10 @@ class Activity:
     layer_neurons: Mapping[str, int]
     busiest: Mapping[str, Array]
     latency_ns: Mapping[str, Array]
+    pipeline_steps: int = 0
+    graph: str = ""
+    target: str = ""
+    timing: str = "step"
 
     def total(self, count: str) -> float:
         """Return a count's mean over samples, of all cores and steps."""
@@ -79,9 +89,19 @@ class Observer:
     _busiest: dict[str, Array] = field(default_factory=dict)
     _latency: dict[str, Array] = field(default_factory=dict)
     _samples: int = 0
+    _depths: dict[str, int] = field(default_factory=dict)
+    _timing: str = "step"
 
     def __post_init__(self) -> None:
         self._links = list(_links(self.graph, self.mapped, self.target))
+        if self.target.profile in CHIPS:
+            host = [layer.name for layer in self.mapped.layers if layer.on_host]
+            self._depths = depths(self.graph, host)
+
+    @property
+    def pipeline_steps(self) -> int:
+        """How many steps the last layer trails."""
+        return max((self._depths.get(layer.name, 0) for layer in self.computing), default=0)
 
     @property
     def computing(self) -> list[Layer]:
@@ -110,11 +130,13 @@ class Observer:
 
     def __call__(self, trace: Trace) -> None:
         """Count one batch."""
-        shape = (trace.time_steps, trace.samples)
+        self._timing = EVENT if trace.executor == EVENT else "step"
+        shape = (trace.time_steps + self.pipeline_steps, trace.samples)
         counts = {name: np.zeros((*shape, self.cores)) for name in COUNTS}
         for link in self._links:
             own = {n: np.zeros_like(v) for n, v in counts.items()}
-            link.count(_events(trace, link.source), own)
+            late = self._when(link.source, trace)
+            link.count(_events(trace, link.source), {n: v[late] for n, v in own.items()})
             self._add(link.layer.name, own, counts)
         for layer in self.computing:
             own = {n: np.zeros_like(counts[n]) for n in ("fired", "updated")}
@@ -129,12 +151,24 @@ class Observer:
             summed = values.sum(axis=(1, 2))
             mine[name] = mine.get(name, 0) + summed
 
+    def _when(self, name: str, trace: Trace) -> slice:
+        """Return the chip's steps in which a source sends, or a layer computes, the trace's."""
+        first = self._depths.get(name, 0)
+        return slice(first, first + trace.time_steps)
+
     def _neurons(self, layer: Layer, trace: Trace, own: Mapping[str, Array]) -> None:
-        where = _global(layer).reshape(-1)
+        where, when = _global(layer).reshape(-1), self._when(layer.name, trace)
         fired = _fired(trace, layer.name)
         if fired is not None:
-            own["fired"][...] = _by_core(fired, where, self.cores)
-        own["updated"][...] = _by_core(_updated(trace, layer.name), where, self.cores)
+            own["fired"][when] = _by_core(fired, where, self.cores)
+        first, last = _potentials(trace, layer.name)
+        active = _updated(trace, layer.name)
+        for steps, values in (
+            (slice(0, when.start), first),
+            (when, active),
+            (slice(when.stop, None), last),
+        ):
+            own["updated"][steps] = _by_core(values, where, self.cores)
 
     def _close(self, counts: dict[str, Array]) -> None:
         steps, samples, _ = counts["synops"].shape
@@ -160,7 +194,7 @@ class Observer:
         """Return the counts of all traces so far."""
         neurons = self.neurons()
         return Activity(
-            time_steps=len(self._sums["synops"]),
+            time_steps=len(self._sums["synops"]) - self.pipeline_steps,
             samples=self._samples,
             cores=self.cores,
             tiles=self._tiles(),
@@ -170,6 +204,10 @@ class Observer:
             layer_neurons={layer.name: layer.neurons for layer in self.computing},
             busiest={**self._busiest},
             latency_ns=dict(self._latency),
+            pipeline_steps=self.pipeline_steps,
+            graph=digest(self.graph),
+            target=self.target.name,
+            timing=self._timing,
         )
 
 
@@ -180,13 +218,13 @@ def _global(layer: Layer) -> Array:
 
 
 def _events(trace: Trace, source: str) -> Array:
-    """Return which neurons of a source sent a spike, [time, batch, *shape] bool."""
+    """Return how many events each neuron of a source sent, [time, batch, *shape]."""
     neuron = trace.neurons.get(source)
-    return np.asarray((trace.input if neuron is None else neuron.spikes) != 0)
+    return events_of(trace.input if neuron is None else neuron.spikes, trace)
 
 
 def _fired(trace: Trace, layer: str) -> Array | None:
-    return np.asarray(trace.neurons[layer].spikes != 0) if layer in trace.neurons else None
+    return events_of(trace.neurons[layer].spikes, trace) if layer in trace.neurons else None
 
 
 def _by_core(flags: Array, where: Array, cores: int) -> Array:
@@ -201,18 +239,31 @@ def _by_core(flags: Array, where: Array, cores: int) -> Array:
 
 def _updated(trace: Trace, layer: str) -> Array:
     """Return which neurons are not at rest: v was not 0, input arrived, or there is a bias."""
-    graph = trace.graph
-    node = graph.nodes[layer]
-    if isinstance(node, Neuron):
-        states = trace.neurons[layer].v
-        assert states is not None, "the trace holds no states"
-        start = np.broadcast_to(node.v_init, states.shape[1:])
-    else:
-        states, start = trace.output, np.zeros(trace.output.shape[1:])
-    before = np.concatenate([np.asarray(start)[None], states[:-1]])
+    node = trace.graph.nodes[layer]
+    states, start = _states(trace, layer)
+    before = np.concatenate([start[None], states[:-1]])
     bias = getattr(node, "bias", None)
     active = np.asarray((before != 0) | (_arrived(trace, layer) > 0))
     return active if bias is None else active | (np.broadcast_to(bias, active.shape[2:]) != 0)
+
+
+def _states(trace: Trace, layer: str) -> tuple[Array, Array]:
+    """Return the potentials [time, batch, *shape] of a layer, and those it starts from."""
+    node = trace.graph.nodes[layer]
+    if not isinstance(node, Neuron):
+        return trace.output, np.zeros(trace.output.shape[1:])
+    states = trace.neurons[layer].v
+    assert states is not None, "the trace holds no states"
+    return states, np.asarray(np.broadcast_to(node.v_init, states.shape[1:]))
+
+
+def _potentials(trace: Trace, layer: str) -> tuple[Array, Array]:
+    """Return which neurons hold a potential before their first step and after their last.
+
+    bool [1, batch, *shape].
+    """
+    states, start = _states(trace, layer)
+    return start[None] != 0, states[-1:] != 0
 
 
 def _arrived(trace: Trace, layer: str) -> Array:
@@ -269,6 +320,9 @@ class _Link:
 
 def _links(graph: Graph, mapped: Mapped, target: Target) -> Iterator[_Link]:
     placed = {layer.name: layer for layer in mapped.layers if not layer.on_host}
+    if target.mapping == "crossbar" and target.limit("cores") == 1:
+        yield from _rows(graph, placed, target)
+        return
     for layer in placed.values():
         if layer.core_of is None or layer.name == graph.input_name:
             continue
@@ -276,6 +330,25 @@ def _links(graph: Graph, mapped: Mapped, target: Target) -> Iterator[_Link]:
             run = np.arange(part.start, part.stop) + layer.first_core
             for source, values in sources.items():
                 yield _link(source, layer, run, values, placed.get(source), target)
+
+
+def _rows(graph: Graph, placed: Mapping[str, Layer], target: Target) -> Iterator[_Link]:
+    """Yield the links on the one crossbar: an event is applied to every neuron of its row.
+
+    Sources that drive no neuron have no row.
+    """
+    layers = [layer for layer in placed.values() if layer.core_of is not None]
+    drives: dict[str, Array] = {}
+    for layer in layers:
+        for _, sources in reaches(graph, layer):
+            for source, values in sources.items():
+                there = values.any(axis=0)
+                drives[source] = drives.get(source, np.zeros_like(there)) | there
+    for layer in layers:
+        run = np.array([layer.first_core])
+        for source, there in drives.items():
+            row = there[None].astype(np.int32) * layer.neurons
+            yield _link(source, layer, run, row, placed.get(source), target)
 
 
 def _link(

@@ -4,16 +4,20 @@ The ANN has the same weights and shapes, runs once an inference and codes an act
 b = ceil(log2(T + 1)) bits, enough for the spike counts of T steps (Yan et al., arXiv 2409.08290).
 
     compute  SNN: e_AC * SOPs + e_MAC * MACs of analog inputs    ANN: e_MAC * dense MACs
-    memory   by dataflow, potentials of 32 bits, activations of b bits:
+    memory   by dataflow, potentials of 32 bits, activations of b bits, an analog input of 8:
       layer  SNN: a weight an operation; each potential read and written once a step
-      event  SNN: a weight an operation; the potential read and written at every SOP too, as an
-             event-driven core without a local accumulator must (Dampfhoffer et al., 2023)
-             ANN, both: a weight and an activation a MAC; each activation written once
+      event  SNN: a weight an operation; the potential read and written at every SOP, as an
+             event-driven core without a local accumulator must (Dampfhoffer et al., 2023), and once
+             a step where the neuron leaks, has a bias or an analog input
+      both   SNN: an input value an analog MAC, the sums of an analog layer kept and read each
+             step, each spike map (a bit a neuron) written and read once a step
+             ANN: a weight and an activation a MAC; each activation written once
     weights  both fetch each weight from DRAM once an inference
 
-SOPs grow with the spike rate and the rest does not, so the rate at which both cost the same is
+SOPs that neurons cause grow with their spike rate; those that the network's input causes, and the
+rest, do not. So the rate at which both cost the same is
 
-    break-even = rate * (ANN - SNN without SOPs) / (what SOPs cost the SNN)
+    break-even = rate * (ANN - SNN without those SOPs) / (what those SOPs cost the SNN)
 """
 
 from __future__ import annotations
@@ -23,13 +27,16 @@ from dataclasses import dataclass
 from math import ceil, log2, prod
 from typing import Any, Literal, TypeAlias
 
-from ..export.ir import WEIGHTS, Graph, InputError, MatMul, dense_macs
+from ..export.ir import WEIGHTS, Graph, InputError, MatMul, Neuron, dense_macs, value_kinds
 from ..sim.counters import Counters
-from .cost_operations import Conventions, has_memory, operations
+from .cost_operations import Conventions, ends, has_memory, operations
+from .foreign_counts import refuse_foreign
+from .reach import sources_into, weights_into
 from .target import Constant, CostTable, Target
 
 Dataflow: TypeAlias = Literal["compute", "layer", "event"]
 STATE_BITS = 32
+INPUT_BITS = 8
 METHODS: tuple[tuple[str, Dataflow, str], ...] = (
     ("fp32", "compute", "4.6 / 0.9 pJ: usual in the SNN literature"),
     ("int32", "compute", "3.1 / 0.1 pJ: arXiv 2511.18542"),
@@ -57,12 +64,27 @@ class Method:
     ann_uj: float
     break_even_spike_rate: float | None
     constants: tuple[Constant, ...]
+    snn_uj_range: tuple[float, float] | None = None
+    ann_uj_range: tuple[float, float] | None = None
+
+    @property
+    def undecided(self) -> bool:
+        """Whether the published ranges of the constants, moved together, turn the winner."""
+        if self.snn_uj_range is None or self.ann_uj_range is None:
+            return False
+        ends = zip(self.snn_uj_range, self.ann_uj_range, strict=True)
+        return len({snn < ann for snn, ann in ends}) > 1
 
     def to_json(self) -> dict[str, Any]:
         """Return the method as JSON-able data."""
         shown = ("name", "about", "snn_uj", "ann_uj", "break_even_spike_rate")
         constants = [constant.to_json() for constant in self.constants]
-        return {**{k: getattr(self, k) for k in shown}, "constants": constants}
+        ranges = {
+            "snn_uj_range": _listed(self.snn_uj_range),
+            "ann_uj_range": _listed(self.ann_uj_range),
+        }
+        found = {k: getattr(self, k) for k in shown}
+        return {**found, **ranges, "undecided": self.undecided, "constants": constants}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +98,7 @@ class Comparison:
     spike_rate: float
     ann_macs: int
     conventions: tuple[str, ...]
+    neurons_drive: bool = True
 
     @property
     def verdict(self) -> str:
@@ -84,19 +107,25 @@ class Comparison:
         wins = "SNN" if one < two else "ANN"
         ratio = max(one, two) / max(min(one, two), 1e-30)
         rate = self.chosen.break_even_spike_rate
-        if rate is None:
+        if not self.neurons_drive:
             turn = "no layer but the first receives spikes"
+        elif rate is None:
+            turn = "no spike was counted, so there is no rate to scale"
         elif rate <= 0:
             turn = "no spike rate would turn that, the rest of the SNN alone costs more"
         elif rate >= 1:
             turn = "the SNN would be the cheaper at any spike rate"
         else:
             turn = f"the SNN is the cheaper below a mean spike rate of {100 * rate:.2f} %"
-        return (
-            f"By {self.chosen.name} the {wins} needs {ratio:.2f} times less: {one:.4g} uJ for the "
-            f"SNN of {self.time_steps} steps at a spike rate of {100 * self.spike_rate:.2f} %, "
-            f"{two:.4g} uJ for the {self.activation_bits}-bit ANN; {turn}."
+        each = (
+            f"{one:.4g} uJ for the SNN of {self.time_steps} steps at a spike rate of "
+            f"{100 * self.spike_rate:.2f} %, {two:.4g} uJ for the {self.activation_bits}-bit ANN"
         )
+        if self.chosen.undecided:
+            who = f"By {self.chosen.name} it is undecided within the ranges of the constants"
+            return f"{who}: {each}; {turn}."
+        who = f"By {self.chosen.name} the {wins} needs {ratio:.2f} times less"
+        return f"{who}: {each}; {turn}."
 
     def to_json(self) -> dict[str, Any]:
         """Return the comparison as JSON-able data."""
@@ -110,10 +139,17 @@ class Comparison:
             "activation_bits": self.activation_bits,
             "spike_rate": self.spike_rate,
             "ann_macs": self.ann_macs,
+            "snn_uj_range": _listed(self.chosen.snn_uj_range),
+            "ann_uj_range": _listed(self.chosen.ann_uj_range),
+            "undecided": self.chosen.undecided,
             "methods": [method.to_json() for method in self.methods],
             "conventions": list(self.conventions),
             "not_modelled": list(NOT_MODELLED),
         }
+
+
+def _listed(ends: tuple[float, float] | None) -> list[float] | None:
+    return None if ends is None else list(ends)
 
 
 NOT_MODELLED = (
@@ -144,13 +180,14 @@ def compare(
             others are computed beside it.
 
     Raises:
-        InputError: for an unknown method.
+        InputError: for an unknown method; for counters of another graph.
     """
+    refuse_foreign(graph, counters)
     how = conventions or Conventions()
     found = [
         _method(graph, counters, table, flow, about, how)
         for name, flow, about in METHODS
-        if (table := target.costs.get(name)) is not None
+        if (table := target.costs.get(name)) is not None and table.model == "operations"
     ]
     chosen = next((m for m in found if m.name == method), None)
     if chosen is None:
@@ -164,7 +201,17 @@ def compare(
         _rate(counters),
         sum(macs for _, macs, _ in _ann(graph)),
         tuple(how),
+        bool(_driven_by_neurons(graph)),
     )
+
+
+def _driven_by_neurons(graph: Graph) -> set[str]:
+    """Return the weight and MatMul nodes that receive spikes of neurons."""
+    return {
+        name
+        for name in graph.of_kind(*WEIGHTS, MatMul)
+        if any(isinstance(graph.nodes[s], Neuron) for s in sources_into(graph, name))
+    }
 
 
 def _rate(counters: Counters) -> float:
@@ -187,39 +234,87 @@ def _method(
     about: str,
     how: Conventions,
 ) -> Method:
+    bits = activation_bits(counters.time_steps)
+    snn = [sum(_snn_pj(graph, counters, one, flow, how)) for one in (table, *ends(table))]
+    ann = [_ann_pj(graph, one, flow, bits) for one in (table, *ends(table))]
     fixed, spiking = _snn_pj(graph, counters, table, flow, how)
-    ann = _ann_pj(graph, table, flow, activation_bits(counters.time_steps))
-    rate = _rate(counters)
-    turn = max(0.0, rate * (ann - fixed) / spiking) if spiking > 0 else None
+    turn = max(0.0, _rate(counters) * (ann[0] - fixed) / spiking) if spiking > 0 else None
+    ranged = len(snn) > 1
     return Method(
         f"{table.name}/{flow}" if has_memory(table) else table.name,
         about,
-        (fixed + spiking) * 1e-6,
-        ann * 1e-6,
+        snn[0] * 1e-6,
+        ann[0] * 1e-6,
         turn,
         tuple(table.constants.values()),
+        (snn[1] * 1e-6, snn[2] * 1e-6) if ranged else None,
+        (ann[1] * 1e-6, ann[2] * 1e-6) if ranged else None,
     )
 
 
 def _snn_pj(
     graph: Graph, counters: Counters, table: CostTable, flow: Dataflow, how: Conventions
 ) -> tuple[float, float]:
-    """Return what does not grow with the spike rate, and what does, in pJ an inference."""
-    ops = operations(graph, counters, how).values()
-    macs = sum(float(layer["macs"].sum()) for layer in ops)
-    acs = sum(float(layer["acs"].sum()) for layer in ops)
+    """Return what does not grow with the neurons' spike rate, and what does, in pJ an inference."""
     cost = table.value
     both = cost("state_read_pj") + cost("state_write_pj")
-    a_mac = cost("mac_pj") + (cost("weight_read_pj") if flow != "compute" else 0)
-    an_ac = cost("ac_pj") + (cost("weight_read_pj") if flow != "compute" else 0)
-    fixed = macs * a_mac
-    if flow == "layer":
-        fixed += counters.total("neuron_updates") / counters.samples * both
-    if flow == "event":
-        an_ac += both
-    if flow != "compute":
-        fixed += sum(weights for _, _, weights in _ann(graph)) * cost("dram_read_pj")
-    return fixed, acs * an_ac
+    weight = cost("weight_read_pj") if flow != "compute" else 0.0
+    state = both if flow == "event" else 0.0
+    driven, analog = _driven_by_neurons(graph), _analog_layers(graph)
+    fixed = spiking = 0.0
+    for name, ops in operations(graph, counters, how).items():
+        macs, acs = float(ops["macs"].sum()), float(ops["acs"].sum())
+        pj = macs * (cost("mac_pj") + weight) + acs * (cost("ac_pj") + weight)
+        if name not in analog:
+            pj += (macs + acs) * state
+        if name in driven:
+            spiking += pj
+        else:
+            fixed += pj
+    if flow == "compute":
+        return fixed, spiking
+    return fixed + _snn_memory_pj(graph, counters, cost, flow, how), spiking
+
+
+def _snn_memory_pj(
+    graph: Graph, counters: Counters, cost: Any, flow: Dataflow, how: Conventions
+) -> float:
+    """Return what memory takes whatever spikes: states, spike maps, analog inputs and weights."""
+    read, write, steps = cost("state_read_pj"), cost("state_write_pj"), counters.time_steps
+    found = sum(weights for _, _, weights in _ann(graph)) * cost("dram_read_pj")
+    for name, neuron in graph.neurons.items():
+        size = prod(neuron.shape)
+        if flow == "layer" or _moves_each_step(graph, name):
+            found += steps * size * (read + write)
+        found += steps * size * (read + write) / STATE_BITS
+    if graph.input_name not in analog_values(graph):
+        found += steps * prod(graph.input.shape) * read / STATE_BITS
+    ops = operations(graph, counters, how)
+    for name in _analog_layers(graph):
+        found += float(ops[name]["macs"].sum()) * read * INPUT_BITS / STATE_BITS
+        if how.first_layer == "once":
+            found += prod(graph.shapes[name]) * (write + steps * read)
+    return float(found)
+
+
+def _moves_each_step(graph: Graph, name: str) -> bool:
+    """Whether a neuron's potential moves without an event: a leak, a bias, an analog input."""
+    node = graph.neurons[name]
+    leaks = any(v is not None and bool(v.any()) for v in (node.dv, node.leak_subtract, node.bias))
+    fades = node.beta is not None and bool((node.beta != 1).any())
+    analog = set(weights_into(graph, name)) & _analog_layers(graph)
+    return leaks or fades or node.current_based or bool(analog)
+
+
+def _analog_layers(graph: Graph) -> set[str]:
+    """Return the weight nodes that receive analog values."""
+    kinds = analog_values(graph)
+    return {n for n in graph.of_kind(*WEIGHTS, MatMul) if set(graph.inputs(n)) & kinds}
+
+
+def analog_values(graph: Graph) -> set[str]:
+    """Return the nodes that emit analog values."""
+    return {name for name, kind in value_kinds(graph).items() if kind == "analog"}
 
 
 def _ann_pj(graph: Graph, table: CostTable, flow: Dataflow, bits: int) -> float:
@@ -229,7 +324,9 @@ def _ann_pj(graph: Graph, table: CostTable, flow: Dataflow, bits: int) -> float:
     if flow == "compute":
         return macs * cost("mac_pj")
     share = bits / STATE_BITS
-    a_mac = cost("mac_pj") + cost("weight_read_pj") + cost("state_read_pj") * share
+    analog = _analog_layers(graph)
+    reads = sum(m * (INPUT_BITS / STATE_BITS if n in analog else share) for n, m, _ in _ann(graph))
     outputs = sum(prod(node.shape) for node in graph.neurons.values())
     weights = sum(weights for _, _, weights in _ann(graph))
-    return macs * a_mac + outputs * cost("state_write_pj") * share + weights * cost("dram_read_pj")
+    found = macs * (cost("mac_pj") + cost("weight_read_pj")) + reads * cost("state_read_pj")
+    return found + outputs * cost("state_write_pj") * share + weights * cost("dram_read_pj")

@@ -11,7 +11,7 @@ Published figures count differently; how is an option by name, and stands in eve
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias, get_args
 
 import numpy as np
@@ -112,6 +112,25 @@ def layer_energy_pj(
             both = cost("state_read_pj") + cost("state_write_pj")
             found[name] = {"memory": updates * both}
     return found
+
+
+def ends(table: CostTable) -> tuple[CostTable, ...]:
+    """Return the table at the low and at the high end of its constants' published ranges.
+
+    Empty where no constant has one.
+    """
+    if all(c.low is None and c.high is None for c in table.constants.values()):
+        return ()
+    return tuple(
+        replace(
+            table,
+            constants={
+                name: replace(c, value=c.value if getattr(c, end) is None else getattr(c, end))
+                for name, c in table.constants.items()
+            },
+        )
+        for end in ("low", "high")
+    )
 
 
 def has_memory(table: CostTable) -> bool:

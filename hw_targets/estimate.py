@@ -9,13 +9,15 @@ from typing import Any
 import numpy as np
 
 from ..export.ir import Array, ExecutorError, Graph, InputError
+from ..export.ir.digest import digest
 from ..sim.counters import Counters
 from . import cost_events, cost_operations
 from .activity import Activity
 from .cost_operations import Conventions as Conventions
+from .foreign_counts import refuse_foreign
 from .lava.relay_cost import RelayCost, relay_cost
 from .lava.silicon import CHIPS
-from .target import Constant, CostTable, Target
+from .target import Constant, CostTable, Target, takes_events
 
 BUSIEST = {
     "synops": "synaptic operations",
@@ -35,6 +37,7 @@ class Estimate:
         latency_us, static_mw: None where not modelled. sops: per inference.
         busiest_core: counts of the fullest core of each step, summed over the steps.
         delay_lines: of relay neurons, where each synapse takes a step; not part of the totals.
+        pipeline_steps: steps beyond the network's own until the readout has all; in the totals.
     """
 
     target: str
@@ -55,6 +58,7 @@ class Estimate:
     counts: Mapping[str, float] | None = None
     busiest_core: Mapping[str, float] | None = None
     delay_lines: RelayCost | None = None
+    pipeline_steps: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """Return the estimate as JSON-able data."""
@@ -69,6 +73,7 @@ class Estimate:
             "latency_range_us": _listed(self.latency_range_us),
             "latency_bound": self.latency_bound,
             "static_mw": self.static_mw,
+            "pipeline_steps": self.pipeline_steps,
             "sops": self.sops,
             "counts": None if self.counts is None else dict(self.counts),
             "busiest_core": None if self.busiest_core is None else dict(self.busiest_core),
@@ -149,11 +154,14 @@ def estimate(
     Raises:
         InputError: for counters of another graph. UnknownNameError: for an unknown table.
     """
-    if not set(counters.layers) <= set(graph.nodes) or not set(graph.neurons) <= set(
-        counters.layers
-    ):
+    refuse_foreign(graph, counters)
+    if activity is not None and activity.graph not in ("", digest(graph)):
+        remedy = "observe a run of this graph"
+        raise InputError("the activity is that of another graph", remedy=remedy)
+    if activity is not None and activity.target not in ("", target.name):
         raise InputError(
-            "the counters are those of another graph", remedy="count a run of this graph"
+            f"the activity is that of {activity.target}, not of {target.name}",
+            remedy=f"observe a run on {target.name}",
         )
     table = target.cost(cost)
     found = (
@@ -201,7 +209,8 @@ def _priced(
     if activity.samples != counters.samples or activity.time_steps != counters.time_steps:
         raise InputError("counters and activity are of different runs", remedy="observe this run")
     layers = cost_events.layer_energy_pj(activity, table)
-    said = (*PLACED, *_too_many(activity, target))
+    said = (*PLACED, *_events(activity, target), *_pipeline(activity))
+    said = (*said, *_too_many(activity, target))
     return _result(target, table, counters, layers, said, activity)
 
 
@@ -212,8 +221,27 @@ MEMORY = (
 PLACED = (
     "placement: layers on cores in order; a packet for each core that a spike reaches",
     "latency: the slowest core of a step plus the barrier; steps do not overlap",
-    "an integer (multi-)spike counts as one event",
 )
+
+
+def _events(activity: Activity, target: Target) -> tuple[str, ...]:
+    found = ["an integer (multi-)spike counts as one event"]
+    if activity.timing == "event":
+        found = ["counted at event timing: each spike of a step is an event of its own"]
+    elif takes_events(target):
+        found.append("counted at step timing, though this chip tests after every event")
+    if target.mapping == "crossbar" and target.limit("cores") == 1:
+        found.append("an event is applied to every mapped neuron: its row of the crossbar")
+    return tuple(found)
+
+
+def _pipeline(activity: Activity) -> tuple[str, ...]:
+    if not activity.pipeline_steps:
+        return ()
+    return (
+        f"each synapse takes a step: {activity.time_steps} steps and {activity.pipeline_steps} "
+        "more until the readout has all are billed; samples do not overlap",
+    )
 
 
 def _too_many(activity: Activity, target: Target) -> tuple[str, ...]:
@@ -240,6 +268,7 @@ def _without_energy(counters: Counters, target: Target, activity: Activity | Non
         latency_bound=target.latency_bound or None,
         counts=_counts(activity),
         busiest_core=_busiest(activity),
+        pipeline_steps=activity.pipeline_steps if activity else 0,
     )
 
 
@@ -249,18 +278,12 @@ def _with_range(
     table: CostTable,
 ) -> Estimate:
     """Return the estimate with the range that published ranges of its constants give."""
-    if all(c.low is None and c.high is None for c in table.constants.values()):
-        return found
-    ends = []
-    for end in ("low", "high"):
-        constants = {
-            name: replace(c, value=c.value if getattr(c, end) is None else getattr(c, end))
-            for name, c in table.constants.items()
-        }
-        layers = priced(replace(table, constants=constants))
+    reached = []
+    for one in cost_operations.ends(table):
+        layers = priced(one)
         pj = sum(float(np.sum(v)) for parts in layers.values() for v in parts.values())
-        ends.append(pj * 1e-6)
-    return replace(found, energy_range_uj=(ends[0], ends[1]))
+        reached.append(pj * 1e-6)
+    return replace(found, energy_range_uj=(reached[0], reached[1])) if reached else found
 
 
 def _counts(activity: Activity | None) -> dict[str, float] | None:
@@ -285,7 +308,7 @@ def _result(
 ) -> Estimate:
     """Sum energies [time] in pJ over layers, parts and steps."""
     parts: dict[str, float] = {}
-    steps = np.zeros(counters.time_steps)
+    steps = np.zeros(counters.time_steps + (activity.pipeline_steps if activity else 0))
     by_layer = {}
     for name, energies in layers.items():
         for part, values in energies.items():
@@ -311,6 +334,7 @@ def _result(
         latency_range_us=_around(latency, table.latency_error),
         counts=_counts(activity),
         busiest_core=_busiest(activity),
+        pipeline_steps=activity.pipeline_steps if activity else 0,
     )
 
 

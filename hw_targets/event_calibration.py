@@ -18,14 +18,10 @@ from ..sim.event import EventDriven
 from ..sim.reference import Reference
 from ..sim.trace import spikes_that_differ
 from .target import Target
+from .target import takes_events as takes_events
 
 FACTORS = (1.0, 1.125, 1.25, 1.5, 1.75, 2.0)
 SAMPLES = 8
-
-
-def takes_events(target: Target) -> bool:
-    """Whether a chip tests its threshold after every event."""
-    return "event" in target.supports.get("timing", ())
 
 
 def calibrate_events(graph: Graph, x: Array, time_steps: int, target: Target) -> Graph:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from ..export.ir import Array, Graph, InputError
+from ..export.ir import Array, ExecutorError, Graph, InputError
+from ..sim.event import EventDriven
 from ..sim.run import Run, run
 from ..sim.trace import Trace
 from .activity import Activity, Observer
 from .estimate import needs_activity
 from .mapping import map_graph
-from .target import Target
+from .target import Target, takes_events
 
 
 class Measured(NamedTuple):
@@ -32,12 +33,17 @@ def measure(
 ) -> Measured:
     """Return the run of samples x and the activity that `target` needs.
 
+    A chip that tests its threshold after every event is run so, unless an executor is named or the
+    graph has no form at event timing.
+
     Args:
         watch, options: of `sim.run.run`.
 
     Raises:
         InputError: for a float graph on a target whose costs ask for its cores.
     """
+    if "executor_name" not in options and takes_events(target) and _runs_events(graph):
+        options["executor_name"] = EventDriven()
     if not needs_activity(target):
         return Measured(run(graph, x, time_steps, watch=watch, **options), None)
     if graph.level != "integer":
@@ -51,3 +57,11 @@ def measure(
 
     found = run(graph, x, time_steps, watch=both, **options)
     return Measured(found, observer.activity())
+
+
+def _runs_events(graph: Graph) -> bool:
+    try:
+        EventDriven().prepare(graph)
+    except ExecutorError:
+        return False
+    return True

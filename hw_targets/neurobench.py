@@ -6,7 +6,7 @@
     connection sparsity: zeros among the weights. footprint: bytes of parameters and buffers.
     membrane updates: apart.
 
-One execution is one time step of one sample.
+One execution is one time step of one sample; binary are -1, 0 and 1, as in the package.
 """
 
 from __future__ import annotations
@@ -51,19 +51,19 @@ class NeuroBench:
         for name in self.graph.of_kind(*WEIGHTS, MatMul):
             found = [values_of(trace, source) for source in self.graph.inputs(name)]
             done = self._operations(name, found)
-            if all(np.isin(values, (0, 1)).all() for values in found):
-                self.acs += done
-            else:
-                self.macs += done
+            binary = np.logical_and.reduce([_binary(values) for values in found])
+            self.acs += float(done[binary].sum())
+            self.macs += float(done[~binary].sum())
 
-    def _operations(self, name: str, inputs: list[Array]) -> float:
+    def _operations(self, name: str, inputs: list[Array]) -> Array:
+        """Return the effective operations of each execution, [time * batch]."""
         node = self.graph.nodes[name]
         if isinstance(node, MatMul):
             left, right = ((values != 0).astype(np.float64) for values in inputs)
             right = np.swapaxes(right, -1, -2) if node.transpose_b else right
-            return float((left @ right).sum())
+            return _per_execution(left @ right)
         fan = self._fan_outs.of(name, effective=True)
-        return float(((inputs[0] != 0) * fan).sum())
+        return _per_execution((inputs[0] != 0) * fan)
 
     def metrics(self) -> dict[str, Any]:
         """Return the metrics by NeuroBench's names, operations a model execution."""
@@ -84,6 +84,15 @@ class NeuroBench:
             "membrane_updates": neurons,
             "execution": "one time step of one sample",
         }
+
+
+def _binary(values: Array) -> Array:
+    """Return in which executions a layer's inputs are all -1, 0 or 1, bool [time * batch]."""
+    return np.asarray(np.isin(values, (-1, 0, 1)).reshape(len(values), -1).all(axis=1))
+
+
+def _per_execution(values: Array) -> Array:
+    return np.asarray(values.reshape(len(values), -1).sum(axis=1, dtype=np.float64))
 
 
 def footprint(graph: Graph) -> int:

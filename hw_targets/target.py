@@ -145,6 +145,11 @@ class Target:
         }
 
 
+def takes_events(target: Target) -> bool:
+    """Whether a chip tests its threshold after every event."""
+    return "event" in target.supports.get("timing", ())
+
+
 def shipped() -> dict[str, Path]:
     """Return the files of the shipped targets, by name."""
     folder = Path(__file__).parent / "chips"

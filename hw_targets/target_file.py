@@ -28,6 +28,11 @@ _KEYS = (
     "latency_bound",
     "notes",
 )
+LARGEST = 10**12
+"""No limit of a chip is larger."""
+PER_CORE = ("kernel_words", "neuron_words")
+NEEDED = {"crossbar": ("axons_per_core", "neurons_per_core"), "pipeline": ("cores",)}
+"""The limits without which a mapping places nothing."""
 _CONSTANT_KEYS = ("value", "unit", "source", "evidence", "scope", "operating_point")
 _COST_KEYS = (
     "model",
@@ -58,10 +63,10 @@ def read_target(path: Path) -> Target:
     if default is not None and default not in costs:
         raise TargetError(f"default_cost {default!r} is not among the costs", node=where)
     return Target(
-        name=str(data.get("name", path.stem)),
-        title=str(data.get("title", path.stem)),
+        name=_text(where, "name", data.get("name", path.stem)),
+        title=_text(where, "title", data.get("title", path.stem)),
         profile=profile,
-        limits=_limits(where, data.get("limits")),
+        limits=_for_mapping(where, mapping, _limits(where, data.get("limits"))),
         supports=_supports(where, data.get("supports")),
         costs=costs,
         default_cost=default,
@@ -71,9 +76,24 @@ def read_target(path: Path) -> Target:
     )
 
 
+class _Loader(yaml.SafeLoader):
+    """The safe loader, which also refuses a key that is given twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Return a mapping, each key once."""
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        for key in keys:
+            if keys.count(key) > 1:
+                line = node.start_mark.line + 1
+                raise yaml.YAMLError(
+                    f"the key {key!r} is given twice in the mapping at line {line}"
+                )
+        return super().construct_mapping(node, deep)
+
+
 def _yaml(path: Path) -> dict[str, Any]:
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        data = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 (a SafeLoader)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         line = " ".join(str(error).split())
         raise TargetError(f"not readable YAML ({line})", node=str(path)) from None
@@ -109,7 +129,34 @@ def _texts(where: str, key: str, value: Any) -> tuple[str, ...]:
         return ()
     if not isinstance(value, list):
         raise TargetError(f"{key} is not a list", node=where)
+    for item in value:
+        if isinstance(item, (dict, list)):
+            remedy = "quote a text that holds a colon"
+            raise TargetError(f"{key} holds {item!r}, a text is needed", node=where, remedy=remedy)
     return tuple(str(item) for item in value)
+
+
+def _text(where: str, key: str, value: Any) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise TargetError(f"{key} is {value!r}, a text is needed", node=where)
+    return value
+
+
+def _for_mapping(where: str, mapping: str, limits: dict[str, Constant]) -> dict[str, Constant]:
+    """Return the limits, with all that the mapping cannot do without."""
+    for needed in NEEDED.get(mapping, ()):
+        if needed not in limits:
+            remedy = f"give limits.{needed}, or another mapping"
+            raise TargetError(f"mapping {mapping} needs limits.{needed}", node=where, remedy=remedy)
+    cores = int(limits["cores"].value) if "cores" in limits else 1
+    for name, limit in limits.items():
+        each = limit.per_core
+        if name in PER_CORE and mapping == "pipeline" and not each:
+            raise TargetError(f"limits.{name} has no per_core", node=where, remedy="list each core")
+        if each and len(each) != cores:
+            found = f"limits.{name}.per_core names {len(each)} cores of {cores}"
+            raise TargetError(found, node=where, remedy="list each core")
+    return limits
 
 
 def _limits(where: str, value: Any) -> dict[str, Constant]:
@@ -118,7 +165,12 @@ def _limits(where: str, value: Any) -> dict[str, Constant]:
     _known_keys(where, "limits.", data, tuple(LIMITS))
     for name, entry in data.items():
         found[name] = _constant(where, f"limits.{name}", name, entry, (*_CONSTANT_KEYS, "per_core"))
-        _number(where, f"limits.{name}.value", entry["value"], positive=True)
+        value = _number(where, f"limits.{name}.value", entry["value"], positive=True)
+        if value != int(value) or value > LARGEST:
+            raise TargetError(
+                f"limits.{name}.value is {value:g}, a whole number up to {LARGEST:g} is needed",
+                node=where,
+            )
     return found
 
 
@@ -128,6 +180,9 @@ def _constant(where: str, key: str, name: str, entry: Any, keys: tuple[str, ...]
     for needed in ("value", "unit", "source", "evidence"):
         if entry.get(needed) in (None, ""):
             raise TargetError(f"{key} has no {needed}", node=where, remedy=f"add {needed}:")
+    for said in ("source", "scope", "operating_point"):
+        if said in entry:
+            _text(where, f"{key}.{said}", entry[said])
     value = _number(where, f"{key}.value", entry["value"])
     unit = next((u for end, u in UNIT_OF.items() if name.endswith(end)), "count")
     if entry["unit"] != unit:
@@ -182,6 +237,9 @@ def _supports(where: str, value: Any) -> dict[str, tuple[str, ...]]:
             allowed = SUPPORTS[key]
             if allowed and item not in allowed:
                 _one_of(where, f"supports.{key}", item, allowed)
+            if not allowed and not (item.isdigit() and int(item) > 0):
+                wrong = f"supports.{key} holds {item!r}, whole numbers are needed"
+                raise TargetError(wrong, node=where)
     return found
 
 
@@ -196,6 +254,12 @@ def _cost(where: str, name: str, value: Any) -> CostTable:
         for k in ("energy_error", "latency_error")
         if k in data
     }
+    for k, error in errors.items():
+        if error >= 1:
+            remedy = "a fraction of the estimate, e.g. 0.117"
+            raise TargetError(
+                f"{key}.{k} is {error:g}, below 1 is needed", node=where, remedy=remedy
+            )
     return CostTable(
         name=name,
         model=model,
@@ -208,6 +272,8 @@ def _cost(where: str, name: str, value: Any) -> CostTable:
 
 def _costs(where: str, prefix: str, value: Any, model: str) -> dict[str, Constant]:
     data = _mapping(where, prefix, value)
+    if not data:
+        raise TargetError(f"{prefix} is empty", node=where, remedy="give constants, or no table")
     _known_keys(where, f"{prefix}.", data, tuple(COSTS[model]))
     keys = (*_CONSTANT_KEYS, "low", "high")
     return {name: _constant(where, f"{prefix}.{name}", name, data[name], keys) for name in data}

@@ -13,6 +13,7 @@ from ..export.ir import (
     WEIGHTS,
     Array,
     Delay,
+    Graph,
     Input,
     InputError,
     MatMul,
@@ -21,9 +22,10 @@ from ..export.ir import (
     value_kinds,
 )
 from ..export.ir.arith import Ints
+from ..export.ir.digest import digest
 from .fan_out import FanOuts
 from .ops import OPS
-from .trace import Trace
+from .trace import EVENT, Trace
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +34,8 @@ class LayerCounters:
 
     Attributes:
         name, kind: the node. neurons: values it emits per step.
-        spikes: non-zero outputs of a Neuron (a multi-spike is one event).
+        spikes: non-zero outputs of a Neuron (a multi-spike is one event). At event timing each
+            spike of a step is an event of its own, here and in `sops`.
         sops: non-zero inputs of a weight node times the fan-out that exists. A MatMul's: non-zeros
             of the left operand times the columns of the right one.
         sops_effective: without zero weights; for a MatMul, coinciding non-zeros.
@@ -57,14 +60,20 @@ COUNTS = ("spikes", "sops", "sops_effective", "macs", "dense_macs", "neuron_upda
 
 @dataclass(frozen=True, slots=True)
 class Counters:
-    """The counters of a run, by layer; `a + b` joins the samples of two runs of one graph."""
+    """The counters of a run, by layer; `a + b` joins the samples of two runs of one graph.
+
+    Attributes:
+        graph: the digest of what ran; empty where that is not known.
+    """
 
     layers: Mapping[str, LayerCounters]
     time_steps: int
     samples: int
+    graph: str = ""
 
     def __add__(self, other: Counters) -> Counters:
-        if list(self.layers) != list(other.layers) or self.time_steps != other.time_steps:
+        same = list(self.layers) == list(other.layers) and self.graph == other.graph
+        if not same or self.time_steps != other.time_steps:
             raise InputError("counters of different graphs or time steps cannot be joined")
         joined = {
             name: LayerCounters(
@@ -78,7 +87,7 @@ class Counters:
             )
             for name, layer in self.layers.items()
         }
-        return Counters(joined, self.time_steps, self.samples + other.samples)
+        return Counters(joined, self.time_steps, self.samples + other.samples, self.graph)
 
     def total(self, count: str) -> int:
         """Return the sum of one count over layers, steps and samples."""
@@ -119,7 +128,20 @@ def count(trace: Trace, fan_outs: FanOuts | None = None) -> Counters:
     for name, node in trace.graph.nodes.items():
         if isinstance(node, (*WEIGHTS, MatMul, Neuron)):
             layers[name] = _count_node(name, node, trace, values, maps)
-    return Counters(layers, trace.time_steps, trace.samples)
+    return Counters(layers, trace.time_steps, trace.samples, maps.digest)
+
+
+def of_counters(graph: Graph, counters: Counters) -> bool:
+    """Whether counters are those of a run of `graph`, as far as they tell."""
+    if counters.graph:
+        return counters.graph == digest(graph)
+    neurons, counted = set(graph.neurons), set(counters.layers)
+    return counted <= set(graph.nodes) and neurons <= counted
+
+
+def events_of(values: Array, trace: Trace) -> Array:
+    """Return how many events values stand for: one each, at event timing one a spike."""
+    return np.abs(values) if trace.executor == EVENT else values != 0
 
 
 def values_of(trace: Trace, name: str) -> Array:
@@ -165,7 +187,7 @@ def _count_node(
     counts: dict[str, Ints] = {c: np.zeros(shape, np.int64) for c in COUNTS}
     neurons = prod(graph.shapes[name])
     if isinstance(node, Neuron):
-        fired = values.of(name) != 0
+        fired = events_of(values.of(name), trace)
         counts["spikes"] = fired.reshape(*shape, -1).sum(axis=2, dtype=np.int64)
         counts["neuron_updates"] += neurons
         return LayerCounters(name, node.kind, neurons, *counts.values())
@@ -174,7 +196,7 @@ def _count_node(
     if any(values.kinds[source] == "analog" for source in sources):
         counts["macs"] = counts["dense_macs"].copy()
     else:
-        received = [values.of(source) != 0 for source in sources]
+        received = [events_of(values.of(source), trace) for source in sources]
         if isinstance(node, MatMul):
             both = _matmul_sops(node, *received)
         else:

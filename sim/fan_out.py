@@ -6,10 +6,13 @@ counting SOPs is one dot product with the non-zero inputs.
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import numpy as np
 
 from ..export.ir import WEIGHTS, Array, Graph, Linear, Shape, Weight
 from ..export.ir.arith import Ints
+from ..export.ir.digest import digest
 from ..export.ir.nodes import Conv
 
 
@@ -55,6 +58,11 @@ class FanOuts:
         self._graph = graph
         self._weights = {n: node for n, node in graph.nodes.items() if isinstance(node, WEIGHTS)}
         self._maps: dict[tuple[str, bool], Ints] = {}
+
+    @cached_property
+    def digest(self) -> str:
+        """The digest of the graph."""
+        return digest(self._graph)
 
     def of(self, name: str, *, effective: bool) -> Ints:
         """Return the map of one weight node (see `fan_out`)."""

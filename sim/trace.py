@@ -11,6 +11,8 @@ import numpy as np
 
 from ..export.ir import Array, Graph
 
+EVENT = "event"
+"""The executor whose spike counts are so many events (`sim.event`)."""
 Record: TypeAlias = Literal["output", "spikes", "states"]
 """How much a run keeps: the output alone, spikes too, or spikes and the states v and u."""
 

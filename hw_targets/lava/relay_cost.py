@@ -37,8 +37,7 @@ class RelayCost:
         energy = "not known" if self.energy_uj is None else f"{self.energy_uj:.3g} uJ"
         return (
             f"delay lines on {self.target}: {self.relay_neurons:,} neurons, "
-            f"{self.relay_spikes:,.0f} spikes and {energy} per inference; "
-            f"{self.extra_steps} steps more until the readout has all"
+            f"{self.relay_spikes:,.0f} spikes and {energy} per inference"
         )
 
 

@@ -7,8 +7,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from spikewright.export.ir import Graph, InputError, Linear, Neuron, UnknownNameError
+from spikewright.export.ir import (
+    Delay,
+    Graph,
+    Input,
+    InputError,
+    Linear,
+    Neuron,
+    Node,
+    Output,
+    UnknownNameError,
+)
 from spikewright.hw_targets.activity import _distances
+from spikewright.hw_targets.compare import compare
 from spikewright.hw_targets.cost_events import energy_pj
 from spikewright.hw_targets.estimate import Conventions, estimate
 from spikewright.hw_targets.mapping import map_graph
@@ -16,9 +27,10 @@ from spikewright.hw_targets.measure import Measured, measure
 from spikewright.hw_targets.target import Target, load_target
 from spikewright.sim.counters import count
 from spikewright.sim.encode import encode
+from spikewright.sim.event import EventDriven
 from spikewright.sim.reference import Reference
 
-from .limits import fan, two
+from .limits import fan, neuron, two
 from .networks import analog, counted, dense
 
 SAMPLES, STEPS = 3, 5
@@ -44,10 +56,11 @@ def test_loihi1_davies_by_hand() -> None:
     sops = counters.total("sops") / SAMPLES
     fired = int(counters.layers["n"].spikes.sum()) / SAMPLES
     assert fired > 0 and found.energy_uj is not None
-    idle = STEPS * 4 - fired
+    steps = STEPS + 2  # two layers, a step each until the readout has all
+    idle = steps * 4 - fired
     parts = {
         "synapse": sops * 23.6e-6,
-        "neuron": (fired * 81 + idle * 52 + STEPS * 2 * 52) * 1e-6,
+        "neuron": (fired * 81 + idle * 52 + steps * 2 * 52) * 1e-6,
         "spike": 0.0,
         "packet": fired * 1.7e-6,  # n's core to the head's, on one tile
         "hop": 0.0,
@@ -57,7 +70,8 @@ def test_loihi1_davies_by_hand() -> None:
     total = sum(parts.values())
     assert found.energy_uj["total"] == pytest.approx(total)
     assert sum(found.layers.values()) == pytest.approx(total)
-    assert sum(found.steps) == pytest.approx(total)
+    assert sum(found.steps) == pytest.approx(total) and len(found.steps) == steps
+    assert found.pipeline_steps == 2 and "5 steps and 2 more" in str(found)
     assert found.static_mw == 104.4 and found.sops == pytest.approx(sops)
     assert found.energy_range_uj is None  # none is published for this table
 
@@ -68,10 +82,14 @@ def test_loihi1_latency_is_the_slowest_core_and_the_barrier() -> None:
     run, activity = measured(graph, target)
     layer, head, first = (run.counters.layers[name] for name in ("n", "head", "fc"))
     total = 0.0
-    for t in range(STEPS):
+    # The layer trails by one step, the head by two; the head's synapses work as the layer sends.
+    late = np.zeros((1, SAMPLES), np.int64)
+    spikes, driven = (np.concatenate([late, a, late]) for a in (layer.spikes, head.sops))
+    sops = np.concatenate([first.sops, late, late])
+    for t in range(STEPS + 2):
         for b in range(SAMPLES):
-            fired, given = layer.spikes[t, b], first.sops[t, b] / 4  # 4 synapses a packet
-            work = [given * 2.1 + first.sops[t, b] * 3.5, fired * 2.1 + head.sops[t, b] * 3.5]
+            fired, given = spikes[t, b], sops[t, b] / 4  # 4 synapses a packet
+            work = [given * 2.1 + sops[t, b] * 3.5, fired * 2.1 + driven[t, b] * 3.5]
             served = sum(work) / max(given + fired, 1)
             send = fired * 8.4 + (4 - fired) * 5.3 + (served if fired else 0)
             total += max(*work, send, 2 * 5.3) + 113
@@ -115,7 +133,7 @@ def test_sanafe_bills_access_updates_packets_and_hops() -> None:
     assert activity.counts["synops"].sum() == run.counters.total("sops")
     assert fired == run.counters.total("spikes")
     # Every neuron has input or a potential from the first spike on; the first step has input.
-    assert activity.counts["updated"].sum() <= STEPS * 4_800
+    assert activity.counts["updated"].sum() <= (STEPS + 2) * 4_800
     assert found.energy_uj["hop"] > 0 and found.energy_range_uj is not None
     low, high = found.energy_range_uj
     total = found.energy_uj["total"]
@@ -232,3 +250,68 @@ def test_a_fit_only_target_has_no_energy() -> None:
 def test_counters_of_another_graph_are_refused() -> None:
     with pytest.raises(InputError, match="another graph"):
         estimate(analog(), counted(dense(neuron=None)).__class__({}, 5, 3), load_target("loihi1"))
+
+
+def test_a_pipeline_and_its_delays_cost_the_same() -> None:
+    """Six layers on Loihi over 4 steps are the same with a Delay before each, run for 10 steps."""
+    target = load_target("loihi1")
+    plain: dict[str, Node] = {"in": Input((8,), "spikes", low=0, high=1)}
+    late = dict(plain)
+    for k in range(6):
+        layer: dict[str, Node] = {
+            f"fc{k}": Linear(np.ones((8, 8), np.int8), bits=2),
+            f"n{k}": neuron(target, (8,), v_threshold=np.int32(64)),
+        }
+        plain |= layer
+        late |= {f"d{k}": Delay((8,), 1), **layer}
+    x = np.zeros((2, 10, 8), np.int64)
+    x[:, :4] = np.random.default_rng(0).integers(0, 2, (2, 4, 8))
+    found = []
+    for nodes, steps in ((plain, 4), (late, 10)):
+        graph = Graph.chain({**nodes, "out": Output("spike_count")}, "integer")
+        run, activity = measure(graph, x[:, :steps], steps, target, executor_name="reference")
+        for cost in ("davies", "sanafe"):
+            found.append(estimate(graph, run.counters, target, cost=cost, activity=activity))
+    for one, two_ in zip(found[:2], found[2:], strict=True):
+        assert (one.pipeline_steps, two_.pipeline_steps) == (6, 0)
+        assert one.energy_uj == pytest.approx(two_.energy_uj)
+        assert one.latency_us == pytest.approx(two_.latency_us)
+
+
+def test_odin_bills_every_event_to_its_whole_row() -> None:
+    """Event timing: a neuron that fires twice in a step sends two events, each to 42 neurons."""
+    target = load_target("odin")
+    graph = two(target, 64, 32, 10)
+    graph = graph.map_nodes(
+        lambda _, n: replace(n, v_threshold=np.int32(9)) if isinstance(n, Neuron) else n
+    )
+    x = (np.random.default_rng(0).random((4, 5, 64)) < 0.3).astype(np.int64)
+    run, activity = measure(graph, x, 5, target)
+    found = estimate(graph, run.counters, target, activity=activity)
+    trace = EventDriven().prepare(graph).run(np.moveaxis(x, 0, 1))
+    sent = int(trace.neurons["h"].spikes.sum())
+    assert sent > np.count_nonzero(trace.neurons["h"].spikes)
+    assert run.counters.layers["h"].spikes.sum() == sent
+    assert run.counters.layers["head"].sops.sum() == sent * 10
+    rows = (int(x.sum()) + sent) * 42
+    assert found.counts is not None and found.counts["synops"] == rows / 4
+    assert found.energy_uj is not None
+    assert found.energy_uj["synapse"] == pytest.approx(rows / 4 * 8.43e-6)
+    assert any("event timing" in line for line in found.conventions)
+    plain = measure(graph, x, 5, target, executor_name="reference").activity
+    assert plain is not None and plain.timing == "step"
+
+
+def test_counters_and_activity_of_another_graph_of_the_same_names_are_refused() -> None:
+    target, graph = load_target("loihi1"), dense()
+    other = dense(units=4, bits=4)
+    run, activity = measured(graph, target)
+    theirs = measured(other, target)
+    with pytest.raises(InputError, match="another graph"):
+        estimate(graph, theirs.run.counters, target, activity=activity)
+    with pytest.raises(InputError, match="activity is that of another graph"):
+        estimate(graph, run.counters, target, activity=theirs.activity)
+    with pytest.raises(InputError, match="activity is that of loihi1, not of truenorth"):
+        estimate(graph, run.counters, load_target("truenorth"), activity=activity)
+    with pytest.raises(InputError, match="another graph"):
+        compare(graph, theirs.run.counters, load_target("generic-45nm"))

@@ -110,6 +110,32 @@ def test_a_users_own_chip(tmp_path: Path) -> None:
         (("title:", "titel:"), "unknown key titel"),
         (("  resets: [hard]", "  resets: hard"), "supports.resets is not a list"),
         (("name: mine", "name: [mine"), "not readable YAML"),
+        (("name: mine", "name: [mine]"), "name is ['mine'], a text is needed"),
+        (("name: mine", "name: mine\nname: yours"), "the key 'name' is given twice"),
+        (("value: 4", "value: 0.5"), "limits.cores.value is 0.5, a whole number"),
+        (("value: 4", "value: 1.0e+30"), "limits.cores.value is 1e+30, a whole number"),
+        (("source: my notes", "source: '  '"), "limits.cores.source is ' ', a text is needed"),
+        (("source: my notes", "source: 5"), "limits.cores.source is 5, a text is needed"),
+        (("[hard]", "[hard]\n  strides: [banana]"), "supports.strides holds 'banana'"),
+        (("not_modelled:", "energy_error: 3.0\n    not_modelled:"), "energy_error is 3"),
+        (("[everything else]", "[everything: else]"), "a text is needed; quote a text"),
+        (("profile: loihi2", "profile: loihi2\nmapping: crossbar"), "needs limits.axons_per_core"),
+        (
+            (
+                "limits:",
+                "mapping: pipeline\nlimits:\n  kernel_words: "
+                "{value: 9, unit: words, source: x, evidence: vendor}",
+            ),
+            "limits.kernel_words has no per_core; list each core",
+        ),
+        (
+            (
+                "limits:",
+                "mapping: pipeline\nlimits:\n  kernel_words: "
+                "{value: 9, unit: words, source: x, evidence: vendor, per_core: [9]}",
+            ),
+            "limits.kernel_words.per_core names 1 cores of 4",
+        ),
         (("name: mine", "name: !!python/object/apply:os.system ['true']"), "not readable YAML"),
     ],
 )
