@@ -184,7 +184,10 @@ class Request:
 
     def graph_for(self, chip: str, samples: Samples | None = None) -> Graph:
         """Return the source in a chip's number format; an .spk, and integers, as they are."""
-        graph = self.read(samples)
+        return self.for_chip(self.read(samples), chip, samples)
+
+    def for_chip(self, graph: Graph, chip: str, samples: Samples | None = None) -> Graph:
+        """Return `graph`, read from this source, as `graph_for` does."""
         held = self.source.endswith(".spk") and not self.lowers
         level = self.level or (graph.level if held else "integer")
         return self._at(graph, level, None if graph.level == "integer" else chip, samples)

@@ -12,11 +12,26 @@ from .output import emit_json
 def command(request: a.Request, target: a.Chip, json: a.Json = False) -> None:
     """Check a network against every published limit of a chip; exit code 1 when it does not fit.
 
-    A network that is not integer yet is lowered to the chip's number format first.
+    A network that is not integer yet is lowered to the chip's number format first; what that format
+    cannot express is a violation, too.
     """
     from .. import api
+    from ..export.ir import profile
+    from ..export.ir.errors import LoweringError
+    from ..export.quantise_state import neuron_problems
+    from ..hw_targets.fit import refused
+    from ..hw_targets.target import load_target
 
-    result = api.check(request.graph_for(target), target)
+    chip, read = load_target(target), request.read()
+    try:
+        result = api.check(request.for_chip(read, target), chip)
+    except LoweringError as error:
+        if read.level == "integer":
+            raise
+        form = profile(chip.profile)
+        neurons = api.lower(read, level="folded").neurons
+        every = [p for n, node in neurons.items() for p in neuron_problems(n, node, form)]
+        result = refused(chip, [*every, error])
     if json:
         emit_json("check", result.to_json())
     else:

@@ -94,7 +94,13 @@ def command(
     beside = None
     if timing == "event":
         as_steps = run(
-            graph, data.x, steps, encoding=request.encode, seed=samples.seed, keep="spikes"
+            graph,
+            data.x,
+            steps,
+            encoding=request.encode,
+            seed=samples.seed,
+            batch=samples.batch,
+            keep="spikes",
         )
         beside = _beside(found, as_steps, data.y, event_order)
     show(found, data.y, json, beside)

@@ -56,6 +56,12 @@ def quantise_neuron(name: str, node: Neuron, carry: Carry, profile: Profile) -> 
 
 
 def _check_profile(name: str, node: Neuron, profile: Profile) -> None:
+    for problem in neuron_problems(name, node, profile):
+        raise problem
+
+
+def neuron_problems(name: str, node: Neuron, profile: Profile) -> Iterator[LoweringError]:
+    """Yield what a folded neuron asks for and the neurons of a number format lack."""
     problems = (
         (
             node.reset not in profile.resets,
@@ -77,7 +83,7 @@ def _check_profile(name: str, node: Neuron, profile: Profile) -> None:
     )
     for wrong, what, remedy in problems:
         if wrong:
-            raise LoweringError(f"{what}, which {profile.name} lacks", node=name, remedy=remedy)
+            yield LoweringError(f"{what}, which {profile.name} lacks", node=name, remedy=remedy)
 
 
 def _leak_problems(node: Neuron, profile: Profile) -> Iterator[tuple[bool, str, str]]:

@@ -189,9 +189,12 @@ def compare(
         for name, flow, about in METHODS
         if (table := target.costs.get(name)) is not None and table.model == "operations"
     ]
+    if not found:
+        remedy = "choose a target that does, e.g. generic-45nm"
+        raise InputError(f"{target.name} prices no operations", node="--target", remedy=remedy)
     chosen = next((m for m in found if m.name == method), None)
     if chosen is None:
-        names = ", ".join(m.name for m in found) or f"none, {target.name} prices no operations"
+        names = ", ".join(m.name for m in found)
         raise InputError(f"no method {method!r}", node="--method", remedy=f"known: {names}")
     return Comparison(
         chosen,

@@ -17,7 +17,7 @@ from .cost_operations import Conventions as Conventions
 from .foreign_counts import refuse_foreign
 from .lava.relay_cost import RelayCost, relay_cost
 from .lava.silicon import CHIPS
-from .target import Constant, CostTable, Target, takes_events
+from .target import Constant, CostTable, Target, load_target, takes_events
 
 BUSIEST = {
     "synops": "synaptic operations",
@@ -38,6 +38,8 @@ class Estimate:
         busiest_core: counts of the fullest core of each step, summed over the steps.
         delay_lines: of relay neurons, where each synapse takes a step; not part of the totals.
         pipeline_steps: steps beyond the network's own until the readout has all; in the totals.
+        host_macs, host_energy_uj: of the layers that the host computes, once an inference, by
+            `HOST`; not part of the totals. None where there are none.
     """
 
     target: str
@@ -59,6 +61,8 @@ class Estimate:
     busiest_core: Mapping[str, float] | None = None
     delay_lines: RelayCost | None = None
     pipeline_steps: int = 0
+    host_macs: float = 0.0
+    host_energy_uj: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the estimate as JSON-able data."""
@@ -74,6 +78,9 @@ class Estimate:
             "latency_bound": self.latency_bound,
             "static_mw": self.static_mw,
             "pipeline_steps": self.pipeline_steps,
+            "host_macs": self.host_macs,
+            "host_energy_uj": self.host_energy_uj,
+            "host_cost": "/".join(HOST) if self.host_macs else None,
             "sops": self.sops,
             "counts": None if self.counts is None else dict(self.counts),
             "busiest_core": None if self.busiest_core is None else dict(self.busiest_core),
@@ -97,6 +104,12 @@ class Estimate:
             lines.append(f"  busiest core, summed over steps: {fullest}")
         if self.delay_lines is not None and self.delay_lines.lines:
             lines.append(f"  apart, {self.delay_lines}")
+        if self.host_energy_uj is not None:
+            by = " --cost ".join(HOST)
+            lines.append(
+                f"  apart, on the host: {self.host_macs:,.0f} MACs, {self.host_energy_uj:.4g} uJ "
+                f"by {by}"
+            )
         lines += [f"  {convention}" for convention in self.conventions]
         lines += [
             f"  {c.name} = {c.value:g} {c.unit} [{c.evidence}] {c.source}" for c in self.constants
@@ -169,7 +182,25 @@ def estimate(
         if table is None
         else _priced(graph, counters, target, table, conventions or Conventions(), activity)
     )
-    return replace(found, delay_lines=_delay_lines(graph, counters, target, cost))
+    macs = _host_macs(counters, target)
+    table = load_target(HOST[0]).costs[HOST[1]]
+    return replace(
+        found,
+        delay_lines=_delay_lines(graph, counters, target, cost),
+        host_macs=macs,
+        host_energy_uj=macs * table.value("mac_pj") * 1e-6 if macs else None,
+    )
+
+
+HOST = ("generic-45nm", "int8")
+"""The target and cost table that price what the host computes for a chip that takes spikes only."""
+
+
+def _host_macs(counters: Counters, target: Target) -> float:
+    """Return the MACs of the layers on the host, once an inference, mean over samples."""
+    if "direct" in target.supports.get("inputs", ("direct",)):
+        return 0.0
+    return sum(float(n.macs[0].sum()) for n in counters.layers.values()) / counters.samples
 
 
 def _delay_lines(

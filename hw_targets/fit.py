@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..export.ir import Graph, InputError
+from ..export.ir import Graph, InputError, LoweringError
 from ..export.ir.profile import GROUPED_THRESHOLDS
 from .formats import broken_formats
 from .lava.silicon import CHIPS, SiliconLimit, number_limits
@@ -22,6 +22,7 @@ class FitReport:
     Attributes:
         cores: used in layer order. per_core_max: the fullest core's share of each limit.
         layers: the mapping. rewrites: what was done so that it fits; no integer changes.
+        budgets: what is over a budget of real time, which is no limit (SpiNNaker).
         silicon: where the chip's numbers may overflow in the worst case (Loihi).
         grouped_thresholds: by neuron, what lowering moved so that a core holds its thresholds.
     """
@@ -33,6 +34,7 @@ class FitReport:
     layers: tuple[Layer, ...]
     rewrites: tuple[str, ...] = ()
     silicon: tuple[SiliconLimit, ...] = ()
+    budgets: tuple[Violation, ...] = ()
     grouped_thresholds: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
@@ -57,6 +59,7 @@ class FitReport:
             "silicon": [limit.to_json() for limit in self.silicon],
             "grouped_thresholds": {n: dict(moved) for n, moved in self.grouped_thresholds.items()},
             "violations": [violation.to_json() for violation in self.violations],
+            "budgets": [violation.to_json() for violation in self.budgets],
             "layers": [
                 {
                     "name": layer.name,
@@ -79,6 +82,10 @@ class FitReport:
             f"  {v.layer}: {v.limit} allows {v.allowed}, found {v.found}; {v.remedy}"
             for v in self.violations
         ]
+        lines += [
+            f"  over budget, {v.layer}: {v.limit} {v.found}, {v.allowed} in real time; {v.remedy}"
+            for v in self.budgets
+        ]
         lines += [_grouped(name, moved) for name, moved in self.grouped_thresholds.items()]
         if self.silicon:
             lines.append("  in the worst case the chip's numbers are too narrow:")
@@ -91,6 +98,16 @@ def _grouped(name: str, moved: Mapping[str, Any]) -> str:
         f"  {name}: {moved['moved']} of {moved['neurons']} thresholds moved by at most "
         f"{moved['largest_move']:.2%}: {moved['kept']} values of {moved['distinct']}"
     )
+
+
+def refused(target: Target, problems: Iterable[LoweringError]) -> FitReport:
+    """Return the report of a network that the target's number format cannot express."""
+    told = {str(problem): problem for problem in problems}
+    found = (
+        Violation(e.node or "network", "number format", target.profile, e.reason, e.remedy or "")
+        for e in told.values()
+    )
+    return FitReport(target.name, 0, {}, tuple(found), ())
 
 
 def check(graph: Graph, target: Target, mapped: Mapped | None = None) -> FitReport:
@@ -106,13 +123,15 @@ def check(graph: Graph, target: Target, mapped: Mapped | None = None) -> FitRepo
         raise InputError(f"a {graph.level} graph", remedy="lower it to integers first")
     mapped = mapped or map_graph(graph, target)
     found = (*broken_formats(graph, target), *mapped.violations)
+    soft = target.supports.get("budgets", ())
     return FitReport(
         target.name,
         mapped.cores,
         dict(mapped.per_core_max),
-        found,
+        tuple(v for v in found if v.limit not in soft),
         mapped.layers,
         mapped.rewrites,
         tuple(number_limits(graph, target.profile)) if target.profile in CHIPS else (),
-        graph.metadata.get(GROUPED_THRESHOLDS, {}),
+        budgets=tuple(v for v in found if v.limit in soft),
+        grouped_thresholds=graph.metadata.get(GROUPED_THRESHOLDS, {}),
     )

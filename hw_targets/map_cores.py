@@ -39,6 +39,8 @@ def map_cores(graph: Graph, target: Target) -> Mapped:
     violations += at_most("network", "synapses", total, target, "use fewer channels")
     worst = max(placed, key=lambda layer: layer.cores, default=None)
     remedy = f"use fewer channels or bits; {worst.name} alone takes {worst.cores}" if worst else ""
+    if worst is not None and worst.cores == 1:
+        remedy = "use fewer layers: layers do not share a core here"
     violations += at_most("network", "cores", first, target, remedy)
     rewrites = tuple(
         f"{layer.name} split over {layer.cores} cores" for layer in placed if layer.cores > 1

@@ -73,6 +73,7 @@ SUPPORTS: dict[str, tuple[str, ...]] = {
     "memory": ("kept", "none"),
     "timing": ("step", "event"),
     "readouts": ("none", "integrate", "leaky", "spike_count"),
+    "budgets": tuple(LIMITS),
     "neuron_options": ("refractory", "v_min", "v_init"),
     "strides": (),
     "pools": (),

@@ -108,10 +108,16 @@ class Target:
         """Return a cost table by name, the default one, or None for a fit-only target.
 
         Raises:
-            UnknownNameError: for a table this target does not have.
+            UnknownNameError: for a table this target does not have. TargetError: where it has none.
         """
         if name is None:
             return self.costs[self.default_cost] if self.default_cost else None
+        if not self.costs:
+            raise TargetError(
+                f"no cost table {name!r}: {self.name} has none, its energy is not published",
+                node=self.name,
+                remedy="leave --cost out",
+            )
         if name not in self.costs:
             raise UnknownNameError.of(f"cost table of {self.name}", name, self.costs)
         return self.costs[name]
@@ -187,6 +193,8 @@ def load_target(name: str) -> Target:
     path = Path(name)
     if path.suffix not in SUFFIXES:
         raise UnknownNameError.of("target", name, known)
+    if path.is_dir():
+        raise TargetError("is a folder, a .yaml file is needed", node=name)
     if not path.is_file():
         raise TargetError("no such file", node=name)
     return read_target(path)

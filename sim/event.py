@@ -23,7 +23,16 @@ from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 
-from ..export.ir import Array, ExecutorError, Graph, Input, Neuron, UnknownNameError, check
+from ..export.ir import (
+    Array,
+    ExecutorError,
+    Graph,
+    Input,
+    InputError,
+    Neuron,
+    UnknownNameError,
+    check,
+)
 from ..export.ir.arith import decay, leak_toward_zero, readout_step, saturate
 from .arrivals import Arrivals, host_nodes, senders
 from .encode import check_values
@@ -146,6 +155,12 @@ class EventSession:
             InputError: for values of the wrong shape or range.
         """
         check_values(self.graph, x, timed=True)
+        if self.graph.input_name not in self.host and (x < 0).any():
+            raise InputError(
+                f"a value of {int(x.min())} is no number of events",
+                node=self.graph.input_name,
+                remedy="give each sign a channel of its own (ON and OFF events)",
+            )
         arrivals = Arrivals(self.graph, self.host, x)
         spikes, states, output = self._run(x, arrivals)
         self._done += x.shape[1]

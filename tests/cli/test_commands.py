@@ -252,3 +252,15 @@ def test_lower_says_whether_the_result_fits(
     assert call_json(capsys, *words, "--force")["fit"] is None
     code, _, err = call(capsys, *words, "--force", "--target", "odin")
     assert code == 2 and "a decay, which odin lacks" in err
+
+
+def test_check_collects_what_a_number_format_cannot_express(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """digits has leaky neurons, ODIN none: every one is a violation, exit code 1, valid JSON."""
+    code, out, _ = call(capsys, "check", "digits", "--target", "odin", "--json")
+    found = json.loads(out)
+    assert code == 1 and found["fits"] is False and found["schema"] == "spikewright/check/1"
+    assert len({v["layer"] for v in found["violations"]}) > 1
+    for violation in found["violations"]:
+        assert violation["limit"] == "number format" and violation["remedy"]

@@ -423,8 +423,9 @@ def cases(target: Target) -> Iterator[Case]:
 
 
 def broken(graph: Graph, target: Target) -> dict[str, Any]:
-    """Return the violations of a network, by limit."""
-    return {v.limit: v for v in check(graph, target).violations}
+    """Return the violations of a network and what is over a budget, by limit."""
+    found = check(graph, target)
+    return {v.limit: v for v in (*found.violations, *found.budgets)}
 
 
 def main() -> None:

@@ -16,6 +16,7 @@ from spikewright.export.ir import (
     Neuron,
     Node,
     Output,
+    TargetError,
     UnknownNameError,
 )
 from spikewright.hw_targets.activity import _distances
@@ -315,3 +316,21 @@ def test_counters_and_activity_of_another_graph_of_the_same_names_are_refused() 
         estimate(graph, run.counters, load_target("truenorth"), activity=activity)
     with pytest.raises(InputError, match="another graph"):
         compare(graph, theirs.run.counters, load_target("generic-45nm"))
+
+
+def test_what_the_host_computes_is_priced_apart() -> None:
+    """24 MACs of the frame, once, at 0.23 pJ; Loihi 2 takes the frame itself."""
+    graph = analog()
+    x = np.random.default_rng(0).random((SAMPLES, 6), dtype=np.float32)
+    for name, macs in (("loihi1", 24), ("loihi2", 0)):
+        target = load_target(name)
+        run, activity = measure(graph, x, STEPS, target, executor_name="reference")
+        found = estimate(graph, run.counters, target, activity=activity)
+        assert found.host_macs == macs
+        assert found.host_energy_uj == (pytest.approx(24 * 0.23e-6) if macs else None)
+        assert ("on the host: 24 MACs" in str(found)) == bool(macs)
+
+
+def test_a_chip_without_cost_tables_says_so() -> None:
+    with pytest.raises(TargetError, match="loihi2 has none"):
+        load_target("loihi2").cost("davies")

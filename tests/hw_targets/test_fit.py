@@ -39,10 +39,12 @@ from .limits import (
     broken,
     cases,
     chain,
+    deep,
     delayed,
     entering,
     maps,
     neuron,
+    one,
     two,
     valued,
 )
@@ -332,3 +334,17 @@ def test_speck_counts_the_input_as_a_sender_and_sees_pools_behind_other_nodes() 
         target,
     )
     assert "p" in {v.layer for v in found.violations if v.limit == "order"}
+
+
+def test_a_budget_of_real_time_is_no_limit() -> None:
+    target = load_target("spinnaker1")
+    found = check(wide(2000, 4), target)
+    assert found.fits and found.to_json()["violations"] == []
+    assert {v.limit for v in found.budgets} == {"input_axons_per_core"} and "over budget" in str(
+        found
+    )
+
+
+def test_more_layers_than_cores_are_told_to_be_fewer() -> None:
+    assert "use fewer layers" in broken(deep(LOIHI, 129), LOIHI)["cores"].remedy
+    assert "alone takes" in broken(one(LOIHI, 1024 * 129, 1), LOIHI)["cores"].remedy

@@ -155,3 +155,6 @@ def test_unknown_names_and_missing_files(tmp_path: Path) -> None:
         load_target("lohi1")
     with pytest.raises(TargetError, match="no such file"):
         load_target(str(tmp_path / "absent.yaml"))
+    (tmp_path / "folder.yaml").mkdir()
+    with pytest.raises(TargetError, match="is a folder"):
+        load_target(str(tmp_path / "folder.yaml"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -17,6 +18,7 @@ from spikewright.export.ir import (
     Flatten,
     Graph,
     Input,
+    InputError,
     Linear,
     MaxPool,
     Neuron,
@@ -132,6 +134,15 @@ def test_a_count_is_so_many_events_and_v_saturates() -> None:
     low = EventDriven().prepare(small([[-100]], 5)).run(np.full((9, 1, 1), 3, np.int64))
     v = low.neurons["n"].v
     assert v is not None and v[-1].item() == -2048
+
+
+def test_a_value_below_0_is_no_number_of_events() -> None:
+    graph = small([[5]], 5)
+    name = graph.input_name
+    signed = graph.map_nodes(lambda n, node: replace(node, low=-1) if n == name else node)
+    with pytest.raises(InputError, match="value of -1 is no number of events") as caught:
+        EventDriven().prepare(signed).run(np.full((1, 1, 1), -1, np.int64))
+    assert caught.value.node == name
 
 
 def test_soft_reset_keeps_the_rest() -> None:
