@@ -246,6 +246,13 @@ def test_lower_says_whether_the_result_fits(
     out = str(tmp_path / "a.spk")
     words = ("lower", "digits", "--limit", "4", "-o", out)
     found = call_json(capsys, *words, "--target", "spinnaker1")
+    assert found["fit"]["fits"] and found["fit"]["budgets"][0]["remedy"]
+    small = tmp_path / "small.yaml"
+    small.write_text(
+        "profile: loihi2\n"
+        "limits: {cores: {value: 2, unit: count, source: mine, evidence: vendor}}\n"
+    )
+    found = call_json(capsys, *words, "--force", "--target", str(small))
     assert not found["fit"]["fits"] and found["fit"]["violations"][0]["remedy"]
     found = call_json(capsys, *words, "--force", "--target", "loihi2")
     assert found["fit"]["fits"] and found["fit"]["cores"] > 1
