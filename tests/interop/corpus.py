@@ -93,7 +93,13 @@ class Draft:
 
 
 def some_input(graph: Graph, rate: float = 0.3) -> Array:
-    """Return spikes [time, batch, *shape] as float32."""
+    """Return spikes [time, batch, *shape] as float32; of a trained network, samples of its data."""
+    if "data" in graph.metadata:
+        from spikewright.sim.encode import encode
+        from spikewright.trainer.data import load
+
+        samples = load(graph.metadata["data"], "test", BATCH).x
+        return encode(graph, samples, TIME_STEPS).astype(np.float32)
     rng = np.random.default_rng(11)
     return (rng.random((TIME_STEPS, BATCH, *graph.input.shape)) < rate).astype(np.float32)
 
@@ -297,10 +303,21 @@ INTEGER_LEAKY: dict[str, Callable[[str], Graph]] = {
 }
 
 
+TRAINED: dict[str, Callable[[str], Graph]] = {"digits": lambda n: _trained(n)}
+"""Checkpoints that are shipped, on the data they were trained on."""
+
+
+def _trained(name: str) -> Graph:
+    from spikewright import api
+    from spikewright.export.fold import fold
+
+    return fold(api.lower(name, level="float"))
+
+
 @cache
 def build(name: str) -> Graph:
     """Return a network by name; each is built once."""
-    return {**NETWORKS, **INTEGER, **INTEGER_LEAKY}[name](name)
+    return {**NETWORKS, **INTEGER, **INTEGER_LEAKY, **TRAINED}[name](name)
 
 
 def subtracting(graph: Graph) -> Graph:

@@ -43,31 +43,34 @@ AVOIDED = (
         "nir's type check takes the height of a kernel for its width, and the channels of a group "
         "for all channels, and refuses the file",
         "square kernels without groups, zeros between; what cannot be square is warned of",
-        "NIR issue 58 (types of Conv2d); of groups " + NONE.format("NIR"),
+        "related: [NIR 58](https://github.com/neuromorphs/NIR/issues/58); else "
+        + NONE.format("NIR"),
     ),
     Avoided(
         "spikingjelly",
         "refuses grouped convolutions",
         "convolutions without groups",
-        "spikingjelly PR 728",
+        "[spikingjelly 728](https://github.com/fangwei123456/spikingjelly/pull/728)",
     ),
     Avoided(
         "snntorch",
         "loads IF as a leaky neuron (beta 0.9)",
         "LIF of a tau that loses nothing in float32",
-        "snntorch issue 416, PR 452",
+        "[snntorch 416](https://github.com/jeshraghian/snntorch/issues/416), mended after 1.0.0 by "
+        "[452](https://github.com/jeshraghian/snntorch/pull/452)",
     ),
     Avoided(
         "snntorch",
-        "takes a neuron and the one Linear behind it for a layer of its own, and stops",
+        "takes a neuron and the one Linear behind it for a layer of its own, wrongly",
         "identity weights that lengthen the loop",
-        "snntorch issue 290, PR 380",
+        "[snntorch 290](https://github.com/jeshraghian/snntorch/issues/290), "
+        "[380](https://github.com/jeshraghian/snntorch/pull/380)",
     ),
     Avoided(
         "norse",
         "multiplies tau by dt when it writes",
         "divided by dt when we read, with a warning",
-        "norse issue 411",
+        "[norse 411](https://github.com/norse/norse/issues/411)",
     ),
 )
 OUT: dict[tuple[str, str], Defect] = {}

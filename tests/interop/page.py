@@ -10,7 +10,7 @@ from tests.interop.environments import PEERS
 from tests.interop.known import Defect
 
 if TYPE_CHECKING:
-    from tests.interop.run import Cell
+    from tests.interop.run import Cell, Proof
 
 HEAD = """# Interop: equal spikes, proven by the peers themselves
 
@@ -41,23 +41,27 @@ Floats do not truncate toward zero as our integer decay does, so a few spikes ma
 AVOIDED = """
 ## Defects of the peers that our files avoid
 
-| peer | what its loader does | what our files, or our reader, do | public thread |
+| peer | what it does | what our files, or our reader, do | public thread |
 |---|---|---|---|"""
 
 
-def page(
-    peers: Sequence[str],
-    out: list[Cell],
-    leaky: list[Cell],
-    into: list[Cell],
-    live: Mapping[str, tuple[int, int]],
-) -> str:
-    """Return the page; `live`: tests of live modules that passed and ran, by peer."""
-    parts = [HEAD, *_matrix(peers, out, into), _live(peers, live), NOTES]
-    parts += ["## Ours at the peer\n", *_table(peers, out)]
-    parts += ["\n## The peer's at ours\n", *_lists(peers, into)]
-    parts += [LEAKY, *_table(peers, leaky)]
-    reasons = [*_reasons(out, known.OUT), *_reasons(into, known.IN)]
+TRAINED = """
+## Trained networks: share of spikes that differ
+
+Checkpoints as they are shipped, in float32, on samples of their data's test split. Their weights
+are any numbers, so where a potential meets its threshold within rounding another order of
+additions may decide a spike. For sinabs the same weights with neurons that subtract.
+"""
+
+
+def page(peers: Sequence[str], proof: Proof) -> str:
+    """Return the page of a run."""
+    parts = [HEAD, *_matrix(peers, proof.out, proof.into), _live(peers, proof.live), NOTES]
+    parts += ["## Ours at the peer\n", *_table(peers, proof.out)]
+    parts += ["\n## The peer's at ours\n", *_lists(peers, proof.into)]
+    parts += [TRAINED, *_table(peers, proof.trained)]
+    parts += [LEAKY, *_table(peers, proof.leaky)]
+    reasons = [*_reasons(proof.out, known.OUT), *_reasons(proof.into, known.IN)]
     if reasons:
         parts += ["\n## Where a peer computes something else\n", *reasons]
     parts += [AVOIDED, *_avoided()]

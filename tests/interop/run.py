@@ -18,7 +18,7 @@ import re
 import subprocess
 import sys
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -37,6 +37,7 @@ from tests.interop.corpus import (
     INTEGER_LEAKY,
     LEAST_RATE,
     NETWORKS,
+    TRAINED,
     build,
     ran,
     some_input,
@@ -178,6 +179,45 @@ def _least_rate(spikes: Spikes) -> float:
     return min(float((s != 0).mean()) for s in spikes.values())
 
 
+@dataclass(slots=True)
+class Proof:
+    """All cells of a run.
+
+    Attributes:
+        out, into: ours at the peers, and theirs at ours. leaky: integer leaky networks at the
+            peers. trained: checkpoints at the peers. live: tests of live modules that passed and
+            ran, by peer.
+    """
+
+    out: list[Cell] = field(default_factory=list)
+    leaky: list[Cell] = field(default_factory=list)
+    trained: list[Cell] = field(default_factory=list)
+    into: list[Cell] = field(default_factory=list)
+    live: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+    def add(self, peer: Peer, python: Path) -> None:
+        """Let one peer compute all of ours, and compute all of its."""
+        self.out += ours_at_the_peer(peer, python, [*NETWORKS, *INTEGER])
+        self.leaky += ours_at_the_peer(peer, python, list(INTEGER_LEAKY))
+        self.trained += ours_at_the_peer(peer, python, list(TRAINED))
+        self.into += theirs_at_ours(peer, python)
+        self.live[peer.name] = live_modules(peer, python)
+
+    def failures(self) -> list[str]:
+        """Return a line for each cell that is not as it should be, or proves nothing."""
+        bad = [c for c in self.out if not c.equal and (c.peer, c.network) not in known.OUT]
+        bad += [c for c in self.into if not c.equal and (c.peer, c.network) not in known.IN]
+        bad += [c for c in (*self.leaky, *self.trained) if c.differ is None]
+        ran = [c for c in (*self.out, *self.leaky, *self.into) if c.differ is not None]
+        silent = [c for c in ran if c.least_rate < LEAST_RATE]
+        broken = [name for name, (passed, ran) in self.live.items() if passed < max(ran, 1)]
+        return [
+            *(f"unexplained: {cell}" for cell in bad),
+            *(f"too silent to prove anything: {cell}" for cell in silent),
+            *(f"tests of live modules fail: {name}" for name in broken),
+        ]
+
+
 def main() -> int:
     """Run the proof; return 1 where an inequality has no reason of the peer's own."""
     parser = argparse.ArgumentParser(
@@ -188,38 +228,23 @@ def main() -> int:
     parser.add_argument("--cache", type=Path, default=usual)
     parser.add_argument("-o", "--out", type=Path)
     asked = parser.parse_args()
-    out: list[Cell] = []
-    leaky: list[Cell] = []
-    into: list[Cell] = []
-    live: dict[str, tuple[int, int]] = {}
     warnings.simplefilter("ignore", FormatWarning)  # repairs of the peers' files
-    for name in asked.peers.split(","):
-        peer = PEERS[name]
+    proof, names = Proof(), asked.peers.split(",")
+    for name in names:
         try:
-            python = python_of(peer, asked.cache)
+            python = python_of(PEERS[name], asked.cache)
         except subprocess.CalledProcessError as error:
             print(f"the environment of {name} could not be made: {error}", file=sys.stderr)
             return NO_ENVIRONMENT
-        out += ours_at_the_peer(peer, python, [*NETWORKS, *INTEGER])
-        leaky += ours_at_the_peer(peer, python, list(INTEGER_LEAKY))
-        into += theirs_at_ours(peer, python)
-        live[name] = live_modules(peer, python)
-    text = page(asked.peers.split(","), out, leaky, into, live)
+        proof.add(PEERS[name], python)
+    text = page(names, proof)
     if asked.out:
         asked.out.write_text(text, encoding="utf-8")
     print(text)
-    silent = [
-        c for c in (*out, *leaky, *into) if c.differ is not None and c.least_rate < LEAST_RATE
-    ]
-    bad = [c for c in out if not c.equal and (c.peer, c.network) not in known.OUT]
-    bad += [c for c in into if not c.equal and (c.peer, c.network) not in known.IN]
-    bad += [c for c in leaky if c.differ is None]
-    for cell in bad:
-        print(f"unexplained: {cell}", file=sys.stderr)
-    for cell in silent:
-        print(f"too silent to prove anything: {cell}", file=sys.stderr)
-    broken = [name for name, (passed, ran) in live.items() if passed < max(ran, 1)]
-    return 1 if bad or silent or broken else 0
+    found = proof.failures()
+    for line in found:
+        print(line, file=sys.stderr)
+    return 1 if found else 0
 
 
 if __name__ == "__main__":
