@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
 from typing import TypeAlias
 
@@ -68,6 +68,7 @@ class _Builder:
     relays: Counter[str] = field(default_factory=Counter)
     lag: dict[str, int] = field(default_factory=dict)
     limits: dict[str, Bound] = field(default_factory=dict)
+    orders: dict[str, Array] = field(default_factory=dict)
 
     def program(self) -> Program:
         graph = self.graph
@@ -96,7 +97,7 @@ class _Builder:
             "du": DECAY_ONE if node.du is None else node.du,
             "dv": 0 if node.dv is None else node.dv,
         }
-        return self._lif(name, self.lag[name], node.shape, parameters, node.bias)
+        return self._lif(name, parameters, node.bias)
 
     def _output(self, name: str, node: Output) -> Placed:
         forgets = node.readout == "none"
@@ -105,52 +106,87 @@ class _Builder:
             "du": DECAY_ONE,
             "dv": DECAY_ONE if forgets else (0 if node.dv is None else node.dv),
         }
-        shape = self.graph.shapes[name]
-        return self._lif(name, self.lag[name], shape, parameters, node.bias)
+        return self._lif(name, parameters, node.bias)
 
-    def _lif(
-        self,
-        name: str,
-        lag: int,
-        shape: Shape,
-        parameters: Mapping[str, Array | int],
-        bias: Array | None,
-    ) -> Placed:
+    def _lif(self, name: str, parameters: Mapping[str, Array | int], bias: Array | None) -> Placed:
         """A LIF process: du one less than ours (Lava adds 1), thresholds without the shift."""
+        shape, order = self.graph.shapes[name], self.order(name)
         mantissa, exponent = (np.zeros((), np.int32), 0) if bias is None else _parts(bias)
         values = {
             "vth": np.asarray(parameters["v_threshold"]),
             "du": np.asarray(parameters["du"]) - 1,
             "dv": np.asarray(parameters["dv"]),
         }
-        arrays = {key: _laid(v, shape) for key, v in values.items() if v.size > 1}
+        arrays = {key: _laid(v, shape, order) for key, v in values.items() if v.size > 1}
         if mantissa.any():
-            arrays["bias_mant"] = _laid(mantissa, shape)
+            arrays["bias_mant"] = _laid(mantissa, shape, order)
         plain = {key: int(v.flat[0]) for key, v in values.items() if v.size == 1}
         self.processes[name] = Process(
-            "lif", {"shape": lava_shape(shape), "bias_exp": exponent, **plain}, arrays
+            "lif", {"shape": _process_shape(shape, order), "bias_exp": exponent, **plain}, arrays
         )
-        return Placed(name, lag, lava_order(shape))
+        return Placed(name, self.lag[name], order)
+
+    def order(self, name: str) -> Array:
+        """Return where each value of a neuron or readout stands: where its currents do."""
+        if name not in self.orders:
+            found = self._order_of(self.graph.inputs(name)[0], frozenset())
+            own = lava_order(self.graph.shapes[name])
+            self.orders[name] = own if found is None else found
+        return self.orders[name]
+
+    def _order_of(self, name: str, seen: frozenset[str]) -> Array | None:
+        """Return where the values of a node will stand; None where only a loop says it."""
+        node, sources = self.graph.nodes[name], self.graph.inputs(name)
+        if isinstance(node, (Input, *SYNAPSES)):
+            return lava_order(self.graph.shapes[name])
+        if isinstance(node, Neuron):
+            if name in self.orders or name in seen:
+                return self.orders.get(name)
+            found = self._order_of(sources[0], seen | {name})
+            own = lava_order(node.shape)
+            return own if found is None else found
+        orders = (self._order_of(source, seen | {name}) for source in sources if source not in seen)
+        order = next((found for found in orders if found is not None), None)
+        if order is None or not isinstance(node, Transpose):
+            return order
+        return _turned(order, self.graph.shapes[sources[0]], node)
 
     def _feed(self, name: str, place: Placed) -> None:
         """Connect what a neuron or the readout receives."""
         node = self.graph.nodes[name]
-        seen: set[str] = set()
+        seen: Counter[str] = Counter()
         for process, order in self.deliver(self.graph.inputs(name)[0], place.lag):
-            if process in seen or not np.array_equal(order, place.order):
-                reason = "adds one value to itself" if process in seen else "reorders currents"
+            twin = self._twin(process, seen[process])
+            if twin is None or not np.array_equal(order, place.order):
+                reason = "adds one value to itself" if twin is None else "adds values of two orders"
                 raise ExecutorError(
                     f"{reason} before a neuron, which no connection of Lava does",
                     node=name,
                     remedy="put the neuron before it, or weights behind it",
                 )
-            seen.add(process)
-            self.connections.append((process, name))
+            seen[process] += 1
+            self.connections.append((twin, name))
         if isinstance(node, Neuron) and node.bias_in is not None:
-            value = _laid(node.bias_in >> STATE_SHIFT, node.shape)
+            value = _laid(node.bias_in >> STATE_SHIFT, node.shape, place.order)
             self.processes[f"{name} bias_in"] = Process("source")
             self.constants[f"{name} bias_in"] = (place.lag, value)
             self.connections.append((f"{name} bias_in", name))
+
+    def _twin(self, process: str, count: int) -> str | None:
+        """Return a process that does the same, since one connects to a neuron once; None for LIFs.
+
+        A copy of a synapse hears what the first one hears; a copy of a source is fed the same.
+        """
+        if not count:
+            return process
+        twin = f"{process} again{count}"
+        if self.processes[process].kind == "lif":
+            return None
+        self.processes[twin] = self.processes[process]
+        self.connections += [(a, twin) for a, b in self.connections if b == process]
+        if process in self.sources:
+            self.sources[twin] = replace(self.sources[process], process=twin)
+        return twin
 
     def deliver(self, name: str, lag: int) -> list[Wire]:
         """Return the processes whose sum is the value of a node, `lag` steps late."""
@@ -171,10 +207,8 @@ class _Builder:
             return [wire for source in sources for wire in self.deliver(source, lag)]
         if isinstance(node, Transpose):
             shape = self.graph.shapes[sources[0]]
-            return [
-                (process, order.reshape(shape).transpose(node.axes).reshape(-1))
-                for process, order in self.deliver(sources[0], lag)
-            ]
+            wires = self.deliver(sources[0], lag)
+            return [(process, _turned(order, shape, node)) for process, order in wires]
         if isinstance(node, (Flatten, Reshape)):
             return self.deliver(sources[0], lag)
         assert isinstance(node, SYNAPSES)
@@ -188,7 +222,7 @@ class _Builder:
 
     def _spikes(self, name: str, shape: Shape, lag: int) -> Wire:
         """A neuron's spikes; later than its own lag through relay neurons, one a step."""
-        order = lava_order(shape)
+        order = self.order(name)
         if lag == self.lag[name]:
             return name, order
         ((before, _),) = self.deliver(name, lag - 1)
@@ -211,12 +245,14 @@ class _Builder:
         for k, group in enumerate(groups.values()):
             late = lag - self.lag[name]
             process = name + (f" +{late}" if late else "") + (f" #{k}" if k else "")
-            self.processes[process] = self._synapse(name, group[0][1])
-            self.connections += [(source, process) for source, _ in group]
-            made.append((process, lava_order(self.graph.shapes[name])))
+            for part, held in enumerate(self._synapse(name, group[0][1])):
+                named = process + (f" part{part}" if part else "")
+                self.processes[named] = held
+                self.connections += [(source, named) for source, _ in group]
+                made.append((named, lava_order(self.graph.shapes[name])))
         return made
 
-    def _synapse(self, name: str, order: Array) -> Process:
+    def _synapse(self, name: str, order: Array) -> list[Process]:
         source = self.graph.inputs(name)[0]
         shape, bound = self.graph.shapes[source], self.limits[source]
         bits = message_bits(int(bound.low.min()), int(bound.high.max()))
@@ -229,8 +265,18 @@ def _parts(bias: Array) -> tuple[Array, int]:
     return found
 
 
-def _laid(values: Array, shape: Shape) -> Array:
+def _turned(order: Array, shape: Shape, node: Transpose) -> Array:
+    turned: Array = order.reshape(shape).transpose(node.axes).reshape(-1)
+    return turned
+
+
+def _process_shape(shape: Shape, order: Array) -> Shape:
+    """Return the shape of a process: that of Lava's maps, or flat in any other order."""
+    return lava_shape(shape) if np.array_equal(order, lava_order(shape)) else (prod(shape),)
+
+
+def _laid(values: Array, shape: Shape, order: Array) -> Array:
     """Return a node's values in its process's shape."""
     laid = np.empty(prod(shape), np.int32)
-    laid[lava_order(shape)] = np.broadcast_to(values, shape).reshape(-1)
-    return laid.reshape(lava_shape(shape))
+    laid[order] = np.broadcast_to(values, shape).reshape(-1)
+    return laid.reshape(_process_shape(shape, order))

@@ -12,13 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from ...export.formats.lava_weights import CONV_FIELD_LIMIT, conv_excess
+from ...export.formats.lava_weights import CONV_FIELD_LIMIT, conv_excess, int8_parts
 from ...export.ir import Array, Conv2d, ExecutorError, Linear, Node, Scale, Shape, SumPool
-from ...sim.ops import OPS
+from .entries import entries
 from .program import Process
 
-MATRIX_LIMIT = 1 << 24
-"""Entries of a matrix that a node without a process of its own may become."""
 SIGNED_LIMIT, UNSIGNED_LIMIT = 128, 255
 """|w| that Lava's 8-bit weights hold exactly: of both signs (doubled), or of one."""
 
@@ -44,18 +42,22 @@ def message_bits(low: int, high: int) -> int:
     return max(abs(low), abs(high)).bit_length() + (low < 0)
 
 
-def synapse(name: str, node: Node, shape: Shape, target: Shape, order: Array, bits: int) -> Process:
-    """Return the process of a node from `shape` to `target`, whose input stands in `order`.
+def synapse(
+    name: str, node: Node, shape: Shape, target: Shape, order: Array, bits: int
+) -> list[Process]:
+    """Return the processes of a node from `shape` to `target`, whose input stands in `order`.
+
+    One; or more, whose sum it is, for weights that 8 bits do not hold.
 
     Raises:
-        ExecutorError: for weights beyond 8 bits, or a matrix beyond MATRIX_LIMIT.
+        ExecutorError: for a matrix of more than ENTRY_LIMIT entries that are not 0.
     """
     if len(shape) == 3 and len(target) == 3 and np.array_equal(order, lava_order(shape)):
         kernel = _kernel(node, shape)
         if kernel is not None and not conv_excess(node, kernel.shape[2:]):
-            return _conv(kernel, node, shape, bits)
+            return [_conv(kernel, node, shape, bits)]
     if isinstance(node, Linear) and len(shape) == 1:
-        return _dense(name, node, order, bits)
+        return [_dense(name, node, order, bits)]
     return _matrix(name, node, shape, target, order, bits)
 
 
@@ -105,29 +107,39 @@ def _dense(name: str, node: Linear, order: Array, bits: int) -> Process:
     return Process("dense", parameters, {"weights": sent})
 
 
-def _matrix(name: str, node: Node, shape: Shape, target: Shape, order: Array, bits: int) -> Process:
-    """Any linear node as the matrix that it is, found by what it does to each unit vector."""
-    size, out = prod(shape), prod(target)
-    if size * out > MATRIX_LIMIT:
-        raise ExecutorError(
-            f"{node.kind} from {list(shape)} to {list(target)} would be a matrix of {size * out} "
-            f"entries, allowed {MATRIX_LIMIT}",
-            node=name,
-            remedy="use Conv2d on maps and Linear on vectors",
-        )
-    units = np.eye(size, dtype=np.int64).reshape(size, *shape)
-    matrix = np.zeros((out, size), np.int32)
+def _matrix(
+    name: str, node: Node, shape: Shape, target: Shape, order: Array, bits: int
+) -> list[Process]:
+    """Any linear node as the matrix that it is, of its entries that are not 0."""
     shift = getattr(node, "weight_shift", 0)
-    matrix[lava_order(target)[:, None], order] = OPS[type(node)](node, units).reshape(size, -1).T
-    return sparse(matrix >> shift, shift, bits, name)
+    row, column, value = entries(name, node, shape, target)
+    places = (lava_order(target)[row], order[column])
+    size = (prod(target), prod(shape))
+    return [
+        sparse((codes, places), size, shift + more, bits, name)
+        for codes, more in _held(value.astype(np.int64))
+    ]
 
 
-def sparse(matrix: Array, shift: int, bits: int, name: str = "") -> Process:
-    """Return a Sparse process of an int32 matrix [out, in], whose sums are shifted left."""
-    row, column = np.nonzero(matrix)
-    sent, parameters = _sent(name, matrix[row, column], shift, bits)
-    arrays = {"row": row, "column": column, "value": sent}
-    return Process("sparse", {**parameters, "matrix_shape": matrix.shape}, arrays)
+def _held(values: Array) -> list[tuple[Array, int]]:
+    """Return weights and left shifts whose sum is the values, each as `_sent` can send it."""
+    if not values.size:
+        return [(values, 0)]
+    same_sign = values.min() >= 0 or values.max() <= 0
+    if same_sign and np.abs(values).max() <= UNSIGNED_LIMIT:
+        return [(values, 0)]
+    return int8_parts(values)
+
+
+def sparse(
+    entries: tuple[Array, tuple[Array, Array]], size: Shape, shift: int, bits: int, name: str = ""
+) -> Process:
+    """Return a Sparse process of entries (values, (rows, columns)), its sums shifted left."""
+    values, (row, column) = entries
+    kept = np.flatnonzero(values)
+    sent, parameters = _sent(name, values[kept].astype(np.int32), shift, bits)
+    arrays = {"row": row[kept], "column": column[kept], "value": sent}
+    return Process("sparse", {**parameters, "matrix_shape": size}, arrays)
 
 
 def identity(size: int) -> Process:
