@@ -30,6 +30,7 @@ from .sources import (
     DEFAULT_TIME_STEPS,
     SourceOptions,
     compared,
+    encoding_of,
     read_source,
     refuse_idle,
     trace_module,
@@ -84,7 +85,7 @@ def lower(
     scale: ScaleRule = "max",
     level: Level = "integer",
     time_steps: int | None = None,
-    encoding: Encoding = "direct",
+    encoding: Encoding | None = None,
     **reading: Any,
 ) -> Graph:
     """Return a network at `level`: traced, folded, quantised.
@@ -166,14 +167,14 @@ def _as_graph(
     source: Any,
     sample: Any,
     time_steps: int | None,
-    encoding: Encoding,
+    encoding: Encoding | None,
 ) -> Graph:
     if isinstance(source, Graph):
         return source
     if sample is not None:
         from .export.trace import trace
 
-        graph = trace(source, sample, encoding=encoding)
+        graph = trace(source, sample, encoding=encoding or encoding_of(source))
         return compared(graph, source, sample, time_steps_of(graph, time_steps))
     shape = getattr(source, "input_shape", None)
     if shape is None:
@@ -254,7 +255,7 @@ def lowering(
     known: list[Calibration] = []
 
     def lowered(module: Any, level: Level) -> Graph:
-        graph = _as_graph(module, None, None, "direct")
+        graph = _as_graph(module, None, None, None)
         if level != "integer":
             return graph
         if not known:
@@ -501,7 +502,8 @@ def report(
         verification: a comparison already made; default: `verify` on x.
     """
     from .hw_targets.measure import measure
-    from .hw_targets.report import OnTarget, write_report
+    from .hw_targets.report import NotOnTarget, OnTarget, write_report
+    from .hw_targets.shift import fold_shifts
     from .sim.run import run as run_batches
 
     chosen = [_target(name) for name in targets]
@@ -511,8 +513,11 @@ def report(
     labels = labels_in(labels, len(x))
     steps = steps_for(graph, x, time_steps)
 
-    def measured(target: Target) -> OnTarget:
-        theirs = _in_format(graph, source, target.profile)
+    def measured(target: Target) -> OnTarget | NotOnTarget:
+        try:
+            theirs = fold_shifts(_in_format(graph, source, target.profile), target)
+        except LoweringError as error:
+            return NotOnTarget(target, error)
         counted, activity = measure(theirs, x, steps, target, seed=seed, batch=batch)
         return OnTarget(target, theirs, counted.counters, counted.accuracy(labels), activity)
 

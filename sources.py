@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from traceback import extract_tb
-from typing import Any
+from typing import Any, get_args
 
 from .export.ir import FormatError, Graph, InputError, MissingPackageError, UnknownNameError
 from .export.ir.errors import AgreementWarning
@@ -27,14 +27,15 @@ class SourceOptions:
     Attributes:
         weights: safetensors for the module of a ``file.py:factory``.
         input_shape: of one sample, for the same. time_steps: T of the example input.
-        encoding: how samples become values. dialect, dt, strict: of a NIR file.
+        encoding: how samples become values, None for the network's own.
+        dialect, dt, strict: of a NIR file.
         convert: of an ONNX file, `relu`. calibrate: DATA on which its thresholds are found.
     """
 
     weights: str | None = None
     input_shape: tuple[int, ...] | None = None
     time_steps: int | None = None
-    encoding: Encoding = "direct"
+    encoding: Encoding | None = None
     dialect: str | None = None
     dt: float | None = None
     strict: bool = False
@@ -193,18 +194,28 @@ def need_torch(purpose: str) -> None:
         raise MissingPackageError.of("torch", purpose, "pip install 'spikewright[train]'")
 
 
+def encoding_of(module: Any) -> Encoding:
+    """Return how a module says that samples enter it: its attribute `encoding`, else direct."""
+    held = getattr(module, "encoding", None)
+    known: tuple[Encoding, ...] = get_args(Encoding)
+    return next((name for name in known if isinstance(held, str) and held == name), "direct")
+
+
 def trace_module(
     module: Any,
     input_shape: tuple[int, ...],
     time_steps: int,
-    encoding: Encoding,
+    encoding: Encoding | None,
     metadata: dict[str, Any],
 ) -> Graph:
-    """Return the float graph of a module, traced on an example of `input_shape`."""
+    """Return the float graph of a module, traced on an example of `input_shape`.
+
+    encoding: None for the module's own.
+    """
     from .export.trace import trace
 
     sample = _example(module, input_shape, time_steps)
-    graph = trace(module, sample, encoding=encoding)
+    graph = trace(module, sample, encoding=encoding or encoding_of(module))
     graph = graph.replace(metadata={**graph.metadata, **metadata})
     return compared(graph, module, sample, time_steps)
 

@@ -140,7 +140,7 @@ class Request:
             weights=str(self.weights) if self.weights else None,
             input_shape=shape_of(self.input_shape),
             time_steps=self.time_steps,
-            encoding=self.encode or "direct",  # type: ignore[arg-type]
+            encoding=self.encode,  # type: ignore[arg-type]
             dialect=self.dialect,
             dt=self.dt,
             strict=self.strict,

@@ -29,6 +29,7 @@ def command(
     """
     from .. import api
     from ..export.formats.atomic import refuse_overwrite
+    from ..hw_targets.event_calibration import KEY
 
     refuse_overwrite(out, force=force)
     request = replace(request, level=request.level or "integer")
@@ -40,10 +41,11 @@ def command(
         data = samples.of(graph)
         found = {f"{k}_accuracy": v for k, v in accuracies(read, graph, data, samples.seed).items()}
         graph = graph.replace(metadata={**graph.metadata, "accuracies": card(found, data)})
+        found |= event_accuracies(graph, data, samples.seed)
     written = api.write(graph, out, force=force)
     fit = fit_of(graph, request.target)
     if json:
-        told = {"fit": fit and fit.to_json()}
+        told = {"fit": fit and fit.to_json(), "event_calibration": graph.metadata.get(KEY)}
         emit_json(
             "lower", {"out": str(out), "level": graph.level, **layers(graph), **found, **told}
         )
@@ -51,6 +53,7 @@ def command(
     show(graph)
     for name, value in found.items():
         print(f"{name.replace('_', ' ')}: {percent(value)}")
+    show_events(graph)
     if fit is not None:
         print(fit)
     print(written)
@@ -97,6 +100,44 @@ def accuracies(read: Graph, graph: Graph, data: Dataset, seed: int = 0) -> dict[
         "float": measured(read) if read.level != "integer" else None,
         "integer": measured(graph) if graph.level == "integer" else None,
     }
+
+
+def event_accuracies(graph: Graph, data: Dataset, seed: int = 0) -> dict[str, float | None]:
+    """Return, of a graph calibrated for events, the accuracy at event timing, and that before."""
+    from .. import api
+    from ..hw_targets.event_calibration import KEY, uncalibrated
+    from ..sim.event import EventDriven
+    from ..sim.run import run
+
+    if KEY not in graph.metadata:
+        return {}
+    steps, events = api.steps_for(graph, data.x), EventDriven()
+    before, after = (
+        run(one, data.x, steps, executor_name=events, seed=seed).accuracy(data.y)
+        for one in (uncalibrated(graph), graph)
+    )
+    return {"event_accuracy": after, "event_accuracy_uncalibrated": before}
+
+
+def show_events(graph: Graph) -> None:
+    """Print what calibration for events changed, a layer a line."""
+    from ..hw_targets.event_calibration import KEY
+
+    note = graph.metadata.get(KEY)
+    if note is None:
+        return
+    print(f"calibrated for thresholds tested after every event, on {note['samples']} samples:")
+    columns = ("neuron", "thresholds times", "spikes unlike step timing", "before")
+    rows = [
+        {
+            "neuron": name,
+            "thresholds times": f"{note['threshold_factors'][name]:g}",
+            "spikes unlike step timing": percent(note["spikes_that_differ"][name]),
+            "before": percent(note["before"][name]),
+        }
+        for name in note["threshold_factors"]
+    ]
+    print_table(rows, columns)
 
 
 def card(found: dict[str, float | None], data: Dataset) -> dict[str, Any]:

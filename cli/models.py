@@ -10,7 +10,7 @@ import typer
 from . import arguments as a
 from .output import emit_json, percent, print_table, say
 
-JUDGED = ("integer", "probe", "finetuned")
+JUDGED = ("integer", "integer_4_bits", "probe", "finetuned")
 """The accuracies of a card that tell how good the checkpoint is; others are its controls."""
 
 Name = Annotated[str | None, typer.Argument(help="One of them, in detail.", show_default=False)]

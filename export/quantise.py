@@ -38,6 +38,7 @@ from .ir import (
     Profile,
     Scale,
     Weight,
+    analog_nodes,
     bounds,
     check,
 )
@@ -101,6 +102,10 @@ class _Work:
     multiples: dict[Edge, Array] = field(default_factory=dict)
     absorbed: dict[str, str] = field(default_factory=dict)
     inserted: dict[Edge, str] = field(default_factory=dict)
+    analog: set[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.analog = analog_nodes(self.graph)
 
     def built(self) -> Graph:
         """Return the integer graph, each weight node's unit widened as it was told."""
@@ -131,13 +136,19 @@ class _Work:
         if isinstance(node, MatMul):
             return self._matmul(name, node, *received)
         if isinstance(node, Neuron):
-            self.nodes[name] = quantise_neuron(name, node, received[0], self.profile)
+            self.nodes[name] = quantise_neuron(name, node, received[0], self.format_of(name))
             return plain()
         if isinstance(node, Output):
             self.nodes[name] = node  # settled last, when the bounds of the rest are known
             return plain()
         self.nodes[name] = node
         return through(name, node, self.graph.shapes[sources[0]], received[0])
+
+    def format_of(self, name: str) -> Profile:
+        """Return the number format of a node: the host's is generic."""
+        if not self.profile.host_analog or name not in self.analog:
+            return self.profile
+        return Profile()
 
     def _input(self, name: str, node: Input) -> Carry:
         if node.encoding in ("spikes", "frames") and (
@@ -170,14 +181,15 @@ class _Work:
         shared, shift = self.units[name]
         unit = np.broadcast_to(shared, node.weight.shape[:1])
         step = unit * 2.0**shift / float(received.scale.flat[0])
-        codes = quantise_weight(node.weight, step, self.profile.weight_bits)
+        bits = self.format_of(name).weight_bits
+        codes = quantise_weight(node.weight, step, bits)
         self.nodes[name] = replace(
             node,
             weight=codes,
             bias=None,
             scale=step,
             weight_shift=shift,
-            bits=self.profile.weight_bits,
+            bits=bits,
         )
         shape, linear = self.graph.shapes[name], isinstance(node, Linear)
         bias = np.zeros(len(unit)) if node.bias is None else node.bias.astype(np.float64)
@@ -196,15 +208,16 @@ class _Work:
     def _settle(self, group: CurrentGroup) -> None:
         """Choose the unit of all weight nodes of a group at once."""
         preferred = []
-        per_channel = group.per_channel and self.profile.granularity == "channel"
-        least = least_unit(self.graph, group, self.profile)
+        profile = self.format_of(group.weights[0])
+        per_channel = group.per_channel and profile.granularity == "channel"
+        least = least_unit(self.graph, group, profile)
         wider = max(self.widened.get(name, 1.0) for name in group.weights)
         for name in group.weights:
             node, received = self.graph.nodes[name], self._ahead(self.graph.inputs(name)[0], name)
             assert isinstance(node, WEIGHTS)
             self._need_plain(name, received)
             granularity: Granularity = "channel" if per_channel else "layer"
-            own = weight_scale(node.weight, self.profile.weight_bits, granularity, self.rule)
+            own = weight_scale(node.weight, profile.weight_bits, granularity, self.rule)
             own = own if per_channel else own[:1]
             unit = own * wider * float(received.scale.flat[0]) / group.factors[name]
             preferred.append(np.where(unit > 0, np.maximum(unit, least), 0.0))

@@ -74,8 +74,9 @@ class FitReport:
         }
 
     def __str__(self) -> str:
-        verdict = "fits" if self.fits else f"does not fit, {len(self.violations)} limits broken"
-        lines = [f"{self.target}: {verdict}; {self.cores} cores in layer order"]
+        broken = f"does not fit, {counted(len(self.violations), 'limit')} broken"
+        verdict = "fits" if self.fits else broken
+        lines = [f"{self.target}: {verdict}; {counted(self.cores, 'core')} in layer order"]
         lines += [f"  on the host: {name} (its input is analog)" for name in self.host]
         lines += [f"  {rewrite}" for rewrite in self.rewrites]
         lines += [
@@ -91,6 +92,11 @@ class FitReport:
             lines.append("  in the worst case the chip's numbers are too narrow:")
         lines += [f"    {limit}" for limit in self.silicon]
         return "\n".join(lines)
+
+
+def counted(count: int, noun: str) -> str:
+    """Return e.g. 1 core, 2 cores."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _grouped(name: str, moved: Mapping[str, Any]) -> str:

@@ -21,7 +21,7 @@ from ..export.ir import (
     SumPool,
 )
 from ..export.ir.arith import DECAY_ONE
-from .mapping import at_most
+from .mapping import at_most, host_nodes
 from .shift import has_exponents, shifted_bits
 from .target import Target
 from .violation import Violation
@@ -34,9 +34,12 @@ REMEDIES = {
 
 
 def broken_formats(graph: Graph, target: Target) -> list[Violation]:
-    """Return what single nodes of an integer graph break."""
+    """Return what single nodes of an integer graph break; the host has no limits."""
     found: list[Violation] = []
+    host = host_nodes(graph, target)
     for name, node in graph.nodes.items():
+        if name in host:
+            continue
         found += _kind(name, node, target)
         for kinds, rule in RULES:
             if isinstance(node, kinds):

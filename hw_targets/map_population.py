@@ -26,13 +26,22 @@ def map_population(graph: Graph, target: Target) -> Mapped:
         return Mapped(tuple(placed), 0, {})
     hidden, readout = chip[:-1], chip[-1]
     shares = {
-        "inputs": prod(graph.input.shape),
+        "inputs": _inputs(graph, chip),
         "hidden_neurons": sum(layer.neurons for layer in hidden),
         "outputs": readout.neurons,
         **_reach(graph, hidden, readout),
     }
     violations = list(_judge(shares, readout, target))
     return Mapped(tuple(placed), 1, shares, tuple(violations))
+
+
+def _inputs(graph: Graph, chip: list[Layer]) -> int:
+    """Return the channels from outside: those of the Input, or the neurons of the host."""
+    names = {layer.name for layer in chip}
+    outside: set[str] = set()
+    for layer in chip:
+        outside |= set(reach(graph, layer.name, np.ones((1, *graph.shapes[layer.name])))) - names
+    return sum(prod(graph.shapes[name]) for name in outside)
 
 
 def _reach(graph: Graph, hidden: list[Layer], readout: Layer) -> dict[str, int]:
@@ -49,7 +58,7 @@ def _reach(graph: Graph, hidden: list[Layer], readout: Layer) -> dict[str, int]:
                 if layer is readout:
                     to_readout[source] = values[0] != 0
         if layer is not readout:
-            from_input += _driven_by_input(graph, layer)
+            from_input += _driven_by_input(graph, layer, names)
     counts = np.concatenate([f.reshape(-1) for f in fan_out.values()] or [np.zeros(1, np.int64)])
     return {
         "fan_out": int(counts.max()),
@@ -59,15 +68,16 @@ def _reach(graph: Graph, hidden: list[Layer], readout: Layer) -> dict[str, int]:
     }
 
 
-def _driven_by_input(graph: Graph, layer: Layer) -> int:
-    """Return how many neurons of a layer have a synapse from the input."""
+def _driven_by_input(graph: Graph, layer: Layer, chip: set[str]) -> int:
+    """Return how many neurons of a layer have a synapse from outside `chip`."""
     neurons = layer.neurons
     shape = graph.shapes[layer.name]
     one_each = np.eye(neurons, dtype=np.int32).reshape(neurons, *shape)
+    driven = np.zeros(neurons, bool)
     for source, values in reach(graph, layer.name, one_each, effective=True).items():
-        if source == graph.input_name:
-            return int(values.reshape(neurons, -1).any(axis=1).sum())
-    return 0
+        if source not in chip:
+            driven |= values.reshape(neurons, -1).any(axis=1)
+    return int(driven.sum())
 
 
 def _judge(shares: dict[str, int], readout: Layer, target: Target) -> Iterator[Violation]:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ..export.ir import WEIGHTS, Array, Graph, Neuron, Output, value_kinds
+from ..export.ir import WEIGHTS, Array, Graph, Neuron, Output, analog_nodes
 from .reach import synapses_into, weights_into
 from .target import Target
 from .violation import Violation
@@ -87,8 +87,7 @@ def map_nothing(graph: Graph, target: Target) -> Mapped:
 
 def layers(graph: Graph, target: Target) -> list[Layer]:
     """Return the layers of an integer graph in order, not placed yet."""
-    kinds = value_kinds(graph)
-    takes_analog = "direct" in target.supports.get("inputs", ("direct",))
+    host = host_nodes(graph, target)
     found = []
     for name, node in graph.nodes.items():
         if not isinstance(node, (Neuron, Output)):
@@ -96,9 +95,18 @@ def layers(graph: Graph, target: Target) -> list[Layer]:
         feeding = weights_into(graph, name)
         if isinstance(node, Output) and not feeding:
             continue
-        analog = any(kinds[source] == "analog" for w in feeding for source in graph.inputs(w))
-        found.append(_layer(graph, name, feeding, analog and not takes_analog))
+        found.append(_layer(graph, name, feeding, name in host))
     return found
+
+
+def host_nodes(graph: Graph, target: Target) -> set[str]:
+    """Return the nodes that the host computes: of analog values, where the chip takes spikes only.
+
+    The Input is not among them.
+    """
+    if "direct" in target.supports.get("inputs", ("direct",)):
+        return set()
+    return analog_nodes(graph) - {graph.input_name}
 
 
 def _layer(graph: Graph, name: str, feeding: tuple[str, ...], on_host: bool) -> Layer:

@@ -6,26 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from ..export.ir import Array, Graph, Input, Neuron, value_kinds
+from ..export.ir import Array, Graph, Input, Neuron
 from ..export.ir.arith import initial_state, neuron_step
 from .ops import OPS
-
-
-def host_nodes(graph: Graph) -> set[str]:
-    """Return the nodes between an analog Input and the first neurons, those included."""
-    kinds = value_kinds(graph)
-    found: set[str] = set()
-    for name, node in graph.nodes.items():
-        sources = graph.inputs(name)
-        if isinstance(node, Input):
-            host = kinds[name] == "analog"
-        elif any(s in found and not isinstance(graph.nodes[s], Neuron) for s in sources):
-            host = True
-        else:
-            host = False
-        if host:
-            found.add(name)
-    return found
 
 
 def senders(graph: Graph, host: set[str]) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ This file is the rule, written plainly; `event_native` is the same in C++, equal
 from __future__ import annotations
 
 from collections import deque
+from copy import copy
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -31,10 +32,11 @@ from ..export.ir import (
     InputError,
     Neuron,
     UnknownNameError,
+    analog_nodes,
     check,
 )
 from ..export.ir.arith import decay, leak_toward_zero, readout_step, saturate
-from .arrivals import Arrivals, host_nodes, senders
+from .arrivals import Arrivals, senders
 from .encode import check_values
 from .synapses import Column, Columns, refuse_nonlinear
 from .trace import NeuronTrace, Record, Trace
@@ -127,7 +129,7 @@ class EventSession:
             )
         refuse_nonlinear(graph)
         self.graph, self.order, self.seed = graph, order, seed
-        self.host = host_nodes(graph)
+        self.host = analog_nodes(graph)
         for name, node in graph.neurons.items():
             if name not in self.host:
                 _check_neuron(name, node)
@@ -135,6 +137,12 @@ class EventSession:
         self.columns = Columns(graph)
         self.longest_queue = 0
         self._done = 0
+
+    def with_neurons(self, graph: Graph) -> EventSession:
+        """Return a session of a graph that differs in the values of its neurons alone."""
+        twin = copy(self)
+        twin.graph, twin.longest_queue, twin._done = graph, 0, 0
+        return twin
 
     def reset(self) -> None:
         """Forget all state; the next sample is the first."""

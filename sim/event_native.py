@@ -51,11 +51,21 @@ class NativeEventSession(EventSession):
 
     def __init__(self, graph: Graph, order: Order, seed: int) -> None:
         super().__init__(graph, order, seed)
-        self._chip = {n: node for n, node in graph.neurons.items() if n not in self.host}
+        self._take_neurons()
         self._outside = senders(graph, self.host)
         self._cells = prod(graph.shapes[graph.output_name])
-        self._fields = np.concatenate([_fields(node) for node in self._chip.values()] or [NOTHING])
         self._now, self._late = _rows(graph, tuple(self._chip), self._outside)
+
+    def with_neurons(self, graph: Graph) -> NativeEventSession:
+        """Return a session that shares the synapses laid out."""
+        twin = super().with_neurons(graph)
+        assert isinstance(twin, NativeEventSession)
+        twin._take_neurons()
+        return twin
+
+    def _take_neurons(self) -> None:
+        self._chip = {n: node for n, node in self.graph.neurons.items() if n not in self.host}
+        self._fields = np.concatenate([_fields(node) for node in self._chip.values()] or [NOTHING])
 
     def _run(
         self, x: Array, arrivals: Arrivals

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ..export.ir.errors import InputError
 from .data import Dataset
-from .encode import repeat
+from .encode import presented
 from .models import Classifier
 from .neurons import LIF
 
@@ -50,6 +50,14 @@ def batches(x: Tensor, batch: int) -> Iterator[Tensor]:
     yield from x.split(sizes)
 
 
+def shown(model: Classifier, data: Dataset, time_steps: int, batch: int) -> Iterator[Tensor]:
+    """Yield the samples as the model takes them, [T, B, C, y, x], in order."""
+    first = 0
+    for x in batches(images_of(data), batch):
+        yield presented(x, time_steps, model.encoding, first=first)
+        first += len(x)
+
+
 @torch.no_grad()
 def reestimate_batchnorm(
     model: Classifier, data: Dataset, time_steps: int, batch: int = EVALUATION_BATCH
@@ -67,8 +75,8 @@ def reestimate_batchnorm(
         norm.reset_running_stats()
         norm.momentum = None
         norm.train()
-    for x in batches(images_of(data), batch):
-        model.features(repeat(x, time_steps))
+    for x in shown(model, data, time_steps, batch):
+        model.features(x)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
     model.eval()
@@ -81,8 +89,7 @@ def path_a_features(
     """Return the features of Path A, mean over time, [N, feature_count]."""
     check_fits(model, data)
     model.eval()
-    x = images_of(data)
-    parts = [model.features(repeat(b, time_steps)).mean(0) for b in batches(x, batch)]
+    parts = [model.features(x).mean(0) for x in shown(model, data, time_steps, batch)]
     return torch.cat(parts)
 
 
@@ -93,8 +100,7 @@ def predict(
     """Return the predicted class of each sample: argmax of the outputs' mean over time."""
     check_fits(model, data)
     model.eval()
-    x = images_of(data)
-    parts = [model(repeat(b, time_steps)).mean(0).argmax(1) for b in batches(x, batch)]
+    parts = [model(x).mean(0).argmax(1) for x in shown(model, data, time_steps, batch)]
     return torch.cat(parts).numpy()
 
 

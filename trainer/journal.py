@@ -116,7 +116,7 @@ class Journal:
             )
 
     def _spikes(self, name: str, layer: nn.Module, _inputs: object, output: Tensor) -> None:
-        if not self.due:
+        if not (self.due and layer.training):  # a network that is traced is in eval mode
             return
         mixed = isinstance(layer, MixedLIF) and layer.dual and layer.training
         spikes = output[:, : output.shape[1] // 2] if mixed else output

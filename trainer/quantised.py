@@ -53,6 +53,7 @@ class Quantised(Headed):
         super().__init__()
         self.name, self.options = model.name, model.options
         self.input_shape, self.time_steps = model.input_shape, model.time_steps
+        self.encoding = model.encoding
         self.feature_count = model.feature_count
         self.model, self._lowering, self._refresh = model, lowering, refresh
         self._norms = absorb_batchnorm(model, lowering(model.saved, "float"))

@@ -49,4 +49,5 @@ from .profile import profile as profile
 from .table import dense_macs as dense_macs
 from .table import parameters as parameters
 from .table import rows as rows
+from .values import analog_nodes as analog_nodes
 from .values import value_kinds as value_kinds

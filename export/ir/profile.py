@@ -45,6 +45,7 @@ class Profile:
         stateless: nothing is kept from step to step.
         readout_bits: width of a readout's sum; None: `state_bits`. A chip without such a readout
             leaves it to the host, which has 30 bits.
+        host_analog: what receives analog values is the host's, in the generic format.
     """
 
     name: str = "generic"
@@ -68,6 +69,7 @@ class Profile:
     v_high: int | None = None
     stateless: bool = False
     readout_bits: int | None = None
+    host_analog: bool = False
 
     def with_bits(self, bits: int) -> Profile:
         """Return the profile at another weight width.
@@ -118,7 +120,9 @@ _LOIHI = Profile(
     scale_bits=8,
 )
 # Chips that keep v in whole weight steps; a readout that only integrates is left to the host.
-_WHOLE_STEPS = Profile(state_shift=0, granularity="layer", readout_bits=30, scale_bits=8)
+_WHOLE_STEPS = Profile(
+    state_shift=0, granularity="layer", readout_bits=30, scale_bits=8, host_analog=True
+)
 PROFILES: dict[str, Profile] = {
     "generic": Profile(),
     # A core of Loihi 1 holds 8 thresholds (nengo-loihi 1.1.0, hardware constants).
@@ -181,6 +185,7 @@ PROFILES: dict[str, Profile] = {
         weight_bits=4,
         granularity="channel",
         stateless=True,
+        host_analog=False,
         max_spikes_per_step=1,
     ),
 }

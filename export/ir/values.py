@@ -26,6 +26,23 @@ def value_kinds(graph: Graph) -> dict[str, ValueKind]:
     return kinds
 
 
+def analog_nodes(graph: Graph) -> set[str]:
+    """Return the nodes between an analog Input and the first neurons, those included.
+
+    A chip that takes spikes alone leaves them to its host.
+    """
+    found: set[str] = set()
+    for name, node in graph.nodes.items():
+        sources = graph.inputs(name)
+        if isinstance(node, Input):
+            analog = node.encoding == "direct"
+        else:
+            analog = any(s in found and not isinstance(graph.nodes[s], Neuron) for s in sources)
+        if analog:
+            found.add(name)
+    return found
+
+
 def _emitted(node: Node, received: list[ValueKind]) -> ValueKind:
     if isinstance(node, Input):
         return "analog" if node.encoding == "direct" else "spike"

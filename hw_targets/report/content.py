@@ -8,15 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from ...export.ir import Array, Graph, rows
+from ...export.ir import Array, Graph, SpikewrightError, rows
 from ...export.ir.digest import digest
 from ...sim.counters import Counters
 from ...sim.trace import Trace
 from ...sim.verify import Verification
 from ..activity import Activity
 from ..estimate import estimate
-from ..fit import check
+from ..fit import FitReport, check
 from ..target import Target
+from ..violation import Violation
 
 SCHEMA = "spikewright/report/1"
 RASTER_NEURONS = 256
@@ -37,12 +38,36 @@ class OnTarget:
     activity: Activity | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class NotOnTarget:
+    """A target whose number format cannot express the network, and why."""
+
+    target: Target
+    error: SpikewrightError
+
+    def fit(self) -> dict[str, Any]:
+        """Return the reason as a fit report does, as one violation."""
+        reason = Violation(
+            self.error.node or "network",
+            "number format",
+            self.target.profile,
+            self.error.reason,
+            self.error.remedy or "choose another target",
+        )
+        return {
+            **FitReport(self.target.name, 0, {}, (reason,), ()).to_json(),
+            "profile": self.target.profile,
+            "digest": None,
+            "accuracy": None,
+        }
+
+
 def content(
     graph: Graph,
     counters: Counters,
     trace: Trace,
     verification: Verification,
-    targets: Sequence[OnTarget],
+    targets: Sequence[OnTarget | NotOnTarget],
     accuracies: Mapping[str, float | None],
 ) -> dict[str, Any]:
     """Return the whole report as data; the same inputs give the same content."""
@@ -61,17 +86,20 @@ def content(
         "estimates": [
             estimate(on.graph, on.counters, on.target, cost=cost, activity=on.activity).to_json()
             for on in targets
+            if isinstance(on, OnTarget)
             for cost in _tables(on.target)
         ],
     }
 
 
-def _fit(on: OnTarget) -> dict[str, Any]:
+def _fit(on: OnTarget | NotOnTarget) -> dict[str, Any]:
+    limited = {"limited": bool(on.target.limits), "lowered": isinstance(on, OnTarget)}
+    if isinstance(on, NotOnTarget):
+        return {**on.fit(), **limited}
     profile = on.graph.profile.name if on.graph.profile else None
     found = check(on.graph, on.target).to_json()
-    limited = bool(on.target.limits)
     extra = {"profile": profile, "digest": digest(on.graph), "accuracy": on.accuracy}
-    return {**found, **extra, "limited": limited}
+    return {**found, **extra, **limited}
 
 
 def _tables(target: Target) -> tuple[str | None, ...]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..fit import counted
 from . import svg
 from .style import CSS
 
@@ -164,7 +165,10 @@ def _raster(data: Mapping[str, Any]) -> str:
 
 
 def _cores(fit: Mapping[str, Any]) -> str:
-    return f", {fit['cores']} cores in layer order" if fit["limited"] else ": it names no limits"
+    if not fit["lowered"]:
+        return ": its number format cannot express the network"
+    cores = f", {counted(fit['cores'], 'core')} in layer order"
+    return cores if fit["limited"] else ": it names no limits"
 
 
 def _fits(data: Mapping[str, Any]) -> str:

@@ -11,7 +11,7 @@ from ...export.ir import Graph
 from ...sim.counters import Counters
 from ...sim.trace import Trace
 from ...sim.verify import Verification
-from .content import OnTarget, content
+from .content import NotOnTarget, OnTarget, content
 from .page import page
 
 
@@ -22,7 +22,7 @@ def write_report(
     counters: Counters,
     trace: Trace,
     verification: Verification,
-    targets: Sequence[OnTarget],
+    targets: Sequence[OnTarget | NotOnTarget],
     accuracies: Mapping[str, float | None],
     force: bool = False,
 ) -> Path:
@@ -30,7 +30,7 @@ def write_report(
 
     Args:
         counters, trace: of a run of `graph`; the trace gives the raster of its first sample.
-        targets: each with the network in its own number format, and a run of that.
+        targets: each with the network in its own number format, and a run of that; or why not.
         accuracies: fractions by name; None is left out.
 
     Raises:

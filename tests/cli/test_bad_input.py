@@ -45,8 +45,8 @@ def files(tmp_path: Path) -> Path:
 
 
 CASES = {
-    "unknown source": (("run", "digit"), "did you mean digits?"),
-    "unknown data": (("run", "digits", "--data", "digit"), "did you mean digits?"),
+    "unknown source": (("run", "digit"), "did you mean digits"),
+    "unknown data": (("run", "digits", "--data", "digit"), "did you mean digits"),
     "unknown executor": (("run", "digits", "--executor", "nativ"), "did you mean native?"),
     "unknown target": (("check", "digits", "--target", "loihi9"), "loihi9"),
     "unknown cost": (("estimate", "digits", "--target", "loihi1", "--cost", "x"), "davies"),

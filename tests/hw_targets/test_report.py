@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spikewright.export.ir import FormatError, Graph
+from spikewright import api
+from spikewright.export.ir import FormatError, Graph, Input, Linear, Neuron, Output
 from spikewright.hw_targets.measure import measure
 from spikewright.hw_targets.report import OnTarget, write_report
 from spikewright.hw_targets.target import Target, targets
@@ -127,3 +128,30 @@ def test_a_difference_is_shown(tmp_path: Path) -> None:
         accuracies={},
     ).read_text()
     assert "Not equal" in page and "step 2" in page
+
+
+def test_a_chip_that_cannot_express_the_network_says_so_and_the_others_go_on(
+    tmp_path: Path,
+) -> None:
+    """A leak of tau = 2 has no form on ODIN; 45 nm arithmetic is priced all the same."""
+    neuron = Neuron((4,), np.float32(1), beta=np.float32(0.5))
+    nodes = {"in": Input((6,), "spikes"), "fc": Linear(np.ones((4, 6), np.float32)), "n": neuron}
+    source = Graph.chain({**nodes, "out": Output("spike_count")}, "float")
+    x = (np.random.default_rng(0).random((3, 4, 6)) < 0.4).astype(np.int64)
+    page = api.report(
+        api.lower(source, calibrate=x),
+        x,
+        tmp_path / "r.html",
+        targets=["odin", "generic-45nm"],
+        source=source,
+        executors=["reference", "onnxruntime"],
+    )
+    found = json.loads(page.with_suffix(".json").read_text())
+    odin, plain = found["fits"]
+    assert not odin["fits"] and not odin["lowered"] and plain["lowered"]
+    assert odin["violations"][0]["layer"] == "n"
+    assert "decay, which odin lacks" in odin["violations"][0]["found"]
+    assert {e["target"] for e in found["estimates"]} == {"generic-45nm"}
+    text = page.read_text()
+    assert "number format cannot express the network" in text and "decay" in text
+    Balanced().feed(text)

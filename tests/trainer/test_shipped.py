@@ -5,7 +5,10 @@ import pytest
 
 from spikewright import api
 from spikewright.export.ir import InputError
+from spikewright.sim.event import EventDriven
+from spikewright.sim.run import run
 from spikewright.trainer import checkpoint
+from spikewright.trainer.data import load
 
 CIFAR10 = sorted(name for name in checkpoint.shipped() if name.startswith("cifar10-"))
 
@@ -33,6 +36,23 @@ def test_integers_are_equal_on_every_executor(name):
     assert verification.equal and verification.samples == 1
     trace = api.run(graph, images[:1])
     assert all(0 < trace.neurons[node].spikes.mean() < 1 for node in graph.neurons)
+
+
+@pytest.mark.parametrize(
+    ("name", "target"),
+    [("digits-if", "odin"), ("digits-if-conv", "speck2f"), ("digits-if-soft", "xylo-a3")],
+)
+def test_integrate_and_fire_fits_chips_without_leak_or_bias(name: str, target: str) -> None:
+    """On the chip's own numbers, where thresholds are tested after every event and where not."""
+    assert checkpoint.resolve(name).stat().st_size < 100_000
+    card, test = checkpoint.read_card(name), load("digits", "test")
+    assert card.command.startswith("spikewright train finetune if_") and card.data == "digits"
+    graph = api.lower(name, target=target)
+    assert api.check(graph, target).fits
+    accuracies = [run(graph, test.x, 8).accuracy(test.y)]
+    if "event_calibration" in graph.metadata:
+        accuracies.append(run(graph, test.x, 8, executor_name=EventDriven()).accuracy(test.y))
+    assert min(accuracies) > 0.9, accuracies
 
 
 @pytest.mark.parametrize("name", CIFAR10)

@@ -18,6 +18,7 @@ class Classifier(nn.Module, ABC):
         name, options: what `models.create` rebuilds it from; options are JSON-able.
         input_shape: (channels, y, x) of one frame. time_steps: the T it is meant for.
         feature_count: the width of the features.
+        encoding: how pictures enter it (`trainer.encode.Encoding`).
     """
 
     name: str
@@ -26,6 +27,7 @@ class Classifier(nn.Module, ABC):
     time_steps: int
     feature_count: int
     head: nn.Linear
+    encoding: str = "direct"
 
     @property
     def saved(self) -> nn.Module:

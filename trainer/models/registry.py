@@ -9,6 +9,7 @@ import torch
 
 from ...export.ir.errors import InputError, UnknownNameError
 from .classifier import Classifier
+from .if_net import IFNet, IFNetOptions
 from .spikformer import Spikformer, SpikformerOptions
 from .spiking_resnet import ResNetOptions, SpikingResNet
 
@@ -34,14 +35,25 @@ SPIKFORMERS: Mapping[str, Mapping[str, Any]] = {
     "spikformer_8_512": {**_PATCHES, "depth": 8, "dim": 512},
     "spikformer_16_512": {**_PATCHES, "depth": 16, "dim": 512},
 }
-MODELS: Mapping[str, Mapping[str, Any]] = {**RESNETS, **SPIKFORMERS}
+IF_NETS: Mapping[str, Mapping[str, Any]] = {
+    "if_mlp_digits": {},
+    "if_convnet_digits": {"channels": (8, 16), "hidden": ()},
+    "if_soft_digits": {"hidden": (16, 96), "encoding": "direct", "reset": "soft"},
+}
+MODELS: Mapping[str, Mapping[str, Any]] = {**RESNETS, **SPIKFORMERS, **IF_NETS}
+KINDS: tuple[tuple[Mapping[str, Any], Any, Any], ...] = (
+    (RESNETS, ResNetOptions, SpikingResNet),
+    (SPIKFORMERS, SpikformerOptions, Spikformer),
+    (IF_NETS, IFNetOptions, IFNet),
+)
+"""Names, and the options and the class of the networks that they name."""
 
 
 def create(name: str, *, seed: int = 0, **options: Any) -> Classifier:
     """Return the architecture `name` with random weights drawn from `seed`.
 
-    `options` (fields of `ResNetOptions` or `SpikformerOptions`) override the entry's own. The
-    global random state of torch is left as it was.
+    `options` (fields of `ResNetOptions`, `SpikformerOptions` or `IFNetOptions`) override the
+    entry's own. The global random state of torch is left as it was.
 
     Raises:
         UnknownNameError: for an unknown model or option, naming the near ones.
@@ -49,7 +61,7 @@ def create(name: str, *, seed: int = 0, **options: Any) -> Classifier:
     """
     if name not in MODELS:
         raise UnknownNameError.of("model", name, MODELS)
-    kind = ResNetOptions if name in RESNETS else SpikformerOptions
+    kind, network = next((k, n) for names, k, n in KINDS if name in names)
     known = kind.__dataclass_fields__
     for option in options:
         if option not in known:
@@ -57,9 +69,8 @@ def create(name: str, *, seed: int = 0, **options: Any) -> Classifier:
     chosen = {**MODELS[name], **options}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        if name in RESNETS:
-            return SpikingResNet(ResNetOptions(**chosen), name)
-        return Spikformer(SpikformerOptions(**chosen), name)
+        built: Classifier = network(kind(**chosen), name)
+    return built
 
 
 def create_for(

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from ...export.ir.errors import InputError
 from ..data import Dataset
-from ..encode import repeat
+from ..encode import drawn
 from ..evaluate import accuracy, check_fits, images_of, labels_of, reestimate_batchnorm
 from ..journal import Journal
 from ..loop import LoopOptions, LoopRecord, Pass, fit
@@ -84,7 +84,7 @@ def train_supervised(
 
     def batch_loss(module: nn.Module, indices: Tensor, one: Pass) -> Tensor:
         pictures = distort(images[indices], distortion, generator)
-        outputs: Tensor = module(repeat(pictures, steps)).float().mean(0)
+        outputs: Tensor = module(drawn(pictures, steps, model.encoding, generator)).float().mean(0)
         return F.cross_entropy(outputs, labels[indices], label_smoothing=options.label_smoothing)
 
     record = fit(
