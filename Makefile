@@ -68,7 +68,7 @@ bench: $(TEST_READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.bench
 
 sanafe: $(RUN_READY)
-	$(BIN)/python benchmarks/beside_sanafe.py
+	$(BIN)/python -m benchmarks.beside_sanafe
 
 lava: $(RUN_READY)
 	$(BIN)/spikewright lava status || $(BIN)/spikewright lava install --force
@@ -76,7 +76,7 @@ lava: $(RUN_READY)
 
 chips: $(TEST_READY)
 	$(BIN)/python tests/hw_targets/limits.py
-	$(BIN)/python -m benchmarks.chips
+	$(BIN)/python -m benchmarks.chips $(CHIPS_OPTIONS) --out docs/chips.md
 
 performance: $(TEST_READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.report

@@ -1,11 +1,14 @@
-"""Counts, energy and latency of `loihi1 --cost sanafe` beside SANA-FE itself.
+"""Counts, energy and latency of `loihi1 --cost sanafe` beside SANA-FE itself, and its examples.
 
-    python benchmarks/beside_sanafe.py [--networks 24] [--env .venv-sanafe]      (make sanafe)
+    python -m benchmarks.beside_sanafe [--networks 24] [--env .venv-sanafe]      (make sanafe)
 
 Random networks of dense layers, mapped neuron by neuron to random cores or layer by layer, run on
 our integers and on SANA-FE 2.2.9 (GPL: a program of its own in an environment of its own, which is
 made on the first run; it is spoken to in JSON). Prints a table; exits with 1 where a count differs,
 an energy by more than 0.1 %, or a latency by more than 25 %.
+
+Then the examples that the package ships (chip and mapped network, as they are) run on both sides,
+with the constants of its own files (`sanafe_example.py`).
 
 On Loihi a spike reaches the next layer one step later, so our side runs the network with a Delay of
 one step before each layer, until everything has drained.
@@ -28,11 +31,14 @@ from spikewright.export.ir import Delay, Graph, Input, Linear, Neuron, Node, Out
 from spikewright.hw_targets.activity import Activity, Observer
 from spikewright.hw_targets.cost_events import layer_energy_pj
 from spikewright.hw_targets.mapping import Layer, Mapped
-from spikewright.hw_targets.target import load_target
+from spikewright.hw_targets.target import CostTable, load_target
 from spikewright.sim.reference import Reference
+
+from .sanafe_example import EXAMPLES, activity_of, neurons_of, target_of
 
 PACKAGE = "sanafe==2.2.9"
 CORES = 128
+EXAMPLE_STEPS = 100
 DRIVER = Path(__file__).with_name("sanafe_driver.py")
 
 
@@ -106,10 +112,20 @@ def ours(net: dict[str, Any]) -> Activity:
 
 def row(net: dict[str, Any], theirs: dict[str, Any]) -> dict[str, Any]:
     """Return the comparison of one network. SANA-FE counts an input's spike as fired, updated."""
-    activity = ours(net)
     table = load_target("loihi1").cost("sanafe")
     assert table is not None
-    given = int(net["input"].sum())
+    where = {
+        "network": "-".join(map(str, net["sizes"])),
+        "cores": len({int(c) for cores in net["cores"] for c in cores}),
+        "steps": net["drained"],
+    }
+    return {**where, **beside(ours(net), table, int(net["input"].sum()), theirs)}
+
+
+def beside(
+    activity: Activity, table: CostTable, given: int, theirs: dict[str, Any]
+) -> dict[str, Any]:
+    """Return both sides' counts, energies and latencies; `given`: spikes of inputs."""
     counts = {
         "synops": (activity.total("synops"), theirs["spikes"]),
         "packets": (activity.total("packets_out"), theirs["packets_sent"]),
@@ -118,11 +134,8 @@ def row(net: dict[str, Any], theirs: dict[str, Any]) -> dict[str, Any]:
     }
     parts = layer_energy_pj(activity, table)
     energy = sum(float(np.sum(v)) for layer in parts.values() for v in layer.values()) * 1e-12
-    latency = float(activity.latency_ns["sanafe"].sum()) * 1e-9
+    latency = float(activity.latency_ns[table.name].sum()) * 1e-9
     return {
-        "network": "-".join(map(str, net["sizes"])),
-        "cores": len({int(c) for cores in net["cores"] for c in cores}),
-        "steps": net["drained"],
         **{name: int(one) for name, (one, _) in counts.items()},
         "counts equal": all(one == two for one, two in counts.values()),
         "energy uJ": energy * 1e6,
@@ -130,6 +143,18 @@ def row(net: dict[str, Any], theirs: dict[str, Any]) -> dict[str, Any]:
         "latency us": latency * 1e6,
         "latency off %": 100 * (latency / theirs["sim_time"] - 1),
     }
+
+
+def example_row(name: str, theirs: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Return the comparison of an example of theirs."""
+    target = target_of(theirs["arch"], folder)
+    table = target.cost()
+    assert table is not None
+    neurons = neurons_of(theirs["arch"], theirs["net"])
+    given = sum(sum(n.attributes.get("spikes", ())) for n in neurons.values())
+    activity = activity_of(theirs["arch"], theirs["net"], EXAMPLE_STEPS, target)
+    where = {"network": name, "cores": len({n.core for n in neurons.values()})}
+    return {**where, "steps": EXAMPLE_STEPS, **beside(activity, table, given, theirs)}
 
 
 def environment(path: Path) -> Path:
@@ -153,12 +178,16 @@ def main() -> int:
     nets = [random_network(rng) for _ in range(options.networks)]
     out = options.env.resolve() / "results.jsonl"
     python = environment(options.env.resolve())
-    lines = "\n".join(json.dumps(spec_of(net)) for net in nets)
+    specs = [spec_of(net) for net in nets]
+    specs += [{"example": pair, "steps": EXAMPLE_STEPS} for pair in EXAMPLES]
+    lines = "\n".join(json.dumps(spec) for spec in specs)
     subprocess.run(
         [python, DRIVER, out], input=lines, text=True, check=True, stdout=subprocess.DEVNULL
     )
     found = [json.loads(line) for line in out.read_text().splitlines()]
-    rows = [row(net, theirs) for net, theirs in zip(nets, found, strict=True)]
+    rows = [row(net, theirs) for net, theirs in zip(nets, found, strict=False)]
+    for (_, name), theirs in zip(EXAMPLES, found[len(nets) :], strict=True):
+        rows.append(example_row(name, theirs, options.env.resolve()))
     from spikewright.cli.output import print_table
 
     print_table(rows, list(rows[0]))

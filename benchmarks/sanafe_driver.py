@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import sys
+from importlib.resources import files
 
 import sanafe
 
@@ -49,14 +50,28 @@ def load(spec):
     return chip
 
 
+def example(arch_name, net_name, steps):
+    """Run an example that the package ships; return what it counted, and the example's files."""
+    base = files("sanafe.examples")
+    arch = sanafe.load_arch(base / arch_name)
+    net = sanafe.load_net(base / net_name, arch)
+    chip = sanafe.SpikingChip(arch)
+    chip.load(net)
+    texts = {"arch": (base / arch_name).read_text(), "net": (base / net_name).read_text()}
+    return chip.sim(steps, timing_model="detailed"), texts
+
+
 def main():
     """Answer each line of stdin by a line of the output file."""
     with open(sys.argv[1], "w", encoding="utf-8") as out:
         for line in sys.stdin:
             spec = json.loads(line)
-            found = load(spec).sim(spec["steps"], timing_model="detailed")
+            if "example" in spec:
+                found, texts = example(*spec["example"], spec["steps"])
+            else:
+                found, texts = load(spec).sim(spec["steps"], timing_model="detailed"), {}
             kept = {k: found[k] for k in KEPT}
-            out.write(json.dumps({**kept, "energy": dict(found["energy"])}) + "\n")
+            out.write(json.dumps({**kept, **texts, "energy": dict(found["energy"])}) + "\n")
 
 
 KEPT = ("sim_time", "spikes", "packets_sent", "neurons_updated", "neurons_fired")

@@ -127,6 +127,7 @@ def show_events(graph: Graph) -> None:
     if note is None:
         return
     print(f"calibrated for thresholds tested after every event, on {note['samples']} samples:")
+    print(f"longest queue of events: {note['longest_queue']}")
     columns = ("neuron", "thresholds times", "spikes unlike step timing", "before")
     rows = [
         {

@@ -78,11 +78,13 @@ class Observer:
     Args:
         graph, target, mapped: of the traces. A layer of `mapped` with the Input's name puts the
             Input on cores, as generators of spikes that cost nothing themselves.
+        effective: a synapse of weight 0 does not exist.
     """
 
     graph: Graph
     target: Target
     mapped: Mapped
+    effective: bool = False
     _links: list[Any] = field(default_factory=list)
     _sums: dict[str, Array] = field(default_factory=dict)
     _by_layer: dict[str, dict[str, Array]] = field(default_factory=dict)
@@ -93,7 +95,7 @@ class Observer:
     _timing: str = "step"
 
     def __post_init__(self) -> None:
-        self._links = list(_links(self.graph, self.mapped, self.target))
+        self._links = list(_links(self.graph, self.mapped, self.target, self.effective))
         if self.target.profile in CHIPS:
             host = [layer.name for layer in self.mapped.layers if layer.on_host]
             self._depths = depths(self.graph, host)
@@ -162,7 +164,7 @@ class Observer:
         if fired is not None:
             own["fired"][when] = _by_core(fired, where, self.cores)
         first, last = _potentials(trace, layer.name)
-        active = _updated(trace, layer.name)
+        active = _updated(trace, layer.name, self.effective)
         for steps, values in (
             (slice(0, when.start), first),
             (when, active),
@@ -237,13 +239,13 @@ def _by_core(flags: Array, where: Array, cores: int) -> Array:
     return found
 
 
-def _updated(trace: Trace, layer: str) -> Array:
+def _updated(trace: Trace, layer: str, effective: bool) -> Array:
     """Return which neurons are not at rest: v was not 0, input arrived, or there is a bias."""
     node = trace.graph.nodes[layer]
     states, start = _states(trace, layer)
     before = np.concatenate([start[None], states[:-1]])
     bias = getattr(node, "bias", None)
-    active = np.asarray((before != 0) | (_arrived(trace, layer) > 0))
+    active = np.asarray((before != 0) | (_arrived(trace, layer, effective) > 0))
     return active if bias is None else active | (np.broadcast_to(bias, active.shape[2:]) != 0)
 
 
@@ -266,9 +268,9 @@ def _potentials(trace: Trace, layer: str) -> tuple[Array, Array]:
     return start[None] != 0, states[-1:] != 0
 
 
-def _arrived(trace: Trace, layer: str) -> Array:
+def _arrived(trace: Trace, layer: str, effective: bool) -> Array:
     """Return how many synapses carried a spike to each neuron of a layer, [time, batch, *shape]."""
-    ones = trace.graph.map_nodes(_of_ones)
+    ones = trace.graph.map_nodes(_there if effective else _of_ones)
     flags = {name: type(n)((n.spikes != 0).astype(np.int32)) for name, n in trace.neurons.items()}
     marked = Trace(ones, trace.executor, (trace.input != 0).astype(np.int64), trace.output, flags)
     found = values_of(marked, ones.inputs(layer)[0])
@@ -278,6 +280,12 @@ def _arrived(trace: Trace, layer: str) -> Array:
 def _of_ones(name: str, node: Node) -> Node:
     if isinstance(node, WEIGHTS):
         return replace(node, weight=np.ones_like(node.weight), weight_shift=0)
+    return node
+
+
+def _there(name: str, node: Node) -> Node:
+    if isinstance(node, WEIGHTS):
+        return replace(node, weight=(node.weight != 0).astype(node.weight.dtype), weight_shift=0)
     return node
 
 
@@ -318,7 +326,7 @@ class _Link:
                     counts[name][..., core] += packets @ distance[core]
 
 
-def _links(graph: Graph, mapped: Mapped, target: Target) -> Iterator[_Link]:
+def _links(graph: Graph, mapped: Mapped, target: Target, effective: bool) -> Iterator[_Link]:
     placed = {layer.name: layer for layer in mapped.layers if not layer.on_host}
     if target.mapping == "crossbar" and target.limit("cores") == 1:
         yield from _rows(graph, placed, target)
@@ -326,7 +334,7 @@ def _links(graph: Graph, mapped: Mapped, target: Target) -> Iterator[_Link]:
     for layer in placed.values():
         if layer.core_of is None or layer.name == graph.input_name:
             continue
-        for part, sources in reaches(graph, layer):
+        for part, sources in reaches(graph, layer, effective=effective):
             run = np.arange(part.start, part.stop) + layer.first_core
             for source, values in sources.items():
                 yield _link(source, layer, run, values, placed.get(source), target)

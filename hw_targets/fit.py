@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from ..export.ir import Graph, InputError, LoweringError
 from ..export.ir.profile import GROUPED_THRESHOLDS
+from .event_calibration import KEY
 from .formats import broken_formats
 from .lava.silicon import CHIPS, SiliconLimit, number_limits
-from .mapping import Layer, Mapped, map_graph
+from .mapping import Layer, Mapped, at_most, map_graph
 from .target import Target
 from .violation import Violation as Violation
 
@@ -99,6 +100,13 @@ def counted(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
+def _queue(graph: Graph, target: Target) -> Iterator[Violation]:
+    """Yield whether more events waited at once, on the samples of the calibration, than can."""
+    longest = graph.metadata.get(KEY, {}).get("longest_queue", 0)
+    remedy = "let fewer neurons fire on one event: higher thresholds, or fewer connections"
+    yield from at_most("network", "queue_events", longest, target, remedy)
+
+
 def _grouped(name: str, moved: Mapping[str, Any]) -> str:
     return (
         f"  {name}: {moved['moved']} of {moved['neurons']} thresholds moved by at most "
@@ -128,7 +136,7 @@ def check(graph: Graph, target: Target, mapped: Mapped | None = None) -> FitRepo
     if graph.level != "integer":
         raise InputError(f"a {graph.level} graph", remedy="lower it to integers first")
     mapped = mapped or map_graph(graph, target)
-    found = (*broken_formats(graph, target), *mapped.violations)
+    found = (*broken_formats(graph, target), *_queue(graph, target), *mapped.violations)
     soft = target.supports.get("budgets", ())
     return FitReport(
         target.name,

@@ -92,6 +92,12 @@ def _resets(name: str, node: Neuron, target: Target) -> Iterator[Violation]:
     yield from _choice(name, "compares", node.compare, target, _lowered(target))
 
 
+def _biases(name: str, node: Neuron, target: Target) -> Iterator[Violation]:
+    if node.bias is not None and node.bias.any():
+        remedy = "train without biases and BatchNorm (a bias in a convolution or Linear counts too)"
+        yield from _choice(name, "biases", "constant", target, remedy)
+
+
 def _widths(name: str, node: Neuron, target: Target) -> Iterator[Violation]:
     lowered = _lowered(target)
     yield from at_most(name, "state_bits", node.state_bits, target, lowered)
@@ -210,6 +216,7 @@ RULES: tuple[tuple[Any, Callable[..., Iterator[Violation]]], ...] = (
     (WEIGHTS, _weight),
     (Input, _input),
     (Neuron, _resets),
+    (Neuron, _biases),
     (Neuron, _widths),
     (Neuron, _rule),
     (Neuron, _options),

@@ -24,6 +24,7 @@ LIMITS = {
     "spikes_per_step": "spikes of one neuron in one step",
     "input_spikes_per_step": "events of one input channel in one step",
     "delay_steps": "steps of one Delay",
+    "queue_events": "events that wait at once, as lowering for the chip found on samples",
     # cores
     "cores": "cores (processing elements) of one chip",
     "cores_per_tile": "cores of one tile, which share a router",
@@ -72,6 +73,7 @@ SUPPORTS: dict[str, tuple[str, ...]] = {
     "leaks": ("none", "decay", "shift", "subtract"),
     "memory": ("kept", "none"),
     "timing": ("step", "event"),
+    "biases": ("none", "constant"),
     "readouts": ("none", "integrate", "leaky", "spike_count"),
     "budgets": tuple(LIMITS),
     "neuron_options": ("refractory", "v_min", "v_init"),

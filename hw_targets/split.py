@@ -26,7 +26,9 @@ def split(graph: Graph, layer: Layer, cores: int, by_place: bool) -> Layer:
     return replace(layer, cores=cores, core_of=np.ascontiguousarray(core_of))
 
 
-def reaches(graph: Graph, layer: Layer) -> Iterator[tuple[slice, dict[str, Array]]]:
+def reaches(
+    graph: Graph, layer: Layer, *, effective: bool = False
+) -> Iterator[tuple[slice, dict[str, Array]]]:
     """Yield runs of a layer's cores, and the reach of each source into them (see `reach`)."""
     assert layer.core_of is not None
     column = (-1,) + (1,) * layer.core_of.ndim
@@ -34,7 +36,7 @@ def reaches(graph: Graph, layer: Layer) -> Iterator[tuple[slice, dict[str, Array
     for first in range(0, layer.cores, chunk):
         run = slice(first, min(first + chunk, layer.cores))
         chosen = layer.core_of[None] == np.arange(run.start, run.stop).reshape(column)
-        yield run, reach(graph, layer.name, chosen)
+        yield run, reach(graph, layer.name, chosen, effective=effective)
 
 
 def sources_per_core(graph: Graph, layer: Layer) -> Array:

@@ -8,16 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from ...export.ir import Array, Graph, SpikewrightError, rows
+from ...export.ir import Array, Graph, LoweringError, rows
 from ...export.ir.digest import digest
 from ...sim.counters import Counters
 from ...sim.trace import Trace
 from ...sim.verify import Verification
 from ..activity import Activity
 from ..estimate import estimate
-from ..fit import FitReport, check
+from ..fit import check, refused
 from ..target import Target
-from ..violation import Violation
 
 SCHEMA = "spikewright/report/1"
 RASTER_NEURONS = 256
@@ -43,19 +42,12 @@ class NotOnTarget:
     """A target whose number format cannot express the network, and why."""
 
     target: Target
-    error: SpikewrightError
+    error: LoweringError
 
     def fit(self) -> dict[str, Any]:
         """Return the reason as a fit report does, as one violation."""
-        reason = Violation(
-            self.error.node or "network",
-            "number format",
-            self.target.profile,
-            self.error.reason,
-            self.error.remedy or "choose another target",
-        )
         return {
-            **FitReport(self.target.name, 0, {}, (reason,), ()).to_json(),
+            **refused(self.target, [self.error]).to_json(),
             "profile": self.target.profile,
             "digest": None,
             "accuracy": None,

@@ -25,6 +25,7 @@ from spikewright.export.ir import (
     SumPool,
     profile,
 )
+from spikewright.hw_targets.event_calibration import KEY
 from spikewright.hw_targets.fit import check
 from spikewright.hw_targets.target import Target, targets
 
@@ -172,6 +173,12 @@ def delayed(target: Target, steps: int) -> Graph:
     return chain({"d": Delay((4,), steps), "fc": weights(target, 4, 4), "n": neuron(target, (4,))})
 
 
+def queued(target: Target, events: int) -> Graph:
+    """Return a graph as lowering leaves it when so many events waited at once."""
+    graph = one(target)
+    return graph.replace(metadata={**graph.metadata, KEY: {"longest_queue": events}})
+
+
 def scaled(target: Target, factor: int) -> Graph:
     return chain(
         {
@@ -232,6 +239,7 @@ CASES: dict[str, Callable[[Target, int], tuple[Graph, Graph]]] = {
         one(t, dv=np.int32(4096 >> n)),
         one(t, dv=np.int32((4096 >> n) // 2 + 1)),
     ),
+    "queue_events": lambda t, n: pair(lambda k: queued(t, k), n),
     "scale_bits": lambda t, n: pair(lambda k: scaled(t, k), (1 << (n - 1)) - 1),
     "spikes_per_step": lambda t, n: pair(lambda k: one(t, max_spikes_per_step=k), n),
     "input_spikes_per_step": lambda t, n: pair(lambda k: one(t, high=k), n),
@@ -324,6 +332,8 @@ def of_words(t: Target) -> Iterator[Case]:
         yield Case("leaks", plain, one(t, dv=np.int32(1365)))
     elif "leaks" in supports:
         yield Case("leaks", plain, one(t, leak_subtract=np.int32(3)))
+    if "biases" in supports:
+        yield Case("biases", plain, one(t, bias=np.int32(3)))
     if "memory" in supports:
         yield Case("memory", plain, one(t, dv=np.int32(2048)))
     if "readouts" in supports:
