@@ -285,27 +285,28 @@ def _snn_memory_pj(
     """Return what memory takes whatever spikes: states, spike maps, analog inputs and weights."""
     read, write, steps = cost("state_read_pj"), cost("state_write_pj"), counters.time_steps
     found = sum(weights for _, _, weights in _ann(graph)) * cost("dram_read_pj")
+    analog = _analog_layers(graph)
     for name, neuron in graph.neurons.items():
         size = prod(neuron.shape)
-        if flow == "layer" or _moves_each_step(graph, name):
+        if flow == "layer" or _moves_each_step(graph, name, analog):
             found += steps * size * (read + write)
         found += steps * size * (read + write) / STATE_BITS
     if graph.input_name not in analog_values(graph):
         found += steps * prod(graph.input.shape) * read / STATE_BITS
     ops = operations(graph, counters, how)
-    for name in _analog_layers(graph):
+    for name in analog:
         found += float(ops[name]["macs"].sum()) * read * INPUT_BITS / STATE_BITS
         if how.first_layer == "once":
             found += prod(graph.shapes[name]) * (write + steps * read)
     return float(found)
 
 
-def _moves_each_step(graph: Graph, name: str) -> bool:
+def _moves_each_step(graph: Graph, name: str, analog_layers: set[str]) -> bool:
     """Whether a neuron's potential moves without an event: a leak, a bias, an analog input."""
     node = graph.neurons[name]
     leaks = any(v is not None and bool(v.any()) for v in (node.dv, node.leak_subtract, node.bias))
     fades = node.beta is not None and bool((node.beta != 1).any())
-    analog = set(weights_into(graph, name)) & _analog_layers(graph)
+    analog = set(weights_into(graph, name)) & analog_layers
     return leaks or fades or node.current_based or bool(analog)
 
 

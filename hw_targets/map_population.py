@@ -11,7 +11,7 @@ from math import prod
 
 import numpy as np
 
-from ..export.ir import Array, Graph
+from ..export.ir import Array, Graph, Neuron
 from .mapping import Layer, Mapped, at_most, layers, on_chip
 from .reach import reach
 from .target import Target
@@ -31,7 +31,7 @@ def map_population(graph: Graph, target: Target) -> Mapped:
         "outputs": readout.neurons,
         **_reach(graph, hidden, readout),
     }
-    violations = list(_judge(shares, readout, target))
+    violations = [*_judge(shares, readout, target), *_readout(graph, readout, target)]
     return Mapped(tuple(placed), 1, shares, tuple(violations))
 
 
@@ -78,6 +78,13 @@ def _driven_by_input(graph: Graph, layer: Layer, chip: set[str]) -> int:
         if source not in chip:
             driven |= values.reshape(neurons, -1).any(axis=1)
     return int(driven.sum())
+
+
+def _readout(graph: Graph, readout: Layer, target: Target) -> Iterator[Violation]:
+    node = graph.nodes[readout.name]
+    if isinstance(node, Neuron):
+        most, remedy = node.max_spikes_per_step, "let the last neurons send single spikes"
+        yield from at_most(readout.name, "output_spikes_per_step", most, target, remedy)
 
 
 def _judge(shares: dict[str, int], readout: Layer, target: Target) -> Iterator[Violation]:

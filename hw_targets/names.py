@@ -22,6 +22,7 @@ LIMITS = {
     "leak_bits": "unsigned width of leak_subtract",
     "scale_bits": "signed width of the factor of a Scale",
     "spikes_per_step": "spikes of one neuron in one step",
+    "output_spikes_per_step": "spikes of one readout neuron in one step",
     "input_spikes_per_step": "events of one input channel in one step",
     "delay_steps": "steps of one Delay",
     "queue_events": "events that wait at once, as lowering for the chip found on samples",

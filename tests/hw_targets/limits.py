@@ -242,6 +242,7 @@ CASES: dict[str, Callable[[Target, int], tuple[Graph, Graph]]] = {
     "queue_events": lambda t, n: pair(lambda k: queued(t, k), n),
     "scale_bits": lambda t, n: pair(lambda k: scaled(t, k), (1 << (n - 1)) - 1),
     "spikes_per_step": lambda t, n: pair(lambda k: one(t, max_spikes_per_step=k), n),
+    "output_spikes_per_step": lambda t, n: pair(lambda k: one(t, max_spikes_per_step=k), n),
     "input_spikes_per_step": lambda t, n: pair(lambda k: one(t, high=k), n),
     "delay_steps": lambda t, n: pair(lambda k: delayed(t, k), n),
     "cores": by_cores,
