@@ -38,7 +38,8 @@ QAT_COMMAND = (
     "--weight-decay 0.02 --views crop_flip --precision bf16-mixed --channels-last "
     "-o NAME-int4.safetensors"
 )
-"""Trains the int4 network; of 5e-5, 2e-4 and 1e-3 this rate was best on held-out images."""
+"""Trains the int4 network. Of the rates 5e-5, 2e-4 and 1e-3 the first was best with --validation
+5000 --limit 20000 (82.1, 81.1, 77.6 %); only the float training before had seen those images."""
 VERIFIED = 32
 
 
