@@ -292,6 +292,20 @@ NETWORKS: dict[str, Callable[[str], Graph]] = {
     "recurrent, second layer": lambda n: _recurrent(n, LIF, "deep"),
     "recurrent, convolution": lambda n: _recurrent(n, LIF, "conv"),
 }
+PORTABLE = (
+    "mlp",
+    "mlp, bias, slow leak",
+    "mlp, four layers",
+    "conv",
+    "conv, stride 2",
+    "conv, dilation 2",
+    "conv, kernel 3x5",
+    "conv, 2 groups",
+    "conv, depthwise",
+    "sum pool",
+)
+"""Of the networks: leaky neurons behind weights of their own, one way through."""
+
 INTEGER: dict[str, Callable[[str], Graph]] = {
     "int8 mlp, IF": lambda n: _integer(n, None, conv=False),
     "int8 mlp, IF, >=": lambda n: _integer(n, None, conv=False, compare=">="),

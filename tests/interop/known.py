@@ -73,6 +73,9 @@ AVOIDED = (
         "[norse 411](https://github.com/norse/norse/issues/411)",
     ),
 )
+PORTABLE = ("norse", "snntorch", "spikingjelly")
+"""Peers whose importers follow NIR's equations, so that they read the portable file as it is."""
+
 OUT: dict[tuple[str, str], Defect] = {}
 """(peer, network) of the corpus: our file, loaded and run by the peer."""
 

@@ -31,6 +31,13 @@ multiples of 1/32 and thresholds stand between the values that potentials can ta
 rounding decides nothing.
 """
 
+PORTABLE = """
+## The portable file at the peer
+
+The same file for all (`--dialect portable`, the default): leaky neurons behind weights, which these
+readers compute alike. sinabs takes tau in steps and no v_reset, and needs its own dialect.
+"""
+
 LEAKY = """
 ## Integer leaky networks: share of spikes that differ
 
@@ -58,6 +65,9 @@ def page(peers: Sequence[str], proof: Proof) -> str:
     """Return the page of a run."""
     parts = [HEAD, *_matrix(peers, proof.out, proof.into), _live(peers, proof.live), NOTES]
     parts += ["## Ours at the peer\n", *_table(peers, proof.out)]
+    known_peers = [peer for peer in peers if peer in known.PORTABLE]
+    if known_peers:
+        parts += [PORTABLE, *_table(known_peers, proof.portable)]
     parts += ["\n## The peer's at ours\n", *_lists(peers, proof.into)]
     parts += [TRAINED, *_table(peers, proof.trained)]
     parts += [LEAKY, *_table(peers, proof.leaky)]

@@ -37,6 +37,7 @@ from tests.interop.corpus import (
     INTEGER_LEAKY,
     LEAST_RATE,
     NETWORKS,
+    PORTABLE,
     TRAINED,
     build,
     ran,
@@ -80,13 +81,15 @@ def network(name: str, peer: str) -> Graph:
     return subtracting(build(name)) if DIALECTS[peer].reset == "soft" else build(name)
 
 
-def ours_at_the_peer(peer: Peer, python: Path, names: list[str]) -> list[Cell]:
-    """Return the cells of direction out."""
+def ours_at_the_peer(
+    peer: Peer, python: Path, names: list[str], dialect: str | None = None
+) -> list[Cell]:
+    """Return the cells of direction out, of files in the peer's own dialect or another."""
     with TemporaryDirectory() as place:
         folder = Path(place)
         for k, name in enumerate(names):
             graph = network(name, peer.name)
-            write_nir(graph, folder / f"{k:02d}.nir", dialect=peer.name)
+            write_nir(graph, folder / f"{k:02d}.nir", dialect=dialect or peer.name)
             np.save(folder / f"{k:02d}.x.npy", some_input(graph))
         _work("read", peer, python, folder)
         return [_compared(peer, name, folder / f"{k:02d}.nir") for k, name in enumerate(names)]
@@ -184,12 +187,13 @@ class Proof:
     """All cells of a run.
 
     Attributes:
-        out, into: ours at the peers, and theirs at ours. leaky: integer leaky networks at the
-            peers. trained: checkpoints at the peers. live: tests of live modules that passed and
-            ran, by peer.
+        out, into: ours at the peers, and theirs at ours. portable: files for no peer in
+            particular. leaky: integer leaky networks at the peers. trained: checkpoints at the
+            peers. live: tests of live modules that passed and ran, by peer.
     """
 
     out: list[Cell] = field(default_factory=list)
+    portable: list[Cell] = field(default_factory=list)
     leaky: list[Cell] = field(default_factory=list)
     trained: list[Cell] = field(default_factory=list)
     into: list[Cell] = field(default_factory=list)
@@ -198,6 +202,8 @@ class Proof:
     def add(self, peer: Peer, python: Path) -> None:
         """Let one peer compute all of ours, and compute all of its."""
         self.out += ours_at_the_peer(peer, python, [*NETWORKS, *INTEGER])
+        if peer.name in known.PORTABLE:
+            self.portable += ours_at_the_peer(peer, python, list(PORTABLE), "portable")
         self.leaky += ours_at_the_peer(peer, python, list(INTEGER_LEAKY))
         self.trained += ours_at_the_peer(peer, python, list(TRAINED))
         self.into += theirs_at_ours(peer, python)
@@ -207,8 +213,11 @@ class Proof:
         """Return a line for each cell that is not as it should be, or proves nothing."""
         bad = [c for c in self.out if not c.equal and (c.peer, c.network) not in known.OUT]
         bad += [c for c in self.into if not c.equal and (c.peer, c.network) not in known.IN]
+        bad += [cell for cell in self.portable if not cell.equal]
         bad += [c for c in (*self.leaky, *self.trained) if c.differ is None]
-        ran = [c for c in (*self.out, *self.leaky, *self.into) if c.differ is not None]
+        ran = [
+            c for c in (*self.out, *self.portable, *self.leaky, *self.into) if c.differ is not None
+        ]
         silent = [c for c in ran if c.least_rate < LEAST_RATE]
         broken = [name for name, (passed, ran) in self.live.items() if passed < max(ran, 1)]
         return [
