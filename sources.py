@@ -54,12 +54,17 @@ ACTS_ON = {
 """The kinds of source that an option of reading is for."""
 
 
+HDF5 = (".h5", ".hdf5")
+"""What NIR files may be called too; Lava's as well."""
+
+
 def kind_of(source: str) -> str:
     """Return `file.py:factory`, the suffix, or `name` of a SOURCE."""
     if ".py:" in source:
         return "file.py:factory"
     dot = source.rfind(".")
-    return source[dot:].lower() if dot > max(source.rfind("/"), 0) else "name"
+    suffix = source[dot:].lower() if dot > max(source.rfind("/"), 0) else "name"
+    return ".nir" if suffix in HDF5 else suffix
 
 
 def refuse_idle(source: str, given: Mapping[str, Any], spelled: Callable[[str], str] = str) -> None:
@@ -143,11 +148,24 @@ def _lava(spec: str, options: SourceOptions) -> Graph:
     return read_lava(spec)
 
 
+def _hdf5(spec: str, options: SourceOptions) -> Graph:
+    """NIR or Lava's HDF5: the former has a group `node`."""
+    import h5py
+
+    try:
+        with h5py.File(spec, "r") as file:
+            reader = _nir if "node" in file else _lava
+    except OSError:
+        reader = _nir  # which says what is wrong
+    return reader(spec, options)
+
+
 READERS: dict[str, Callable[[str, SourceOptions], Graph]] = {
     ".spk": _archive,
     ".nir": _nir,
     ".onnx": _onnx,
     ".net": _lava,
+    **dict.fromkeys(HDF5, _hdf5),
 }
 
 

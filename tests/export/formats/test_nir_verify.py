@@ -9,12 +9,13 @@ import nir
 import numpy as np
 import pytest
 
+import spikewright as sw
 from spikewright.export.formats import onnx as onnx_out
 from spikewright.export.formats.nir_in import read_nir
 from spikewright.export.formats.nir_limits import cannot_say
 from spikewright.export.formats.nir_numerics import roundings
 from spikewright.export.formats.nir_out import write_nir
-from spikewright.export.formats.writers import write
+from spikewright.export.formats.writers import write, write_as
 from spikewright.export.ir import (
     Flatten,
     FormatError,
@@ -160,3 +161,14 @@ def test_many_neurons_get_no_identity_matrix(tmp_path: Path) -> None:
     ours, theirs = (Reference(np.float64).prepare(g).run(x) for g in (graph, found))
     np.testing.assert_array_equal(ours.neurons["b"].spikes, theirs.neurons["b"].spikes)
     assert not [name for name in nir.read(str(path)).nodes if "identity" in name]
+
+
+def test_a_nir_file_called_h5_is_read_as_one(tmp_path: Path) -> None:
+    path = tmp_path / "g.h5"
+    write_as("nir", chain(), path)
+    assert list(sw.read(path).nodes) == ["in", "w", "n", "out"]
+    with pytest.warns(FormatWarning, match="dt cannot act"):
+        sw.read(path, dt=1e-3)
+    path.write_bytes(b"none")
+    with pytest.raises(FormatError, match="not a readable NIR file"):
+        sw.read(path)
