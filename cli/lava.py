@@ -35,7 +35,10 @@ MemoryLimit = Annotated[
     typer.Option("--memory-limit", min=100, help="MB of address space for each of its processes."),
 ]
 TimeLimit = Annotated[
-    float, typer.Option("--time-limit", min=1, help="Seconds until the worker is ended.")
+    float,
+    typer.Option(
+        "--time-limit", min=1, help="Seconds until a worker is ended; every batch has its own."
+    ),
 ]
 Netx = Annotated[bool, typer.Option("--netx", help="Through an HDF5 file and lava-dl's netx.")]
 Networks = Annotated[int, typer.Option("--networks", min=1, help="How many random networks.")]
@@ -77,7 +80,7 @@ def status(json: a.Json = False) -> None:
     if json:
         emit_json("lava-status", fields)
     elif reason is not None:
-        print(f"not ready: {reason}")
+        print(f"not ready: {reason} (looked in {fields['prefix']})")
     else:
         print(f"ready: {fields['prefix']}, Python {fields['python']}")
         print_table(
@@ -109,7 +112,8 @@ def run(
     is compared with ours; exit code 1 if any differs.
     """
     if netx:
-        _by_netx(request, samples, time_limit, json)
+        limits = {"time_limit_s": time_limit, "memory_limit_mb": memory_limit}
+        _by_netx(request, samples, limits, json)
         return
     from .. import api
     from ..hw_targets.lava.build import build
@@ -166,7 +170,7 @@ def _tell(graph: Graph, program: Program, found: Run, labels: Any, json: bool) -
         print(f"  {limit}")
 
 
-def _by_netx(request: a.Request, samples: a.Samples, time_limit: float, json: bool) -> None:
+def _by_netx(request: a.Request, samples: a.Samples, limits: Any, json: bool) -> None:
     from tempfile import TemporaryDirectory
 
     from .. import api
@@ -179,13 +183,13 @@ def _by_netx(request: a.Request, samples: a.Samples, time_limit: float, json: bo
     data = samples.of(graph)
     steps = api.steps_for(graph, data.x, request.time_steps)
     with TemporaryDirectory() as folder:
-        path = Path(request.source)
+        path, held = Path(request.source), graph
         if path.suffix != ".net":
             path = Path(folder) / "network.net"
             write_lava(graph, path)
-        held = read_lava(path, graph.input)
+            held = read_lava(path, graph.input)
         x = encode(held, data.x, steps, request.encode, samples.seed)
-        found = compare_with_netx(path, held, x, time_limit_s=time_limit)
+        found = compare_with_netx(path, held, x, batch=samples.batch, **limits)
     difference = found.first_difference
     if json:
         fields: dict[str, Any] = {"equal": found.equal, "layers": found.layers}

@@ -35,12 +35,20 @@ from ..ir import (
 from ..ir.arith import DECAY_ONE
 from .atomic import atomic_path
 from .lava_in import read_lava
-from .lava_rules import BIAS_HIGH, BIAS_LOW, STATE_BITS, STATE_SHIFT, THRESHOLD_LIMIT, THRESHOLD_LOW
+from .lava_rules import (
+    BIAS_HIGH,
+    BIAS_LOW,
+    LOWER,
+    STATE_BITS,
+    STATE_SHIFT,
+    THRESHOLD_LIMIT,
+    THRESHOLD_LOW,
+    neuron_problems,
+)
 from .lava_weights import conv_problem, netx_weights
 
 Reason = tuple[str, str, str]
 """Node, reason, remedy."""
-LOWER = "lower it with --target loihi2"
 _KINDS: dict[str, str] = {
     "Add": "netx has no additions; use a feed-forward network (residual rule none)",
     "MaxPool": "Lava has no max-pooling; use strided convolutions",
@@ -176,27 +184,11 @@ def _channels(bias: Array, shape: Shape) -> Array | None:
 
 
 def _neuron_problems(node: Neuron) -> Iterator[tuple[str, str]]:
-    wanted = {
-        "state_shift": STATE_SHIFT,
-        "state_bits": STATE_BITS,
-        "compare": ">",
-        "reset": "hard",
-        "max_spikes_per_step": 1,
-        "refractory_steps": 0,
-        "v_min": None,
-        "leak_subtract": None,
-        "v_low": None,
-        "v_high": None,
-        "bias_in": None,
-    }
-    for field, value in wanted.items():
-        if getattr(node, field) != value:
-            yield f"{field} is {getattr(node, field)}, Lava has {value}", LOWER
-    for field in ("v_reset", "v_init"):
-        if getattr(node, field).any():
-            yield f"{field} is not 0", "shift the potentials so that it is 0"
-    if node.current_based and node.u_range != "wrap":
-        yield f"u_range is {node.u_range}, Lava has wrap", LOWER
+    yield from neuron_problems(node)
+    if node.compare != ">":
+        yield f"compare is {node.compare}, Lava has >", LOWER
+    if node.bias_in is not None:
+        yield f"bias_in is {node.bias_in}, netx has none", LOWER
     for field in ("v_threshold", "dv", "du"):
         array = getattr(node, field)
         if array is not None and array.size > 1:

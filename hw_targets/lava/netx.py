@@ -17,7 +17,7 @@ from ...sim.reference import Reference
 from ...sim.trace import NeuronTrace, Trace, join
 from ...sim.verify import Difference, compare
 from .environment import find
-from .runner import TIME_LIMIT_S, run_job
+from .runner import MEMORY_LIMIT_MB, TIME_LIMIT_S, run_job
 from .synapses import lava_order, message_bits
 
 
@@ -36,28 +36,38 @@ class NetxComparison:
 
 
 def compare_with_netx(
-    path: Path, graph: Graph, x: Array, *, time_limit_s: float = TIME_LIMIT_S
+    path: Path,
+    graph: Graph,
+    x: Array,
+    *,
+    batch: int | None = None,
+    time_limit_s: float = TIME_LIMIT_S,
+    memory_limit_mb: int = MEMORY_LIMIT_MB,
 ) -> NetxComparison:
     """Run a file by netx on encoded values x [time, batch, *shape]; compare with the reference.
 
     Args:
         graph: what the file holds.
+        batch: samples that one worker runs, all by default; the limits are those of one worker.
 
     Raises:
         ExecutorError: if netx cannot run it, or its resets cannot stand for a fresh start.
     """
     ours = Reference().prepare(graph).run(x)
     # netx keeps what a loop holds from sample to sample: those run one by one.
-    alone = bool(graph.of_kind(Delay))
-    parts = [x[:, k : k + 1] for k in range(x.shape[1])] if alone else [x]
-    theirs = join([netx_trace(path, graph, part, time_limit_s=time_limit_s) for part in parts])
+    each = 1 if graph.of_kind(Delay) else batch or x.shape[1]
+    parts = [x[:, k : k + each] for k in range(0, x.shape[1], each)]
+    limits: Any = {"time_limit_s": time_limit_s, "memory_limit_mb": memory_limit_mb}
+    theirs = join([netx_trace(path, graph, part, **limits) for part in parts])
     result = compare(theirs, _like(ours, theirs), ("netx", "reference"))
     different = isinstance(result, Difference)
     layers = len(_layers(graph))
     return NetxComparison(layers, 0 if different else int(result), result if different else None)  # type: ignore[arg-type]
 
 
-def netx_trace(path: Path, graph: Graph, x: Array, *, time_limit_s: float) -> Trace:
+def netx_trace(
+    path: Path, graph: Graph, x: Array, *, time_limit_s: float, memory_limit_mb: int
+) -> Trace:
     """Return the trace that netx records, its lags taken off; u of every neuron."""
     _refuse_late_biases(graph)
     time, batch = x.shape[:2]
@@ -71,7 +81,8 @@ def netx_trace(path: Path, graph: Graph, x: Array, *, time_limit_s: float) -> Tr
         "steps": steps,
     }
     data = {"data": _data(graph, x, steps)}
-    found = run_job(find(), job, data, time_limit_s=time_limit_s).arrays
+    limits: Any = {"time_limit_s": time_limit_s, "memory_limit_mb": memory_limit_mb}
+    found = run_job(find(), job, data, **limits).arrays
 
     def read(k: int, name: str, variable: str) -> Array:
         values = found[f"{k}/{variable}"].reshape(steps, -1)[k + 1 : k + 1 + time * batch]

@@ -9,8 +9,15 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from ...export.formats.lava import LOWER, Reason
-from ...export.formats.lava_rules import BIAS_HIGH, BIAS_LOW, STATE_BITS, STATE_SHIFT
+from ...export.formats.lava import Reason
+from ...export.formats.lava_rules import (
+    BIAS_HIGH,
+    BIAS_LOW,
+    LOWER,
+    STATE_BITS,
+    STATE_SHIFT,
+    neuron_problems,
+)
 from ...export.ir import Delay, ExecutorError, Graph, Neuron, Node, Output, bounds
 from ...export.ir.arith import DECAY_ONE
 from ...export.ir.bounds import Bound
@@ -25,17 +32,6 @@ _KINDS = {
     "MaxPool": "Lava has no max-pooling; train with strided convolutions or average pooling",
     "MatMul": "Lava has no attention; use a convolutional network, or --executor native",
 }
-_FIELDS: tuple[tuple[str, object, str], ...] = (
-    ("state_shift", STATE_SHIFT, LOWER),
-    ("state_bits", STATE_BITS, LOWER),
-    ("reset", "hard", "train with hard reset to 0"),
-    ("max_spikes_per_step", 1, "use single spikes"),
-    ("refractory_steps", 0, "train without a refractory period"),
-    ("v_min", None, "train without a lower clamp of v"),
-    ("leak_subtract", None, "train with a leak that multiplies"),
-    ("v_low", None, LOWER),
-    ("v_high", None, LOWER),
-)
 
 
 def problems(graph: Graph) -> list[Reason]:
@@ -84,18 +80,11 @@ def _of(
 
 
 def _neuron(node: Neuron, largest: int) -> Iterator[tuple[str, str]]:
-    for field, wanted, remedy in _FIELDS:
-        if getattr(node, field) != wanted:
-            yield f"{field} is {getattr(node, field)}, Lava has {wanted}", remedy
-    for field in ("v_reset", "v_init"):
-        if getattr(node, field).any():
-            yield f"{field} is not 0", "shift the potentials so that it is 0"
+    yield from neuron_problems(node)
     if strict_threshold(node) is None:
         yield "compares by >=, Lava by >", LOWER
     elif (np.asarray(strict_threshold(node)) % (1 << STATE_SHIFT)).any():
         yield f"v_threshold is no multiple of {1 << STATE_SHIFT}", LOWER
-    if node.current_based and node.u_range != "wrap":
-        yield "u saturates, Lava's wraps", LOWER
     if not node.current_based and largest >= CURRENT_LIMIT:
         yield f"a current of {largest}, Lava holds {CURRENT_LIMIT - 1}", "use fewer --bits"
     if node.bias_in is not None and (node.bias_in % (1 << STATE_SHIFT)).any():

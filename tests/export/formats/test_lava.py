@@ -84,7 +84,7 @@ def test_same_graph_same_bytes(tmp_path: Path) -> None:
         ({"dv": np.arange(27, dtype=np.int32).reshape(3, 3, 3)}, "dv varies within the layer"),
         ({"refractory_steps": 2}, "refractory_steps is 2, Lava has 0"),
         ({"v_min": np.int32(-64)}, "v_min is -64, Lava has None"),
-        ({"du": np.int32(9)}, "u_range is saturate, Lava has wrap"),
+        ({"du": np.int32(9)}, "u saturates, Lava's wraps"),
         (
             {"bias": 64 * np.arange(27, dtype=np.int32).reshape(3, 3, 3)},
             "bias varies within a channel, netx has one a channel",

@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 import pytest
 
-from spikewright.export.formats.lava import write_lava
+from spikewright.export.formats.lava import why_not_lava, write_lava
 from spikewright.export.formats.lava_in import read_lava
 from spikewright.export.ir import (
     Add,
@@ -24,6 +24,7 @@ from spikewright.export.ir import (
     Neuron,
     Output,
 )
+from spikewright.export.ir.shapes import RULES
 from spikewright.hw_targets.lava.netx import compare_with_netx
 from spikewright.sim.reference import Reference
 
@@ -93,6 +94,106 @@ def test_netx_computes_what_was_exported(graph: Graph, x: Array, tmp_path: Path)
     assert found.equal, found.first_difference
     assert found.layers == len(graph.neurons) + (graph.output.readout == "integrate")
     assert found.values_compared > 300
+
+
+def sequential(seed: int) -> Graph:
+    """Random layers that netx has: maps first, then vectors, perhaps one that hears itself."""
+    rng = np.random.default_rng(seed)
+    shape: tuple[int, ...] = (int(rng.integers(1, 4)), 6, 7) if seed % 3 else (9,)
+    nodes: dict[str, Any] = {"in": Input(shape, "frames", low=0, high=int(rng.integers(1, 4)))}
+    edges: list[Any] = []
+    here, biased = "in", bool(seed % 2)
+
+    def put(name: str, node: Any) -> None:
+        nonlocal here
+        nodes[name] = node
+        edges.append((here, name))
+        here = name
+
+    def weight(*size: int) -> Any:
+        bits = int(rng.integers(3, 9))
+        low = 0 if rng.random() < 0.3 else -(2 ** (bits - 1)) + 1
+        codes = rng.integers(low, 2 ** (bits - 1), size).astype(np.int8)
+        codes.flat[0] = 1
+        return codes
+
+    def fires(k: int) -> None:
+        values: dict[str, Any] = {"v_threshold": np.int32(64 * rng.integers(1, 200))}
+        values["dv"] = np.int32(rng.integers(0, 4097))
+        values["du"] = np.int32(rng.integers(0, 4097)) if rng.random() < 0.5 else None
+        if biased and shape:
+            channels = (shape[0], *(1,) * (len(shape) - 1))
+            values["bias"] = (64 * rng.integers(-99, 100, channels)).astype(np.int32)
+        put(f"n{k}", neuron(*shape, **values))
+
+    for k in range(int(rng.integers(1, 3)) if len(shape) == 3 else 0):
+        groups = shape[0] if rng.random() < 0.3 else 1
+        size = (groups * int(rng.integers(1, 3)), shape[0] // groups, *rng.integers(1, 4, 2))
+        stride, padding = (tuple(int(n) for n in rng.integers(*at, 2)) for at in ((1, 3), (0, 3)))
+        held = Conv2d(weight(*size), stride=stride, padding=padding, groups=groups, bits=8)
+        put(f"c{k}", held)
+        shape = RULES[Conv2d](held, shape)
+        fires(k)
+    if len(shape) == 3:
+        put("flat", Flatten())
+        shape = (int(np.prod(shape)),)
+    loop = not biased and rng.random() < 0.6
+    put("f", Linear(weight(8, shape[0]), bits=8, weight_shift=int(rng.integers(0, 2))))
+    shape = (8,)
+    if loop:
+        nodes |= {"d": Delay((8,), 1), "b": Linear(weight(8, 8), bits=8), "a": Add()}
+        edges.extend([("f", "a", 0), ("d", "b"), ("b", "a", 1)])
+        here = "a"
+    fires(9)
+    if loop:
+        edges.append(("n9", "d"))
+    if rng.random() < 0.5:
+        put("head", Linear(weight(3, 8), bits=8))
+        put("out", SUM)
+    else:
+        put("out", COUNT)
+    return Graph(nodes, edges, "integer")
+
+
+def test_random_networks_come_back_as_they_were_written(tmp_path: Path) -> None:
+    written = spiking = 0
+    for seed in range(60):
+        graph = sequential(seed)
+        if why_not_lava(graph):
+            continue
+        path = tmp_path / f"{seed}.net"
+        write_lava(graph, path)
+        back = read_lava(path, graph.input)
+        x = np.random.default_rng(seed).integers(0, 2, (6, 2, *graph.input.shape))
+        ours, theirs = (Reference().prepare(g).run(x) for g in (graph, back))
+        assert np.array_equal(ours.output, theirs.output)
+        for one, two in zip(ours.neurons.values(), theirs.neurons.values(), strict=True):
+            assert np.array_equal(one.spikes, two.spikes)
+            assert np.array_equal(one.v, two.v)
+            spiking += bool(one.spikes.any())
+        written += 1
+    assert written >= 30
+    assert spiking >= 30
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_netx_computes_random_networks(seed: int, tmp_path: Path) -> None:
+    environment()
+    graph = next(g for g in map(sequential, range(100 * seed, 100 * seed + 99)) if not why(g, seed))
+    path = tmp_path / "n.net"
+    write_lava(graph, path)
+    x = np.random.default_rng(seed).integers(0, 2, (6, 2, *graph.input.shape))
+    back = read_lava(path, graph.input)
+    found = compare_with_netx(path, back, x, batch=1 + seed % 2, time_limit_s=120)
+    assert found.equal, found.first_difference
+    assert found.values_compared > 100
+
+
+def why(graph: Graph, seed: int) -> bool:
+    """Whether a network is none of netx's, or of another kind: a loop, maps, either."""
+    looped = bool(graph.of_kind(Delay))
+    wanted = {1: looped, 2: bool(graph.of_kind(Conv2d)) and not looped, 3: True}[seed]
+    return bool(why_not_lava(graph)) or not wanted
 
 
 def test_a_biased_loop_is_refused() -> None:
