@@ -93,8 +93,10 @@ def command(
         write_trace(found.trace, trace, force=force)
     beside = None
     if timing == "event":
+        from ..hw_targets.event_calibration import as_trained
+
         as_steps = run(
-            graph,
+            as_trained(graph),
             data.x,
             steps,
             encoding=request.encode,
@@ -107,7 +109,7 @@ def command(
 
 
 def _beside(found: Run, as_steps: Run, labels: Any, order: str) -> dict[str, Any]:
-    """Return how a run at event timing differs from the same at step timing."""
+    """Return how a run at event timing differs from what was lowered, at step timing."""
     from ..sim.trace import spikes_that_differ
 
     assert found.trace is not None and as_steps.trace is not None

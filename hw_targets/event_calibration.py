@@ -82,6 +82,11 @@ def uncalibrated(graph: Graph) -> Graph:
     return graph.map_nodes(change)
 
 
+def as_trained(graph: Graph) -> Graph:
+    """Return what a calibrated graph was calibrated to equal; any other as it is."""
+    return uncalibrated(graph) if "thresholds_before" in graph.metadata.get(KEY, {}) else graph
+
+
 def raised(graph: Graph, factors: Mapping[str, float], bits: int | None) -> Graph:
     """Return the graph with the thresholds of neuron nodes times factors, within their width."""
 

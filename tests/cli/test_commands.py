@@ -271,3 +271,26 @@ def test_check_collects_what_a_number_format_cannot_express(
     assert len({v["layer"] for v in found["violations"]}) > 1
     for violation in found["violations"]:
         assert violation["limit"] == "number format" and violation["remedy"]
+
+
+def test_event_timing_is_compared_with_what_was_lowered(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Not with the thresholds that calibration for events moved: those fit no step."""
+    from spikewright import api
+    from spikewright.hw_targets.event_calibration import uncalibrated
+    from spikewright.sim.event import EventDriven
+    from spikewright.sim.trace import spikes_that_differ
+    from spikewright.trainer.data import load
+
+    graph = api.lower("digits-if", target="odin")
+    assert any(
+        factor != 1 for factor in graph.metadata["event_calibration"]["threshold_factors"].values()
+    )
+    x, path = load("digits", "test", 8).x, tmp_path / "odin.spk"
+    api.write(graph, path)
+    words = ("run", str(path), "--data", "digits", "--limit", "8", "--timing", "event")
+    steps, events = api.run(uncalibrated(graph), x), api.run(graph, x, EventDriven())
+    found = call_json(capsys, *words)["spikes_that_differ"]
+    assert found == spikes_that_differ(steps, events)
+    assert found != spikes_that_differ(api.run(graph, x), events)
