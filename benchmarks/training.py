@@ -1,6 +1,7 @@
 """Training images/s beside the same network with the neurons of snntorch and of spikingjelly.
 
     python -m benchmarks.training [--rounds 7] [--batch 64] [--time-steps 4] [--threads 2]
+    python -m benchmarks.training --threads 1    # processor time: what a busy machine changes least
 
 One process, all contenders take turns, medians of whole training steps (forward, backward, AdamW).
 Each peer runs twice: `plain`, as its users write it (float32, contiguous, the picture repeated at
@@ -19,7 +20,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Any
 
 import torch
@@ -137,15 +138,17 @@ def same_spikes(time_steps: int) -> dict[str, float]:
     return shares
 
 
-def timed(steps: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
+def timed(
+    steps: dict[str, Callable[[], Any]], rounds: int, clock: Callable[[], float]
+) -> dict[str, float]:
     """Return the median seconds of each step, all taking turns; the first round only warms up."""
     seconds: dict[str, list[float]] = {name: [] for name in steps}
     for turn in range(rounds + 1):
         for name, step in steps.items():
-            began = perf_counter()
+            began = clock()
             step()
             if turn:
-                seconds[name].append(perf_counter() - began)
+                seconds[name].append(clock() - began)
     return {name: median(values) for name, values in seconds.items()}
 
 
@@ -168,7 +171,8 @@ def main() -> int:
         print(f"{name}: {share:.2%} of its neuron's spikes are ours on a random current")
     for precision, bf16 in (("float32", False), ("bfloat16", True)):
         torch.manual_seed(0)
-        seconds = timed(contenders(x, y, options.time_steps, bf16), options.rounds)
+        clock = process_time if options.threads == 1 else perf_counter
+        seconds = timed(contenders(x, y, options.time_steps, bf16), options.rounds, clock)
         rows = {
             name: {"images_per_s": options.batch / s, "ratio": s / seconds["ours"]}
             for name, s in seconds.items()
