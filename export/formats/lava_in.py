@@ -66,7 +66,8 @@ def read_lava(path: str | Path, entry: Input | None = None) -> Graph:
         FormatError: naming the file and layer that netx would skip, change or crash on.
     """
     layers = layers_of(str(path))
-    built = _Built(str(path), len(layers) - 1)
+    first = next((layer.kind for layer in layers if layer.kind not in ("input", "flatten")), "")
+    built = _Built(str(path), len(layers) - 1, first)
     for layer in layers:
         READERS[layer.kind](built, layer)
     try:
@@ -82,8 +83,8 @@ def read_lava(path: str | Path, entry: Input | None = None) -> Graph:
 class _Built:
     """The graph so far: `here` is the node that the next layer reads, of `shape`."""
 
-    def __init__(self, path: str, last: int) -> None:
-        self.path, self.last = path, last
+    def __init__(self, path: str, last: int, first: str) -> None:
+        self.path, self.last, self.first = path, last, first
         self.nodes: dict[str, Node] = {}
         self.edges: list[Edge] = []
         self.here = ""
@@ -126,7 +127,8 @@ def _input(built: _Built, layer: Layer) -> None:
         raise layer.refuse("an input layer that is not the first", "leave it out")
     shape = tuple(layer.whole("shape", 1, FIELD_LIMIT).reshape(-1).tolist())
     # Our own files write a vector as a map of one place.
-    built.start(shape[-1:] if shape[:-1] == (1,) * (len(shape) - 1) else shape)
+    vector = built.first != "conv" and shape[:-1] == (1,) * (len(shape) - 1)
+    built.start(shape[-1:] if vector else shape)
 
 
 def _flatten(built: _Built, layer: Layer) -> None:

@@ -281,3 +281,12 @@ def test_what_the_graph_refuses_names_the_file(tmp_path: Path) -> None:
     wrong = change(SLAYER, tmp_path / "w.net", _set("layer/1/shape", np.array([4, 2, 8])))
     with pytest.raises(FormatError, match=r"w\.net: .*neuron1"):
         read_lava(wrong)
+
+
+def test_a_map_of_one_row_before_a_convolution_stays_a_map(tmp_path: Path) -> None:
+    conv = Conv2d(np.ones((2, 1, 1, 3), np.int8), padding=(0, 1), bits=8)
+    fires = replace(network(u_range="wrap").neurons["n1"], shape=(2, 1, 9), bias=None)
+    counted = Output("spike_count", state_shift=6, state_bits=24)
+    nodes = {"in": Input((1, 1, 9), "spikes", low=0, high=1), "c": conv, "n": fires}
+    write_lava(Graph.chain({**nodes, "out": counted}, "integer"), tmp_path / "n.net")
+    assert read_lava(tmp_path / "n.net").input.shape == (1, 1, 9)
