@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from traceback import extract_tb
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 from .export.ir import FormatError, Graph, InputError, MissingPackageError, UnknownNameError
 from .export.ir.errors import AgreementWarning
@@ -215,8 +215,7 @@ def need_torch(purpose: str) -> None:
 def encoding_of(module: Any) -> Encoding:
     """Return how a module says that samples enter it: its attribute `encoding`, else direct."""
     held = getattr(module, "encoding", None)
-    known: tuple[Encoding, ...] = get_args(Encoding)
-    return next((name for name in known if isinstance(held, str) and held == name), "direct")
+    return cast(Encoding, held) if held in get_args(Encoding) else "direct"
 
 
 def trace_module(

@@ -67,13 +67,13 @@ def quantise(
     if graph.level != "folded":
         raise LoweringError(f"a {graph.level} graph, only a folded one is quantised")
     widened: dict[str, float] = {}
-    for _ in range(WIDENINGS):
+    for attempt in range(WIDENINGS):
         built = _Work(graph, profile, calibration, rule, current_groups(graph), widened).built()
         excess = current_excess(built, profile)
-        if not excess:
-            break
+        if not excess or attempt == WIDENINGS - 1:
+            return group_thresholds(check(built))
         widened |= {name: widened.get(name, 1.0) * by for name, by in excess.items()}
-    return group_thresholds(check(built))
+    raise AssertionError("the last attempt returns")
 
 
 def _with_readout(graph: Graph, carry: Carry) -> Graph:

@@ -36,6 +36,7 @@ def map_crossbar(graph: Graph, target: Target) -> Mapped:
     allowed = target.limit("weight_values_per_neuron")
     types = {layer.name: axons_of(graph, layer, allowed) for layer in on_chip(found)}
     axons: dict[str, Array] = {}
+    placed: list[Layer] = []
     for _ in range(ROUNDS):
         placed, needed = _placed(graph, target, found, types, axons)
         settled = _same(needed, axons) or not graph.of_kind(Delay)

@@ -129,7 +129,8 @@ def test_bad_requests_are_one_line_and_write_nothing(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, case: str
 ) -> None:
     out, own = tmp_path / "out", tmp_path / "own"
-    out.mkdir(), own.mkdir()
+    out.mkdir()
+    own.mkdir()
     (own / "own.py").write_text(OWN)
     words, says = WRONG[case]
     places = {"dir": out, "own": own, "digits": checkpoint.resolve("digits")}

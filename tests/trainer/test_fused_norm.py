@@ -92,8 +92,8 @@ def test_it_is_what_a_training_step_takes(monkeypatch):
 
 def test_neurons_of_others_run_for_themselves():
     class Doubled(MixedLIF):
-        def forward(self, x):
-            return 2 * super().forward(x)
+        def forward(self, *frames, **statistics):
+            return 2 * super().forward(*frames, **statistics)
 
     conv, norm, _ = layers()
     x = pictures(3, static=True)

@@ -96,7 +96,8 @@ def test_convolutions_over_one_axis_lose_their_groups(tmp_path: Path) -> None:
     }
     graph = Graph.chain(nodes, "float")
     write_nir(graph, tmp_path / "n.nir")
-    assert nir.read(str(tmp_path / "n.nir")).nodes["c"].weight.shape == (6, 4, 3)
+    convolution = nir.read(str(tmp_path / "n.nir")).nodes["c"]
+    assert isinstance(convolution, nir.Conv1d) and convolution.weight.shape == (6, 4, 3)
     again = read_nir(tmp_path / "n.nir", plain=True)
     assert np.array_equal(ran(graph).neurons["n"].spikes, ran(again).neurons["n"].spikes)
 
