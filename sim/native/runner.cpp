@@ -15,6 +15,7 @@ void Memory::Free::operator()(uint8_t *p) const {
 uint8_t *Memory::at_least(size_t bytes) {
   if (bytes > bytes_) {
     held_.reset();
+    bytes_ = 0;  // should there be no memory, the next run asks again
     held_.reset(new (std::align_val_t{64}) uint8_t[bytes]());
     bytes_ = bytes;
   }

@@ -76,13 +76,30 @@ class Delay final : public Op {
       uint8_t *stored = c.state(number, state_bytes, sample);
       const size_t kept = (steps_ - 1) * map.bytes();
       std::memmove(stored, stored + map.bytes(), kept);
-      std::memcpy(stored + kept, from.of(c, sample, 0), map.bytes());
+      store(stored + kept, from.of(c, sample, 0));
     }
   }
 
   Source from{0, {}};
 
  private:
+  // The bounds decide how wide the delayed values are; sums lie as int32, however small they are.
+  void store(uint8_t *to, const uint8_t *x) const {
+    if (from.map.kind == map.kind) {
+      std::memcpy(to, x, map.bytes());
+      return;
+    }
+    for (size_t i = 0; i < map.size(); ++i) {
+      const int32_t value = from.map.kind == Kind::i32 ? reinterpret_cast<const int32_t *>(x)[i]
+                            : from.map.kind == Kind::s8 ? static_cast<int8_t>(x[i])
+                                                        : x[i];
+      if (map.kind == Kind::i32)
+        reinterpret_cast<int32_t *>(to)[i] = value;
+      else
+        to[i] = static_cast<uint8_t>(value);
+    }
+  }
+
   size_t steps_;
 };
 

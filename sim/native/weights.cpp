@@ -100,11 +100,16 @@ size_t Weights::row_bytes(size_t steps) const {
   return padded_columns() * s_.stride_x * steps * s_.channels;
 }
 
+// Of a tile, where a line of the map is not longer.
+size_t Weights::rows_aimed_at(size_t columns) const {
+  return std::max<size_t>(16, kTileBytes / (columns * sizeof(int32_t)));
+}
+
 // `together`: the frames of one sample lie right behind those of the sample before. Workers take rows
 // of their own where that reads few weights twice: what they write is then what they read later.
 Weights::Cut Weights::cut(size_t samples, size_t steps, size_t columns, bool together,
                           size_t workers) const {
-  const size_t rows = std::max<size_t>(16, kTileBytes / (columns * sizeof(int32_t)));
+  const size_t rows = rows_aimed_at(columns);
   const size_t positions = s_.out_height * s_.out_width;
   Cut cut{1, 0, 0, 0};
   if (!flat_) {
@@ -137,14 +142,24 @@ Weights::Tile Weights::tile(const Cut &cut, size_t samples, size_t index) const 
           std::min(cut.positions, positions - position)};
 }
 
+// At least `tile_rows` of every cut of up to b.samples and b.steps: the last block of a run has fewer
+// steps, a repeated frame has one, and fewer steps may make a tile of more rows.
+size_t Weights::most_tile_rows(const Block &b, size_t columns) const {
+  const size_t aimed = rows_aimed_at(columns), positions = s_.out_height * s_.out_width;
+  if (!flat_) {
+    const size_t line = up(s_.out_width * b.steps, 16);
+    return std::min(std::max(aimed, line), s_.out_height * line);
+  }
+  return std::min(up(aimed, 16) + 16 * b.steps, up(b.samples * positions, 16) * b.steps);
+}
+
 size_t Weights::scratch_bytes(const Block &b) const {
   Carver gathering(nullptr), multiplying(nullptr);
-  const size_t samples = flat_ ? b.samples : 1;
-  gathering.take<int32_t>(tile_rows(cut(samples, b.steps, event_row_, true, b.workers), b.steps) * event_row_);
+  gathering.take<int32_t>(most_tile_rows(b, event_row_) * event_row_);
   Ring ring(*this, flat_ ? 0 : b.steps, gathering);
   if (has_dense_) {
-    const size_t columns = columns_at_once(), rows = tile_rows(cut(samples, b.steps, columns, true, b.workers), b.steps);
-    multiplying.take<int32_t>(rows * columns);
+    const size_t columns = columns_at_once();
+    multiplying.take<int32_t>(most_tile_rows(b, columns) * columns);
     multiplying.take<uint8_t>(columns_ ? up(s_.out_width * b.steps, 16) * chunks_ * quads_ * kQuad : 0);
     multiplying.take<uint32_t>(std::max(chunks_, taps_));
   }

@@ -53,6 +53,8 @@ class Weights final : public Op {
   size_t padded_rows() const;
   size_t padded_columns() const;
   size_t tile_rows(const Cut &cut, size_t steps) const;
+  size_t rows_aimed_at(size_t columns) const;
+  size_t most_tile_rows(const Block &b, size_t columns) const;
   Cut cut(size_t samples, size_t steps, size_t columns, bool together, size_t workers) const;
   Tile tile(const Cut &cut, size_t samples, size_t index) const;
   size_t columns_at_once() const { return columns_ ? out_panels_ * kPanel : k_.panels * kPanel; }
