@@ -175,12 +175,15 @@ def _as_graph(
         from .export.trace import trace
 
         graph = trace(source, sample, encoding=encoding or encoding_of(source))
-        return compared(graph, source, sample, time_steps_of(graph, time_steps))
+        steps = time_steps_of(graph, time_steps)
+        if time_steps is not None:
+            graph = graph.replace(metadata={**graph.metadata, "time_steps": steps})
+        return compared(graph, source, sample, steps)
     shape = getattr(source, "input_shape", None)
     if shape is None:
         raise InputError("a module needs one example input", remedy="give sample=")
-    steps = time_steps or int(getattr(source, "time_steps", DEFAULT_TIME_STEPS))
-    return trace_module(source, tuple(shape), steps, encoding, {"time_steps": steps})
+    meant = time_steps or int(getattr(source, "time_steps", DEFAULT_TIME_STEPS))
+    return trace_module(source, tuple(shape), meant, encoding, {"time_steps": meant})
 
 
 def agreement(

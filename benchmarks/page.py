@@ -170,8 +170,14 @@ def checkpoints(records: Sequence[Record]) -> str:
         parts += [record["card"]["command"], *([trained["command"]] if trained else [])]
         given = f" --qat4 {name}-int4.safetensors" if trained else ""
         parts.append(f"python -m benchmarks.checkpoints {name} --data cifar10:DIR{given}")
-    parts += ["```\n", table([*header, "float − int8, points"], rows)]
+    parts += ["```\n", f"{CHOSEN}\n", table([*header, "float − int8, points"], rows)]
     return "\n".join([*parts, *(_one(record) for record in records)])
+
+
+CHOSEN = """The last stage of `cifar10-resnet` was added when the test accuracy of those before was known
+(79.46 %): its own figure is one look at the test split further, and two standard errors of 10,000
+pictures are 0.8 points. The learning rate at 4 bits was chosen on 5,000 training pictures that the
+float network had been trained on."""
 
 
 def _one(record: Record) -> str:

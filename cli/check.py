@@ -16,7 +16,7 @@ def command(request: a.Request, target: a.Chip, json: a.Json = False) -> None:
     cannot express is a violation, too.
     """
     from .. import api
-    from ..export.ir import profile
+    from ..export.ir import analog_nodes, profile
     from ..export.ir.errors import LoweringError
     from ..export.quantise_state import neuron_problems
     from ..hw_targets.fit import refused
@@ -29,8 +29,10 @@ def command(request: a.Request, target: a.Chip, json: a.Json = False) -> None:
         if read.level == "integer":
             raise
         form = profile(chip.profile)
-        neurons = api.lower(read, level="folded").neurons
-        every = [p for n, node in neurons.items() for p in neuron_problems(n, node, form)]
+        folded = api.lower(read, level="folded")
+        host = analog_nodes(folded) if form.host_analog else ()
+        own = [(name, node) for name, node in folded.neurons.items() if name not in host]
+        every = [problem for name, node in own for problem in neuron_problems(name, node, form)]
         result = refused(chip, [*every, error])
     if json:
         emit_json("check", result.to_json())

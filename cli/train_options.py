@@ -160,11 +160,15 @@ class Given:
         return model, card, train, test
 
     def _start(self, source: str) -> tuple[Classifier | None, Card | None]:
+        from ..export.ir.errors import InputError
         from ..trainer import checkpoint
         from ..trainer.models import MODELS
 
         if ".py:" in source:
             return own_model(source, self.weights, self.input_shape), None
+        if self.weights is not None:
+            remedy = "name the checkpoint in place of the architecture"
+            raise InputError("--weights cannot act here", node=source, remedy=remedy)
         if source in MODELS:
             return None, None
         return checkpoint.load(source)

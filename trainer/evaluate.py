@@ -65,7 +65,7 @@ def reestimate_batchnorm(
     """Replace every BatchNorm's running statistics by those of Path A alone over `data`.
 
     Dual training mixes spikes with analog values in them. Mean over the batches of each batch's
-    statistics (torch's cumulative average); the weights stay, and the mode is eval afterwards.
+    statistics, each by its number of samples; the weights stay, and the mode is eval afterwards.
     """
     check_fits(model, data)
     norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d | nn.BatchNorm1d)]
@@ -73,9 +73,12 @@ def reestimate_batchnorm(
     model.eval()
     for norm in norms:
         norm.reset_running_stats()
-        norm.momentum = None
         norm.train()
+    seen = 0
     for x in shown(model, data, time_steps, batch):
+        seen += x.shape[1]
+        for norm in norms:
+            norm.momentum = x.shape[1] / seen
         model.features(x)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum

@@ -20,6 +20,9 @@ from .optimizers import OPTIMIZERS, create_optimizer
 from .progress import progress_bar
 from .resume import Moving, Position, StateFile
 
+LARGEST = 1e36
+"""Of a learning rate or a clipping norm; the optimiser computes with it in float32."""
+
 Precision: TypeAlias = Literal["32-true", "bf16-mixed"]
 
 
@@ -78,8 +81,9 @@ class LoopOptions:
                 found = f"{name} {getattr(self, name)}, allowed 1 and up"
                 raise InputError(found, node="train")
         for name, value in (("lr", self.lr), ("clip", self.clip)):
-            if value is not None and not value > 0:
-                raise InputError(f"{name} {value}, allowed above 0", node="train")
+            if value is not None and not 0 < value <= LARGEST:
+                found = f"{name} {value}, allowed above 0, to {LARGEST:g}"
+                raise InputError(found, node="train")
         if not self.weight_decay >= 0:
             raise InputError(f"weight_decay {self.weight_decay}, allowed 0 and up", node="train")
         if self.ema is not None and not 0 < self.ema < 1:

@@ -86,7 +86,12 @@ def policy(name: str) -> ViewPolicy:
 
 
 def distort(x: Tensor, p: ViewPolicy, generator: Generator) -> Tensor:
-    """Return one distorted view of each picture; x [N, C, y, x] in 0..1, and so the result."""
+    """Return one distorted view of each picture; x [N, C, y, x] in 0..1, and so the result.
+
+    The policy `none` returns x as it is, whatever its range.
+    """
+    if p == POLICIES["none"]:
+        return x
     y = _mapped(x, p, generator) if p.maps else _flipped(x, p.flip, generator)
     if p.pixels:
         y = shift_pixels(y, p.pixels, generator)

@@ -268,7 +268,8 @@ def test_check_collects_what_a_number_format_cannot_express(
     code, out, _ = call(capsys, "check", "digits", "--target", "odin", "--json")
     found = json.loads(out)
     assert code == 1 and found["fits"] is False and found["schema"] == "spikewright/check/1"
-    assert len({v["layer"] for v in found["violations"]}) > 1
+    layers = {v["layer"] for v in found["violations"]}
+    assert len(layers) > 1 and "neuron1" not in layers  # the host computes what analog values enter
     for violation in found["violations"]:
         assert violation["limit"] == "number format" and violation["remedy"]
 

@@ -114,6 +114,11 @@ WRONG: dict[str, tuple[tuple[str, ...], str]] = {
     "unknown optimizer": ((*FINETUNE, "--optimizer", "adam"), "did you mean adamw"),
     "unknown precision": ((*FINETUNE, "--precision", "bf16"), "did you mean bf16-mixed"),
     "unknown option": ((*PRETRAIN, "--epoch", "3"), "--epochs"),
+    "weights of a named architecture": (
+        ("train", "probe", "spikformer_2_64", "--weights", "{digits}", "--data", "digits"),
+        "--weights cannot act here",
+    ),
+    "a learning rate that overflows": ((*FINETUNE, "--lr", "1e38"), "allowed above 0, to 1e+36"),
     "data of the wrong kind": ((*FINETUNE, "--data", "cifar10:{own}"), "cifar10"),
     "one sample a batch": ((*PRETRAIN, "--pair", "barlow", "--batch", "1"), "batch 1"),
     "one time step": ((*PRETRAIN, "--loss", "btl", "-T", "1"), "needs 2 time steps, found 1"),

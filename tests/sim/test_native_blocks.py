@@ -36,9 +36,7 @@ def test_a_last_block_of_fewer_steps_fits_its_scratch(isa, forced):
     """At 256 outputs and 16 columns two steps make a tile of more rows than three."""
     needs(isa)
     rng = np.random.default_rng(0)
-    conv = of_layer(
-        rng, (1, 12, 32), Conv2d(codes(rng, 256, 1, 1, 1), stride=(2, 2)), (256, 6, 16)
-    )
+    conv = of_layer(rng, (1, 12, 32), Conv2d(codes(rng, 256, 1, 1, 1), stride=(2, 2)), (256, 6, 16))
     tokens = of_layer(rng, (70, 9), Linear(codes(rng, 200, 9)), (70, 200))
     for graph in (conv, tokens):
         x = rng.integers(0, 2, (5, 3, *graph.input.shape))

@@ -23,6 +23,18 @@ class Tent:
         return 0.5 + low - low * low.abs() / 2
 
 
+@dataclass(frozen=True)
+class Derived(Sigmoid):
+    """One that shares a kernel's class but not its derivative."""
+
+    def gradient(self, y):
+        return 2 * super().gradient(y)
+
+    def antiderivative(self, y):
+        return 2 * super().antiderivative(y)
+
+
+OTHERS = (Sigmoid(), Sigmoid(1.3), Atan(3.0), Tent(), Derived())
 ALL = [
     LIFParameters(
         tau=tau,
@@ -81,7 +93,9 @@ def test_fused_equals_plain(neuron, p, monkeypatch):
 
 
 @pytest.mark.parametrize("neuron", [lif, mixed_lif])
-@pytest.mark.parametrize("surrogate", [Sigmoid(), Sigmoid(1.3), Atan(3.0), Tent()], ids=str)
+@pytest.mark.parametrize(
+    "surrogate", [Sigmoid(), Sigmoid(1.3), Atan(3.0), Tent(), Derived()], ids=str
+)
 def test_other_surrogates_are_fused_around_their_own_operators(neuron, surrogate, monkeypatch):
     """Spikes in every bit; torch's sigmoid and atan may round a vector's tail otherwise."""
     for p in ALL[::3]:

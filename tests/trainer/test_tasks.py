@@ -216,3 +216,13 @@ def test_bad_requests_are_one_line(digits, call, error, text):
     with pytest.raises(error, match=text) as caught:
         call(digits[0])
     assert "\n" not in str(caught.value)
+
+
+def test_reestimation_weights_a_batch_by_its_samples(digits):
+    """Of pictures all alike but the last two, those two count as two."""
+    alike = np.repeat(digits[0].x[:1], 64, 0)
+    other = np.concatenate([alike, digits[0].x[1:3]])
+    model = create("spiking_resnet_digits", seed=0)
+    reestimate_batchnorm(model, Dataset(other, None, "other", "train"), 1, batch=64)
+    expected = model.conv1(torch.from_numpy(other)[None]).mean((0, 1, 3, 4))
+    assert torch.allclose(model.bn1.running_mean, expected, atol=1e-4)

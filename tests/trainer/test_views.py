@@ -131,3 +131,8 @@ def test_repeat_holds_one_copy_and_jitter_differs_by_step():
 def test_unknown_names_are_refused(make):
     with pytest.raises(UnknownNameError, match="did you mean"):
         make()
+
+
+def test_no_views_leave_data_of_any_range_alone() -> None:
+    x = torch.randn(3, 1, 4, 4) * 16
+    assert torch.equal(distort(x, policy("none"), torch.Generator().manual_seed(0)), x)

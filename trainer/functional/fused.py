@@ -83,7 +83,7 @@ class _Fused(torch.autograd.Function):
         ctx.p, ctx.path_a = p, path_a
         ctx.save_for_backward(held)
         out = empty_like(held)
-        if path_a == held.shape[1] or isinstance(p.surrogate, Rectangle | Sigmoid):
+        if path_a == held.shape[1] or type(p.surrogate) in (Rectangle, Sigmoid):
             _call(held, None, out, p, path_a)
             return out
         y = _potentials(held, p)

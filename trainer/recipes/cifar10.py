@@ -2,8 +2,9 @@
 
 ``python -m spikewright.trainer.recipes.cifar10 NAME cifar10:DIR OUT.safetensors`` trains one. The
 stages keep their state beside OUT and a broken run goes on where it was when the command is given
-again. ``--validate`` holds 5,000 training images out and reports on them: so the
-hyper-parameters were chosen, and not on the test split.
+again. ``--validate`` holds 5,000 training images out and reports on them. The last stage of
+`cifar10-resnet` was added when the test accuracy of those before was known (79.46 %); its settings
+were fixed before it ran, from the training loss, and not varied.
 """
 
 from __future__ import annotations
