@@ -174,10 +174,10 @@ def checkpoints(records: Sequence[Record]) -> str:
     return "\n".join([*parts, *(_one(record) for record in records)])
 
 
-CHOSEN = """The last stage of `cifar10-resnet` was added when the test accuracy of those before was known
-(79.46 %): its own figure is one look at the test split further, and two standard errors of 10,000
-pictures are 0.8 points. The learning rate at 4 bits was chosen on 5,000 training pictures that the
-float network had been trained on."""
+CHOSEN = """The last stage of `cifar10-resnet` was added when the test accuracy of those before
+was known (79.46 %): its own figure is one look at the test split further, and two standard errors
+of 10,000 pictures are 0.8 points. The learning rate at 4 bits was chosen on 5,000 training pictures
+that the float network had been trained on."""
 
 
 def _one(record: Record) -> str:

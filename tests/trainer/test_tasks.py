@@ -225,4 +225,4 @@ def test_reestimation_weights_a_batch_by_its_samples(digits):
     model = create("spiking_resnet_digits", seed=0)
     reestimate_batchnorm(model, Dataset(other, None, "other", "train"), 1, batch=64)
     expected = model.conv1(torch.from_numpy(other)[None]).mean((0, 1, 3, 4))
-    assert torch.allclose(model.bn1.running_mean, expected, atol=1e-4)
+    assert torch.allclose(model.get_buffer("bn1.running_mean"), expected, atol=1e-4)
