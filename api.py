@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -20,6 +21,7 @@ from .export.ir import (
     UnknownNameError,
 )
 from .export.ir import profile as profile_named
+from .export.ir.errors import FormatWarning
 from .export.ir.graph import LEVELS, Level
 from .export.ir.nodes import Encoding
 from .export.ir.profile import ScaleRule
@@ -319,13 +321,19 @@ def write(graph: Graph, path: str | Path, *, force: bool = False, **options: Any
     Args:
         options: of the format, see `export.formats.writers.write`.
 
+    Warns:
+        FormatWarning: once a node of which the format cannot say everything; also in the result.
+
     Raises:
         UnknownNameError: for another suffix. FormatError: for an existing file, or a node that the
         format cannot hold.
     """
     from .export.formats.writers import write as write_file
 
-    return write_file(graph_in(graph), path, force=force, **options)
+    written = write_file(graph_in(graph), path, force=force, **options)
+    for line in written.warnings:
+        warnings.warn(f"{path}: {line}", FormatWarning, stacklevel=2)
+    return written
 
 
 def run(

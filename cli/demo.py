@@ -133,6 +133,7 @@ def train() -> dict[str, float]:
 def lower(out: Path) -> Lowered:
     """Lower the shipped checkpoint to int8, write it, measure both."""
     from .. import api
+    from ..export.formats.writers import write
     from ..sources import read_source
 
     print(f"\n2. lowering `{NAME}`, the shipped checkpoint: trace, fold, quantise to int8")
@@ -141,7 +142,7 @@ def lower(out: Path) -> Lowered:
     found = accuracies(read, graph, test)
     noted = card({f"{key}_accuracy": value for key, value in found.items()}, test)
     graph = graph.replace(metadata={**graph.metadata, "accuracies": noted})
-    api.write(graph, out / f"{NAME}.spk", force=True)
+    write(graph, out / f"{NAME}.spk", force=True)
     show(graph)
     for key, value in found.items():
         print(f"{key} accuracy: {percent(value)} of {len(test)} test digits")
@@ -150,16 +151,16 @@ def lower(out: Path) -> Lowered:
 
 def export(graph: Graph, out: Path) -> list[Path]:
     """Write NIR, ONNX and Lava HDF5; return every file of the folder so far."""
-    from .. import api
+    from ..export.formats.writers import write
 
     print("\n3. writing NIR, ONNX (step and Scan) and Lava HDF5")
     files = [out / f"{NAME}.spk"]
     for suffix in (".nir", ".onnx"):
-        written = api.write(graph, out / f"{NAME}{suffix}", force=True)
+        written = write(graph, out / f"{NAME}{suffix}", force=True)
         print(indent(str(written), PAD))
         files += written.files
     network, name = for_lava()
-    written = api.write(network, out / f"{name}.net", force=True)
+    written = write(network, out / f"{name}.net", force=True)
     print(indent(str(written), PAD))
     return [*files, *written.files]
 

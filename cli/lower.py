@@ -27,8 +27,8 @@ def command(
     The accuracies are those on --data (default: the test split of the calibration data). With
     --target the result is checked against the chip, too; what does not fit is said, with remedies.
     """
-    from .. import api
     from ..export.formats.atomic import refuse_overwrite
+    from ..export.formats.writers import write
     from ..hw_targets.event_calibration import KEY
 
     refuse_overwrite(out, force=force)
@@ -42,7 +42,7 @@ def command(
         found = {f"{k}_accuracy": v for k, v in accuracies(read, graph, data, samples.seed).items()}
         graph = graph.replace(metadata={**graph.metadata, "accuracies": card(found, data)})
         found |= event_accuracies(graph, data, samples.seed)
-    written = api.write(graph, out, force=force)
+    written = write(graph, out, force=force)
     fit = fit_of(graph, request.target)
     if json:
         told = {"fit": fit and fit.to_json(), "event_calibration": graph.metadata.get(KEY)}

@@ -77,7 +77,10 @@ class FitReport:
     def __str__(self) -> str:
         broken = f"does not fit, {counted(len(self.violations), 'limit')} broken"
         verdict = "fits" if self.fits else broken
-        lines = [f"{self.target}: {verdict}; {counted(self.cores, 'core')} in layer order"]
+        placed = f"{counted(self.cores, 'core')} in layer order"
+        if not self.layers:
+            placed = "not placed, so that limits of cores are not checked yet"
+        lines = [f"{self.target}: {verdict}; {placed}"]
         lines += [f"  on the host: {name} (its input is analog)" for name in self.host]
         lines += [f"  {rewrite}" for rewrite in self.rewrites]
         lines += [

@@ -120,13 +120,18 @@ def build_model(
         inline: write neurons as plain operators instead of functions of the domain `ai.spiking`.
 
     Raises:
-        FormatError: naming a node without an exact form under `arithmetic`.
+        FormatError: naming a node without an exact form under `arithmetic`, or for an arithmetic of
+            integers with floats.
         UnknownNameError: for another form or arithmetic.
     """
     if form not in FORMS:
         raise UnknownNameError.of("form of ONNX file", form, FORMS)
     if arithmetic not in ARITHMETICS:
         raise UnknownNameError.of("arithmetic", arithmetic, ARITHMETICS)
+    if arithmetic != "auto" and graph.level != "integer":
+        remedy = "lower it to integers, or leave the arithmetic out"
+        said = f"arithmetic {arithmetic} is of integers, this graph is {graph.level}"
+        raise FormatError(said, remedy=remedy)
     body = Body(check(graph), arithmetic, inline, "input" if form == "step" else "frame")
     body.walk()
     return _step_model(body) if form == "step" else _scan_model(body)
