@@ -147,11 +147,12 @@ class Observer:
         self._close(counts)
 
     def _add(self, layer: str, own: Mapping[str, Array], counts: Mapping[str, Array]) -> None:
-        mine = self._by_layer.setdefault(layer, {})
+        # A layer behind a product of spikes has no synapses that send to it: its counts are zeros.
+        steps = len(counts["synops"])
+        mine = self._by_layer.setdefault(layer, {name: np.zeros(steps) for name in COUNTS})
         for name, values in own.items():
             counts[name][...] += values
-            summed = values.sum(axis=(1, 2))
-            mine[name] = mine.get(name, 0) + summed
+            mine[name] = mine[name] + values.sum(axis=(1, 2))
 
     def _when(self, name: str, trace: Trace) -> slice:
         """Return the chip's steps in which a source sends, or a layer computes, the trace's."""

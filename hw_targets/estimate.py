@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..export.ir import Array, ExecutorError, Graph, InputError
+from ..export.ir import Array, ExecutorError, Graph, InputError, MatMul
 from ..export.ir.digest import digest
 from ..sim.counters import Counters
 from . import cost_events, cost_operations
@@ -242,7 +242,14 @@ def _priced(
     layers = cost_events.layer_energy_pj(activity, table)
     said = (*PLACED, *_events(activity, target), *_pipeline(activity))
     said = (*said, *_too_many(activity, target))
-    return _result(target, table, counters, layers, said, activity)
+    found = _result(target, table, counters, layers, said, activity)
+    return replace(found, not_modelled=(*found.not_modelled, *_products(graph)))
+
+
+def _products(graph: Graph) -> tuple[str, ...]:
+    """Return the products of spikes by spikes, which no chip has and no event prices."""
+    names = graph.of_kind(MatMul)
+    return (f"products of spikes by spikes ({', '.join(names)})",) if names else ()
 
 
 MEMORY = (

@@ -9,10 +9,12 @@ import pytest
 
 from spikewright.export.ir import (
     Delay,
+    Flatten,
     Graph,
     Input,
     InputError,
     Linear,
+    MatMul,
     Neuron,
     Node,
     Output,
@@ -334,3 +336,24 @@ def test_what_the_host_computes_is_priced_apart() -> None:
 def test_a_chip_without_cost_tables_says_so() -> None:
     with pytest.raises(TargetError, match="loihi2 has none"):
         load_target("loihi2").cost("davies")
+
+
+def test_products_of_spikes_are_said_to_be_left_out() -> None:
+    """No chip here has them; a layer that nothing else feeds has no synaptic operation."""
+    nodes: dict[str, Node] = {
+        "in": Input((2, 4), "spikes", low=0, high=1),
+        "qk": MatMul(True),
+        "flat": Flatten(),
+        "n": Neuron((4,), np.int32(0)),
+        "fc": Linear(np.ones((3, 4), np.int8)),
+        "m": Neuron((3,), np.int32(0)),
+        "out": Output("spike_count"),
+    }
+    ways = (("in", "qk", 0), ("in", "qk", 1), ("qk", "flat"), ("flat", "n"), ("n", "fc"))
+    graph = Graph(nodes, [*ways, ("fc", "m"), ("m", "out")], "integer")
+    target = load_target("loihi1")
+    run, activity = measured(graph, target)
+    found = estimate(graph, run.counters, target, activity=activity)
+    assert "products of spikes by spikes (qk)" in found.not_modelled
+    assert activity.layer_counts["n"]["synops"].sum() == 0
+    assert activity.layer_counts["m"]["synops"].sum() > 0
