@@ -118,7 +118,10 @@ Written by `make chips` (`python -m benchmarks.chips`). Each network is lowered 
 number format as by `lower --target`; energy and latency are per inference, static power apart;
 `targets NAME` prints constants and sources. *At events*: the accuracy where the threshold is tested
 after every event, as ODIN and Speck do, before and after `lower` calibrated for it; *accuracy* is
-at step timing, after it."""
+at step timing, after it. All is measured on the first --limit test pictures, for CIFAR-10 those of
+--cifar10 (`make chips CHIPS_OPTIONS='--cifar10 DIR --limit 450'` wrote this page); without them the
+CIFAR-10 networks are lowered on noise, and only told whether they fit. Energy where a network does
+not fit is that of a chip with more cores."""
 
 
 def _table(found: list[dict[str, Any]]) -> str:
