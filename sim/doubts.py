@@ -6,6 +6,7 @@ import numpy as np
 
 from ..export.ir import Array, Graph
 from ..export.ir.arith import quantise_input
+from .encode import normalised
 
 SATURATED = 0.05
 """Share of a directly coded input beyond the range calibrated above which that is said; a
@@ -28,26 +29,19 @@ def _saturated(graph: Graph, x: Array) -> str | None:
     if graph.level != "integer" or node.encoding != "direct" or not len(x):
         return None
     assert node.scale is not None and node.low is not None and node.high is not None
-    raw = np.asarray(x, np.float32)
-    mean = 0.0 if node.mean is None else node.mean
-    std = 1.0 if node.std is None else node.std
-    values = np.asarray((raw - mean) / std, np.float32)
+    values = normalised(node, np.asarray(x, np.float32))
     error = np.abs(values - quantise_input(values, node) * np.float32(node.scale))
     share = float(np.mean(error > node.scale))
     if share <= SATURATED:
         return None
-    low, high = (
-        _extreme(end * node.scale * std + mean, least)
-        for end, least in ((node.low, True), (node.high, False))
-    )
+    mean = 0.0 if node.mean is None else node.mean
+    std = 1.0 if node.std is None else node.std
+    low = float(np.min(node.low * node.scale * std + mean))
+    high = float(np.max(node.high * node.scale * std + mean))
     return (
-        f"{100 * share:.0f} % of the input saturates: data of {raw.min():.4g}..{raw.max():.4g}, "
+        f"{100 * share:.0f} % of the input saturates: data of {x.min():.4g}..{x.max():.4g}, "
         f"the network was calibrated on {low:.4g}..{high:.4g}; scale the data, or calibrate on it"
     )
-
-
-def _extreme(value: float | Array, least: bool) -> float:
-    return float(np.min(value) if least else np.max(value))
 
 
 def _beyond(graph: Graph, y: Array | None) -> str | None:

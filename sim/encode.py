@@ -65,12 +65,12 @@ def encode(
     if seed < 0:
         raise InputError(f"seed {seed}, allowed 0 and above", node=name)
     request = _Request(time_steps, timed, seed, first_sample)
-    normalised = node.mean is not None or node.std is not None
+    shifted = node.mean is not None or node.std is not None
     # Whole numbers are counts already; in a directly coded net they are raw data, as floats are.
-    if x.dtype.kind in "iub" and kind != "direct" and (graph.level == "integer" or not normalised):
+    if x.dtype.kind in "iub" and kind != "direct" and (graph.level == "integer" or not shifted):
         values = _over_time(x, request)
     else:
-        values = ENCODINGS[kind](_normalised(node, x), request)
+        values = ENCODINGS[kind](normalised(node, x), request)
     return _coded(graph, node, values)
 
 
@@ -112,7 +112,8 @@ def _check_time(name: str, x: Array, time_steps: int | None, timed: bool) -> Non
         )
 
 
-def _normalised(node: Input, x: Array) -> Array:
+def normalised(node: Input, x: Array) -> Array:
+    """Return raw data as an Input gives it on: (x - mean) / std, where it has them."""
     if node.mean is None and node.std is None:
         return x
     mean = 0.0 if node.mean is None else node.mean
