@@ -226,6 +226,7 @@ def _show_fit(
             "losses": record.losses,
             "images_per_s": record.images_per_s,
             "seconds": record.seconds,
+            "seconds_in_all": record.seconds_in_all,
             "checkpoint": str(out),
         }
         emit_json(schema, {**result, **fields})

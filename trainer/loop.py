@@ -18,7 +18,7 @@ from .devices import gather_batch
 from .journal import Journal
 from .optimizers import OPTIMIZERS, create_optimizer
 from .progress import progress_bar
-from .resume import Moving, Position, StateFile
+from .resume import Identity, Moving, Position, StateFile
 
 LARGEST = 1e36
 """Of a learning rate or a clipping norm; the optimiser computes with it in float32."""
@@ -101,12 +101,15 @@ class LoopRecord:
     Attributes:
         losses: of every epoch, also those before a resumption. steps: likewise.
         images_per_s, seconds: of this process alone.
+        seconds_in_all: also those that the processes before a resumption spent, up to the state
+            that they left.
     """
 
     losses: tuple[float, ...]
     steps: int
     images_per_s: float
     seconds: float
+    seconds_in_all: float
 
 
 def fit(
@@ -118,6 +121,7 @@ def fit(
     *,
     label: str = "train",
     about: str = "",
+    data: str = "",
     progress: bool = True,
     state: StateFile | None = None,
     journal: Journal | None = None,
@@ -129,7 +133,8 @@ def fit(
         batch_loss: the loss of the samples at the given indices.
         generator: draws the sample order (and, in `batch_loss`, the views).
         label: names the progress bar, on stderr.
-        about: what else tells this training from another, for `state`.
+        about, data: what else tells this training from another, for `state`: the options of its
+            loss, and a digest of its data.
         state: where to save the state of the training, and whether to resume from it; a resumed
             training ends in the same bytes as an unbroken one.
         journal: where numbers and warnings go; default: warnings on stderr.
@@ -144,9 +149,11 @@ def fit(
     lengths = _Lengths.of(samples, options)
     if options.channels_last:
         module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
-    about = f"{label} {samples} {options} {about}"
-    moving = _moving(module, options, lengths.steps, generator, about)
-    at = Position() if state is None else state.begin(moving)
+    moving = _moving(module, options, lengths.steps, generator)
+    at = Position()
+    if state is not None:
+        about = f"{label} {samples} {options} {about}"
+        at = state.begin(moving, Identity.of(module, data, about))
     wrapped, optimizer = fabric.setup(module, moving.optimizer)
     wrapped.train()
     one = Pass(fabric, journal or Journal())
@@ -167,7 +174,7 @@ def fit(
         moving.average.copy_to_module()
     seconds, done = time.perf_counter() - start, at.steps_done(lengths.per_epoch)
     speed = (done - first) * lengths.whole / seconds
-    return LoopRecord(tuple(at.losses), done, speed, seconds)
+    return LoopRecord(tuple(at.losses), done, speed, seconds, at.seconds + seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,13 +194,11 @@ class _Lengths:
         return cls(batch, whole, per_epoch, options.epochs * per_epoch)
 
 
-def _moving(
-    module: nn.Module, options: LoopOptions, steps: int, generator: Generator, about: str
-) -> Moving:
+def _moving(module: nn.Module, options: LoopOptions, steps: int, generator: Generator) -> Moving:
     optimizer = create_optimizer(options.optimizer, module, options.lr, options.weight_decay)
     schedule = LambdaLR(optimizer, _warmup_cosine(options.warmup_steps, steps))
     average = None if options.ema is None else Average(module, options.ema)
-    return Moving(module, optimizer, schedule, generator, about, average)
+    return Moving(module, optimizer, schedule, generator, average)
 
 
 def _rest_of_epoch(

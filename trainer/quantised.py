@@ -75,6 +75,13 @@ class Quantised(Headed):
         """What a checkpoint holds: the float weights."""
         return self.model.saved
 
+    def extra_repr(self) -> str:
+        """Return the number format, for torch's printout: weights' widths and the input's codes."""
+        nodes: dict[str, Any] = self._graph.of_kind(*WEIGHTS)
+        widths = ", ".join(f"{name} {node.bits} bits" for name, node in nodes.items())
+        codes = self._graph.input
+        return f"{widths}; input {codes.low}..{codes.high} x {codes.scale}"
+
     def train(self, mode: bool = True) -> Quantised:
         """Set the mode; BatchNorm stays as it was folded, and evaluation begins with new scales."""
         began = self.training and not mode

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,8 @@ from ..export.formats.atomic import atomic_path
 from ..export.ir.errors import FormatError
 from .average import Average
 
-SCHEMA = "spikewright/training-state/1"
+SCHEMA = "spikewright/training-state/2"
+_ANEW = "delete it to begin anew"
 
 
 @dataclass(slots=True)
@@ -34,6 +37,7 @@ class Position:
         epoch, step: the next step to make, step counted within the epoch.
         order: the samples of this epoch in order, None before it is drawn.
         seen: the losses of this epoch's steps; losses: the means of the epochs before.
+        seconds: spent by the processes before this one, up to their last saving.
     """
 
     epoch: int = 0
@@ -41,6 +45,7 @@ class Position:
     order: Tensor | None = None
     seen: list[float] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)
+    seconds: float = 0.0
 
     def next_epoch(self) -> None:
         """Close the epoch: its mean loss is kept, the next order is still to be drawn."""
@@ -53,20 +58,60 @@ class Position:
 
 
 @dataclass(frozen=True, slots=True)
+class Identity:
+    """What tells one training from another, as SHA-256 digests.
+
+    Attributes:
+        network: its layers and their constants. weights: those it starts from.
+        data: the samples and labels. options: of the training.
+    """
+
+    network: str
+    weights: str
+    data: str
+    options: str
+
+    @classmethod
+    def of(cls, module: nn.Module, data: str, options: str) -> Identity:
+        """Return the identity of a training that begins with `module` as it is now.
+
+        Args:
+            data: a digest of it. options: all of them, written out.
+        """
+        shapes = [(name, list(t.shape)) for name, t in module.state_dict().items()]
+        layers = re.sub(r" at 0x[0-9a-f]+", "", repr(module))  # another one in every process
+        network = _digest(json.dumps([layers, shapes]).encode())
+        return cls(network, digest_of(module), data, _digest(options.encode()))
+
+    def differs_from(self, held: Any) -> list[str]:
+        """Return the parts in which the identity on a card is another."""
+        kept = held if isinstance(held, dict) else {}
+        words = {"weights": "starting weights"}
+        return [words.get(k, k) for k, v in asdict(self).items() if kept.get(k) != v]
+
+
+def digest_of(module: nn.Module) -> str:
+    """Return the SHA-256 of a module's tensors, names and bytes."""
+    found = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        found.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
+        found.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+    return found.hexdigest()
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
 class Moving:
-    """All that changes while training; `about` tells one training from another."""
+    """All that changes while training."""
 
     module: nn.Module
     optimizer: Optimizer
     schedule: LRScheduler
     generator: Generator
-    about: str
     average: Average | None = None
-
-    def identity(self) -> str:
-        """Return a digest of what is trained and how; a state fits where it is equal."""
-        shapes = [(name, list(t.shape)) for name, t in self.module.state_dict().items()]
-        return hashlib.sha256(json.dumps([self.about, shapes]).encode()).hexdigest()
 
 
 @dataclass(slots=True)
@@ -83,25 +128,36 @@ class StateFile:
     every: int = 200
     resume: bool = False
     _since: int = 0
+    _identity: Identity | None = None
+    _began: float = 0.0
 
-    def begin(self, moving: Moving) -> Position:
+    def begin(self, moving: Moving, identity: Identity) -> Position:
         """Return the position to begin at, with `moving` brought there.
 
+        Args:
+            identity: of the training, with the weights that it starts from.
+
         Raises:
-            FormatError: for a damaged file, or one of another training.
+            FormatError: for a damaged file, or one of another training, saying in what it differs.
         """
+        self._identity, self._began = identity, time.perf_counter()
         if not self.resume or not self.path.is_file():
             return Position()
         tensors, card = _read(self.path)
-        if card.get("training") != moving.identity():
+        if differ := identity.differs_from(card.get("training")):
             raise FormatError(
-                "is the state of another training (its options, data or network differ)",
+                f"is the state of another training: its {' and '.join(differ)} differ",
                 node=str(self.path),
-                remedy="repeat its options, or delete it to begin anew",
+                remedy="repeat what it was begun with, or delete it to begin anew",
             )
-        _restore(moving, tensors, card)
-        order = tensors.get("order")
-        return Position(card["epoch"], card["step"], order, card["seen"], card["losses"])
+        try:
+            at = _position(tensors, card)
+            _restore(moving, tensors, card)
+        except (KeyError, ValueError, TypeError, IndexError, RuntimeError) as error:
+            said = str(error).splitlines()[0] if str(error) else type(error).__name__
+            reason = f"a damaged training state ({said})"
+            raise FormatError(reason, node=str(self.path), remedy=_ANEW) from None
+        return at
 
     def maybe_save(self, moving: Moving, at: Position) -> None:
         """Save every so many steps."""
@@ -114,13 +170,15 @@ class StateFile:
         """Write the whole state."""
         from safetensors.torch import save
 
+        assert self._identity is not None, "a state is saved of a training that has begun"
         card = {
             "schema": SCHEMA,
-            "training": moving.identity(),
+            "training": asdict(self._identity),
             "epoch": at.epoch,
             "step": at.step,
             "seen": at.seen,
             "losses": at.losses,
+            "seconds": at.seconds + time.perf_counter() - self._began,
             "scheduled": moving.schedule.last_epoch,
         }
         tensors = {f"module.{k}": t.contiguous() for k, t in moving.module.state_dict().items()}
@@ -153,10 +211,19 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             card = json.loads((file.metadata() or {})["card"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, KeyError, ValueError) as error:
-        raise FormatError(f"not a readable training state ({error})", node=str(path)) from None
+        reason = f"not a readable training state ({error})"
+        raise FormatError(reason, node=str(path), remedy=_ANEW) from None
     if not isinstance(card, dict) or card.get("schema") != SCHEMA:
-        raise FormatError(f"no state of a training; its schema is not {SCHEMA}", node=str(path))
+        reason = f"no state of a training; its schema is not {SCHEMA}"
+        raise FormatError(reason, node=str(path), remedy=_ANEW)
     return tensors, card
+
+
+def _position(tensors: Mapping[str, Tensor], card: Mapping[str, Any]) -> Position:
+    """Return where a state stands, its fields of the types that they are written with."""
+    seen, losses = ([float(n) for n in card[key]] for key in ("seen", "losses"))
+    epoch, step, seconds = int(card["epoch"]), int(card["step"]), float(card["seconds"])
+    return Position(epoch, step, tensors.get("order"), seen, losses, seconds)
 
 
 def _restore(moving: Moving, tensors: Mapping[str, Tensor], card: Mapping[str, Any]) -> None:

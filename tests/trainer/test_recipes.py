@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from spikewright.export.ir.errors import FormatError
 from spikewright.trainer import checkpoint
 from spikewright.trainer.data import load
 from spikewright.trainer.loop import LoopOptions
@@ -56,6 +57,25 @@ def test_what_is_kept_beside_the_output_is_gone_on_from(trained, splits):
     again, _ = cifar10.train_recipe(TINY, splits, out, progress=False)
     for name, tensor in model.state_dict().items():
         assert torch.equal(tensor, again.state_dict()[name]), name
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"options": {**TINY.options, "surrogate": "atan"}}, "its model differ"),
+        ({"pretrain": replace(TINY.pretrain, projector=8)}, "its options differ"),
+        ({"pretrain_images": 64}, "its images and data differ"),
+        ({}, "its data differ"),
+    ],
+)
+def test_what_another_recipe_kept_is_refused(trained, splits, changed, said):
+    out, _, _ = trained
+    if not changed:
+        dark = replace(splits.train, x=splits.train.x * 0.5)
+        splits = replace(splits, train=dark)
+    with pytest.raises(FormatError, match=said) as caught:
+        cifar10.train_recipe(replace(TINY, **changed), splits, out, progress=False)
+    assert "give another OUT" in str(caught.value)
 
 
 def test_validation_images_are_left_out_of_training(monkeypatch):

@@ -1,21 +1,27 @@
 """Resumption: killed at any step and resumed, a training ends in the same bytes."""
 
 import hashlib
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
+from spikewright import api
 from spikewright.export.ir.errors import FormatError
 from spikewright.trainer.data import load
 from spikewright.trainer.loop import LoopOptions
-from spikewright.trainer.models import create
+from spikewright.trainer.models import Classifier, create
+from spikewright.trainer.quantised import Quantised
 from spikewright.trainer.resume import StateFile
 from spikewright.trainer.tasks import PretrainOptions, SupervisedOptions, pretrain, train_supervised
 
@@ -39,8 +45,9 @@ class CutFile(StateFile):
         raise Cut
 
 
-def tiny():
-    return create("spiking_resnet_digits", widths=(8, 8), time_steps=2, stem_stride=2, pool=1)
+def tiny(**options: Any) -> Classifier:
+    small = {"widths": (8, 8), "time_steps": 2, "stem_stride": 2, "pool": 1}
+    return create("spiking_resnet_digits", **{**small, **options})
 
 
 def weights(model) -> dict[str, torch.Tensor]:
@@ -72,6 +79,77 @@ def test_a_state_of_another_training_is_refused(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(FormatError, match="not a readable training state"):
         train_supervised(tiny(), data, data, WITH_LABELS, progress=False, state=resume)
+
+
+OTHERS: dict[str, tuple[Any, Any, Any, str]] = {
+    "surrogate": ({"surrogate": "atan"}, {}, {}, "its network differ"),
+    "threshold": ({"v_threshold": 0.9}, {}, {}, "its network differ"),
+    "residual": ({"residual": "spiking"}, {}, {}, "its network"),
+    "weights": ({"seed": 1}, {}, {}, "its starting weights differ"),
+    "pictures": ({}, {"x": 0.5}, {}, "its data differ"),
+    "labels": ({}, {"y": 1}, {}, "its data differ"),
+    "options": ({}, {}, {"label_smoothing": 0.1}, "its options differ"),
+}
+
+
+@pytest.mark.parametrize("case", OTHERS)
+def test_it_is_said_in_what_another_training_differs(case: str, tmp_path: Path) -> None:
+    network, changed, options, said = OTHERS[case]
+    data, path = load("digits", limit=128), tmp_path / "net.state"
+    cut = CutFile(path, every=1)
+    with pytest.raises(Cut):
+        train_supervised(tiny(), data, data, WITH_LABELS, progress=False, state=cut)
+    arrays = {"x": data.x.copy(), "y": data.labels.copy()}
+    for name, value in changed.items():
+        arrays[name][0] = value
+    other = replace(data, **arrays)
+    resume, asked = StateFile(path, resume=True), replace(WITH_LABELS, **options)
+    with pytest.raises(FormatError, match=said):
+        train_supervised(tiny(**network), other, other, asked, progress=False, state=resume)
+
+
+def test_other_bits_or_scales_are_another_training(tmp_path: Path) -> None:
+    data, path = load("digits", limit=128), tmp_path / "net.state"
+
+    def fewer(bits: int, scale: Any) -> Quantised:
+        return Quantised(tiny(), api.lowering(bits=bits, calibrate=data.x, scale=scale))
+
+    def run(bits: int, scale: Any, state: StateFile) -> None:
+        network = fewer(bits, scale)
+        train_supervised(network, data, data, WITH_LABELS, progress=False, state=state)
+
+    with pytest.raises(Cut):
+        run(4, "max", CutFile(path, every=1))
+    with pytest.raises(FormatError, match="its network"):
+        run(5, "max", StateFile(path, resume=True))
+    with pytest.raises(FormatError, match="starting weights"):
+        run(4, "mse", StateFile(path, resume=True))
+
+
+@pytest.mark.parametrize("field", ["epoch", "seen", "scheduled", "seconds"])
+def test_a_damaged_card_is_one_line(field: str, tmp_path: Path) -> None:
+    data, path = load("digits", limit=128), tmp_path / "net.state"
+    with pytest.raises(Cut):
+        pretrain(tiny(), data, OPTIONS, progress=False, state=CutFile(path, every=1))
+    with safe_open(str(path), framework="pt") as file:
+        card = json.loads(file.metadata()["card"])
+    save_file(load_file(path), path, {"card": json.dumps({**card, field: "x"})})
+    with pytest.raises(FormatError, match="damaged training state") as caught:
+        pretrain(tiny(), data, OPTIONS, progress=False, state=StateFile(path, resume=True))
+    assert "\n" not in str(caught.value)
+
+
+def test_the_time_before_the_resumption_counts(tmp_path: Path) -> None:
+    data, path = load("digits", limit=128), tmp_path / "net.state"
+    with pytest.raises(Cut):
+        pretrain(tiny(), data, OPTIONS, progress=False, state=CutFile(path, every=1))
+    with safe_open(str(path), framework="pt") as file:
+        card = json.loads(file.metadata()["card"])
+    assert card["seconds"] > 0
+    save_file(load_file(path), path, {"card": json.dumps({**card, "seconds": 1000.0})})
+    state = StateFile(path, resume=True)
+    record = pretrain(tiny(), data, OPTIONS, progress=False, state=state).record
+    assert record.seconds < 1000 and record.seconds_in_all == 1000 + record.seconds
 
 
 def command(out: Path, *words: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -63,6 +64,15 @@ class Dataset:
         if self.y is None:
             raise InputError("no labels", node=self.name, remedy="give data with `y`")
         return self.y
+
+    def digest(self) -> str:
+        """Return the SHA-256 of the samples and labels: their types, shapes and values."""
+        found = hashlib.sha256()
+        for array in (self.x, self.y):
+            if array is not None:
+                found.update(f"{array.dtype} {array.shape}".encode())
+                found.update(np.ascontiguousarray(array).data)
+        return found.hexdigest()
 
     def head(self, limit: int | None) -> Dataset:
         """Return the first `limit` samples (all of them for None)."""

@@ -10,17 +10,18 @@ were fixed before it ran, from the training loss, and not varied.
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ...export.ir.errors import SpikewrightError
+from ...export.ir.errors import FormatError, SpikewrightError
 from .. import checkpoint
 from ..data import Dataset, load
 from ..evaluate import spike_rates
-from ..loop import LoopOptions, LoopRecord
+from ..loop import LoopOptions
 from ..models import Classifier, create
 from ..resume import StateFile
 from ..tasks import PretrainOptions, SupervisedOptions, pretrain, train_supervised
@@ -143,7 +144,7 @@ def train_recipe(
             model, splits.train, judged, options, progress=progress, state=state
         )
         accuracy = tuned.accuracy
-        hours += _hours(tuned.record, options.loop, splits.train)
+        hours += tuned.record.seconds_in_all / 3600
     done = {
         "pretrain": asdict(recipe.pretrain),
         "pretrain_images": recipe.pretrain_images or len(splits.train),
@@ -166,18 +167,22 @@ def train_recipe(
 def _pretrained(
     recipe: Recipe, splits: Splits, out: Path, progress: bool
 ) -> tuple[Classifier, float]:
-    """Return the network after the stage without labels, kept beside `out`, and its hours."""
+    """Return the network after the stage without labels, kept beside `out`, and its hours.
+
+    Raises:
+        FormatError: if what is kept there comes of another recipe or other data.
+    """
     kept = _beside(out, "pretrained.safetensors")
     loop = recipe.pretrain.loop
+    data = splits.train.head(recipe.pretrain_images)
+    stage = _stage(recipe, data)
     if kept.is_file():
-        model, card = checkpoint.load(kept)
-        return model, float(card.recipe["hours"])
+        return _kept(kept, stage)
     model = create(recipe.model, seed=loop.seed, **recipe.options)
     state = StateFile(_beside(out, "pretrain.state"), SAVE_EVERY, resume=True)
-    data = splits.train.head(recipe.pretrain_images)
     result = pretrain(model, data, recipe.pretrain, progress=progress, state=state)
-    hours = _hours(result.record, loop, data)
-    done = {"hours": hours, "losses": result.record.losses}
+    hours = result.record.seconds_in_all / 3600
+    done = {"hours": hours, "losses": result.record.losses, "stage": stage}
     card = checkpoint.describe(
         model, splits.train, recipe=done, command="", seed=loop.seed, accuracies={}
     )
@@ -185,11 +190,31 @@ def _pretrained(
     return model, hours
 
 
-def _hours(record: LoopRecord, loop: LoopOptions, data: Dataset) -> float:
-    """Return the hours of all epochs at the speed measured (a resumed run saw only its own)."""
-    if not record.images_per_s:  # resumed behind its last step
-        return 0.0
-    return loop.epochs * len(data) / record.images_per_s / 3600
+def _stage(recipe: Recipe, data: Dataset) -> dict[str, Any]:
+    """Return what the stage without labels depends on, as it reads back from a card."""
+    stage = {
+        "model": [recipe.model, dict(recipe.options)],
+        "options": asdict(recipe.pretrain),
+        "images": len(data),
+        "data": data.digest(),
+    }
+    found: dict[str, Any] = json.loads(json.dumps(stage))
+    return found
+
+
+def _kept(path: Path, stage: Mapping[str, Any]) -> tuple[Classifier, float]:
+    """Return the network kept after the stage `stage`, and the stage's hours."""
+    model, card = checkpoint.load(path)
+    held = card.recipe.get("stage")
+    differ = [key for key in stage if not isinstance(held, dict) or held.get(key) != stage[key]]
+    hours = card.recipe.get("hours")
+    if differ or not isinstance(hours, float):
+        raise FormatError(
+            f"was pretrained otherwise than this recipe does: its {' and '.join(differ)} differ",
+            node=str(path),
+            remedy="delete it to pretrain anew, or give another OUT",
+        )
+    return model, hours
 
 
 def _beside(out: Path, suffix: str) -> Path:
