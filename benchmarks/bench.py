@@ -29,7 +29,7 @@ from spikewright.sim.native import Native, NativeSession, chosen_isa, isa_info
 
 from .confined import CONFINED, SETS, confined
 from .peers import Call, Missing
-from .snn_peers import PEERS
+from .snn_peers import APPROXIMATE, PEERS
 from .workloads import Workload, as_resnet, even, resnet18, spikformer, trained, w1, w2
 
 RESULTS = Path(__file__).parent / "results" / "bench.json"
@@ -83,26 +83,34 @@ def time_all(calls: dict[str, Call], runs: int) -> dict[str, float]:
 
 def bench(workload: Workload, peers: list[str], runs: int, isas: list[str]) -> dict[str, Any]:
     """Return one workload's entry of the JSON; `isas`: our tables, the one of choice first."""
-    calls, missing = {}, {}
+    calls: dict[str, Call] = {}
+    missing: dict[str, str] = {}
     for isa in isas:
         calls[f"ours {isa}"] = ours(workload, Native(isa=isa).prepare(workload.graph))
     for peer in peers:
         try:
-            calls[peer] = PEERS[peer](workload)
+            calls[peer] = (PEERS | APPROXIMATE)[peer](workload)
             calls[peer]()
         except (Missing, ImportError) as error:  # named, not hidden
             calls.pop(peer, None)
             missing[peer] = str(error)
-    outputs = [np.asarray(call()).reshape(-1) for call in calls.values()]
-    equal = all(np.array_equal(outputs[0], found) for found in outputs)
-    equal = equal and int(outputs[0].sum()) == workload.total
+    outputs = {name: np.asarray(call()).reshape(-1) for name, call in calls.items()}
+    exact = outputs[f"ours {isas[0]}"]
+    equal = all(np.array_equal(exact, y) for name, y in outputs.items() if name not in APPROXIMATE)
+    equal = equal and int(exact.sum()) == workload.total
     times = time_all(calls, runs)
+    approximate = {
+        name: {"ms": times.pop(name), "equal": float((outputs[name] == exact).mean())}
+        for name in APPROXIMATE
+        if name in times
+    }
     mine = {isa: times.pop(f"ours {isa}") for isa in isas}
     fastest = min(times, key=times.__getitem__) if times else None
     ratios = {isa: times[fastest] / ms if fastest else None for isa, ms in mine.items()}
     return {
         "ours_ms": mine[isas[0]],
         "peers": times,
+        "approximate": approximate,
         "fastest_peer": fastest,
         "ratio": ratios[isas[0]],
         "equal_outputs": equal,
@@ -147,6 +155,19 @@ def peer_table(workloads: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def approximate_table(workloads: dict[str, Any]) -> str:
+    """Return the peers that compute another network, as a Markdown table."""
+    isas = list(dict.fromkeys(isa for w in workloads.values() for isa in w["tables"]))
+    ratios = (f"ratio {isa}" for isa in isas)
+    lines = markdown("workload", "peer", "ms", *ratios, "counts that are ours")
+    for name, entry in workloads.items():
+        for peer, found in entry["approximate"].items():
+            mine = [times(found["ms"] / entry["tables"][isa]["ours_ms"]) for isa in isas]
+            cells = [name, peer, f"{found['ms']:.3g}", *mine, f"{found['equal']:.0%}"]
+            lines += [f"| {' | '.join(cells)} |"]
+    return "\n".join(lines)
+
+
 def markdown(*columns: str) -> list[str]:
     """Return the two lines that begin a table."""
     return [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
@@ -168,7 +189,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run; return 1 if any tool's output differs."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--workloads", default=",".join(WORKLOADS))
-    parser.add_argument("--peers", default=",".join(PEERS))
+    parser.add_argument("--peers", default=",".join(PEERS | APPROXIMATE))
     parser.add_argument("--runs", type=int, default=15)
     parser.add_argument("--isa", help="time this table alone")
     parser.add_argument("--confined", choices=SETS, help="show a CPU of this set to every tool")
@@ -195,7 +216,8 @@ def main(arguments: list[str] | None = None) -> int:
     partial = options.out.with_suffix(".partial")
     partial.write_text(json.dumps(results, indent=1) + "\n")
     partial.replace(options.out)
-    print(table(workloads), peer_table(workloads), sep="\n\n")
+    tables = table(workloads), peer_table(workloads), approximate_table(workloads)
+    print(*tables, sep="\n\n")
     return 0 if all(entry["equal_outputs"] for entry in workloads.values()) else 1
 
 

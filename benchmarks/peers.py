@@ -29,6 +29,8 @@ from spikewright.export.ir import (
     Transpose,
 )
 from spikewright.export.ir.nodes import Conv1d, Conv2d, MaxPool
+from spikewright.sim.counters import values_of
+from spikewright.sim.native import Native
 
 from .workloads import Workload
 
@@ -49,6 +51,15 @@ def onnxruntime_f32(workload: Workload, threads: int = 1) -> Call:
 def onnxruntime_int8(workload: Workload, threads: int = 1) -> Call:
     """MatMulInteger and ConvInteger on uint8 activations, int8 weights, int32 neurons."""
     return _onnxruntime(workload, "int8", threads)
+
+
+def onnxruntime_qdq(workload: Workload, threads: int = 1) -> Call:
+    """Another network: its convolutions are QLinearConv, whose currents are rounded to 8 bits.
+
+    This is what QDQ models are turned into, the fast integer convolution of onnxruntime. The scale
+    of each layer's currents is the largest one seen on this very input, over 127.
+    """
+    return _onnxruntime(workload, "qdq", threads)
 
 
 def torch_layers(workload: Workload, threads: int = 1) -> Call:
@@ -147,10 +158,16 @@ class _Onnx:
     constants: dict[str, Array]
     steps: int
     batch: int
+    current_scale: dict[str, float]
 
     @property
     def whole(self) -> bool:
         return bool(self.wide == np.int32)
+
+    @property
+    def bytes(self) -> bool:
+        """Whether spikes are bytes (else float32)."""
+        return bool(self.narrow == np.uint8)
 
     def constant(self, name: str, values: Any, dtype: Any) -> str:
         self.constants[name] = np.asarray(values, dtype)
@@ -192,9 +209,11 @@ def _onnxruntime(workload: Workload, arithmetic: str, threads: int) -> Call:
 def _onnx_model(workload: Workload, arithmetic: str) -> Any:
     from onnx import checker, helper, numpy_helper
 
-    wide, narrow = (np.float32, np.float32) if arithmetic == "f32" else (np.int32, np.uint8)
+    wide = np.int32 if arithmetic == "int8" else np.float32
+    narrow = np.float32 if arithmetic == "f32" else np.uint8
     steps, batch = workload.x.shape[:2]
-    draft = _Onnx(wide, narrow, [], {}, steps, batch)
+    scales = _current_scales(workload) if arithmetic == "qdq" else {}
+    draft = _Onnx(wide, narrow, [], {}, steps, batch, scales)
     graph = workload.graph
     narrow_now: dict[str, bool] = {graph.input_name: True}
     for name in graph.order[1:]:
@@ -210,19 +229,29 @@ def _onnx_model(workload: Workload, arithmetic: str) -> Any:
     return model
 
 
+def _current_scales(workload: Workload) -> dict[str, float]:
+    """Return the largest current of each convolution over 127."""
+    trace = Native().prepare(workload.graph).run(workload.x, "spikes")
+    return {
+        name: float(np.abs(values_of(trace, name)).max()) / 127
+        for name, node in workload.graph.nodes.items()
+        if isinstance(node, (Conv1d, Conv2d))
+    }
+
+
 def _onnx_node(draft: _Onnx, graph: Graph, name: str, narrow: dict[str, bool]) -> None:
     node: Any = graph.nodes[name]
     read = list(graph.inputs(name))
     narrow[name] = isinstance(node, (Reshape, Transpose, Flatten, MaxPool)) and narrow[read[0]]
     if isinstance(node, WEIGHTS):
-        _onnx_weight(draft, name, node, read[0], draft.whole and narrow[read[0]])
+        _onnx_weight(draft, name, node, read[0], draft.bytes and narrow[read[0]])
     elif isinstance(node, Neuron):
         _onnx_neuron(draft, name, node, read[0])
         narrow[name] = True
     elif isinstance(node, SumPool):
         axes = list(range(-len(node.kernel), 0))
         x = _widened(draft, name, read[0], narrow)
-        if draft.whole:
+        if draft.bytes:
             draft.put("ReduceSum", name, [x, draft.constant(f"{name}_axes", axes, np.int64)])
         else:
             mean = draft.put("GlobalAveragePool", f"{name}_mean", [x])
@@ -232,12 +261,15 @@ def _onnx_node(draft: _Onnx, graph: Graph, name: str, narrow: dict[str, bool]) -
         pads = list(node.padding) * 2
         draft.put("MaxPool", name, read, kernel_shape=node.kernel, strides=node.stride, pads=pads)
     elif isinstance(node, Add):
-        small = draft.whole and all(narrow[source] for source in read)
+        small = draft.bytes and all(narrow[source] for source in read)
         narrow[name] = small
         draft.put("Add", name, read if small else [_widened(draft, name, s, narrow) for s in read])
     elif isinstance(node, MatMul):
-        if draft.whole:
-            draft.put("MatMulInteger", name, [_byte(draft, name, s, narrow) for s in read])
+        if draft.bytes:
+            found = name if draft.whole else f"{name}_y"
+            draft.put("MatMulInteger", found, [_byte(draft, name, s, narrow) for s in read])
+            if not draft.whole:
+                draft.cast(name, found, draft.wide)
         else:
             draft.put("MatMul", name, read)
     elif isinstance(node, Scale):
@@ -258,7 +290,7 @@ def _onnx_node(draft: _Onnx, graph: Graph, name: str, narrow: dict[str, bool]) -
 
 
 def _widened(draft: _Onnx, name: str, source: str, narrow: dict[str, bool]) -> str:
-    if not draft.whole or not narrow[source]:
+    if not draft.bytes or not narrow[source]:
         return source
     return draft.cast(f"{name}_wide_{source}", source, draft.wide)
 
@@ -276,14 +308,29 @@ def _onnx_weight(draft: _Onnx, name: str, node: Any, source: str, whole: bool) -
     suffix, there = "Integer" if whole else "", draft.whole and not whole
     if there:
         source = draft.cast(f"{name}_float", source, np.float32)
-    found = f"{name}_y" if there else name
+    back = there or (whole and not draft.whole)
+    found = f"{name}_y" if back else name
     if transposed:
         draft.put(f"MatMul{suffix}", found, [source, weight])
+    elif whole and not draft.whole:
+        _qlinear_conv(draft, name, node, source, weight)
+        return
     else:
         pads, stride = list(node.padding) * 2, list(node.stride)
         draft.put(f"Conv{suffix}", found, [source, weight], pads=pads, strides=stride)
-    if there:
-        draft.cast(name, found, np.int32)
+    if back:
+        draft.cast(name, found, draft.wide)
+
+
+def _qlinear_conv(draft: _Onnx, name: str, node: Any, source: str, weight: str) -> None:
+    one, zero = draft.constant("one_f32", 1, np.float32), draft.constant("zero_u8", 0, np.uint8)
+    zero_w = draft.constant("zero_i8", 0, np.int8)
+    scale = draft.constant(f"{name}_scale", draft.current_scale[name], np.float32)
+    middle = draft.constant("middle", 128, np.uint8)
+    inputs = [source, one, zero, weight, one, zero_w, scale, middle]
+    pads, stride = list(node.padding) * 2, list(node.stride)
+    draft.put("QLinearConv", f"{name}_q", inputs, pads=pads, strides=stride)
+    draft.put("DequantizeLinear", name, [f"{name}_q", scale, middle])
 
 
 def _by_step(draft: _Onnx, name: str, source: str, shape: tuple[int, ...]) -> str:

@@ -11,7 +11,15 @@ from typing import Any
 
 from spikewright.export.ir import Neuron
 
-from .peers import Call, Missing, onnxruntime_f32, onnxruntime_int8, torch_layers, torch_with
+from .peers import (
+    Call,
+    Missing,
+    onnxruntime_f32,
+    onnxruntime_int8,
+    onnxruntime_qdq,
+    torch_layers,
+    torch_with,
+)
 from .workloads import Workload
 
 
@@ -110,6 +118,8 @@ def _stepped(neuron: Any, begin: Callable[[], Any], stack: Any) -> Callable[[Any
     return run
 
 
+APPROXIMATE: dict[str, Callable[..., Call]] = {"onnxruntime_qdq": onnxruntime_qdq}
+"""Peers that compute another network, whose outputs differ: timed, shown, and no fastest peer."""
 PEERS: dict[str, Callable[..., Call]] = {
     "onnxruntime_int8": onnxruntime_int8,
     "onnxruntime_f32": onnxruntime_f32,

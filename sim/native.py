@@ -18,6 +18,8 @@ from .trace import NeuronTrace, Record, Trace
 ISA_VARIABLE = "SPIKEWRIGHT_ISA"
 """Environment variable that forces a kernel table: generic, avx2, avx512vnni or amx."""
 CHOICES = ("auto", "gather", "dense")
+MOST_THREADS = 1024
+"""More than any machine has cores; each costs memory and a place in the system's table."""
 
 
 def _engine() -> Any:
@@ -39,7 +41,7 @@ def _engine() -> Any:
 
 
 def chosen_isa() -> str:
-    """Return the kernel table in use: the best this CPU has, or the one forced by SPIKEWRIGHT_ISA.
+    """Return the kernel table of choice: the best this CPU has, or the one SPIKEWRIGHT_ISA forces.
 
     Raises:
         InputError: if the forced one does not exist or this CPU lacks it.
@@ -65,6 +67,28 @@ def isa_info() -> dict[str, Any]:
         return {"compiled": False, "available": [], "chosen": None, "forced": None}
     forced = os.environ.get(ISA_VARIABLE) or None
     return {"compiled": True, "available": available, "chosen": chosen_isa(), "forced": forced}
+
+
+def _lent_isa(engine: Any, isa: str | None) -> str:
+    """Return the table to use: `isa`, or the best that the system lends this process.
+
+    Linux lends AMX's tiles on request, which is made here and not where tables are listed.
+
+    Raises:
+        InputError: if the system refuses the one that is forced.
+    """
+    forced = isa or os.environ.get(ISA_VARIABLE)
+    available = engine.isa_available()
+    wanted = isa or chosen_isa()
+    if wanted not in available or engine.isa_lent(wanted):
+        return wanted
+    if forced:
+        raise InputError(
+            f"the system does not lend this process the registers of {wanted!r}",
+            node=ISA_VARIABLE,
+            remedy="choose another table, or none",
+        )
+    return str(next(name for name in reversed(available) if engine.isa_lent(name)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +130,8 @@ class Native:
     """Runs integer graphs on the C++ engine.
 
     Args:
-        threads: over samples; with fewer samples than threads, over the rows of each layer.
+        threads: over samples; with fewer samples than threads, and in `step`, over the rows of
+            each layer. At most MOST_THREADS.
         isa: a kernel table by name; default `chosen_isa`.
         forced: default what the environment says.
     """
@@ -118,6 +143,12 @@ class Native:
     ) -> None:
         if threads < 1:
             raise InputError(f"threads {threads}, must be 1 or more", node="native")
+        if threads > MOST_THREADS:
+            raise InputError(
+                f"threads {threads}, at most {MOST_THREADS}",
+                node="native",
+                remedy=f"as many as there are cores: {os.cpu_count()}",
+            )
         self.threads, self.isa = threads, isa
         self.forced = forced or Forced.from_environment()
 
@@ -129,7 +160,7 @@ class Native:
                 remedy="lower it, or use --executor reference",
             )
         engine = _engine()
-        isa = self.isa or chosen_isa()
+        isa = _lent_isa(engine, self.isa)
         return NativeSession(check(graph), engine, isa, self.forced, self.threads)
 
 
@@ -186,17 +217,22 @@ class NativeSession:
     def step(self, x: Array) -> Array:
         """Advance by one step of encoded values [batch, *shape]; return the Output's y.
 
-        `step_latency_ns` then holds the nanoseconds the engine took.
+        Threads share the rows of each layer, which pays for large layers. `step_latency_ns` then
+        holds the nanoseconds the engine took.
 
         Raises:
-            InputError: for values of the wrong shape or range.
+            InputError: for values of the wrong shape or range; where the system starts no more
+                threads; in a child that was forked while another thread was in a step.
         """
         check_values(self.graph, x, timed=False)
         if self._stream is None or self._batch != len(x):
             self._batch = len(x)
-            self._stream = self._engine.Stream(self._plan, self._batch)
+            self._stream = self._engine.Stream(self._plan, self._batch, self.threads)
         y = np.empty((len(x), *self.graph.shapes[self.graph.output_name]), np.int32)
-        self.step_latency_ns = self._stream.step(_readable(x), y)
+        try:
+            self.step_latency_ns = self._stream.step(_readable(x), y)
+        except RuntimeError as error:
+            raise self._refused(error, "call reset() first") from None
         return y
 
     def run(self, x: Array, record: Record = "states") -> Trace:
@@ -217,8 +253,15 @@ class NativeSession:
         ]
         values = _readable(x[0] if repeated else x)
         traced = record == "states"
-        self._runner.run(values, repeated, time, batch, y, recorded, traced, self.threads)
+        try:
+            self._runner.run(values, repeated, time, batch, y, recorded, traced, self.threads)
+        except RuntimeError as error:
+            raise self._refused(error, "fewer threads") from None
         return Trace(self.graph, "native", x, y, neurons)
+
+    def _refused(self, error: RuntimeError, remedy: str) -> InputError:
+        """The system starts no more threads, or a fork interrupted a step."""
+        return InputError(f"{self.threads} threads: {error}", node="native", remedy=remedy)
 
     def _recordings(self, time: int, batch: int, record: Record) -> dict[str, NeuronTrace]:
         found = {}

@@ -4,6 +4,8 @@
 #include <cpuid.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+#include <cstdint>
 #endif
 
 namespace spikewright {
@@ -11,15 +13,17 @@ namespace spikewright {
 namespace {
 
 #ifdef SPIKEWRIGHT_X86_64
+// arch_prctl(2): what the kernel can lend, and the request for it; the tile registers' number.
+constexpr int kLendable = 0x1021, kRequest = 0x1023, kTiles = 18;
+
 bool has_amx() {
 #ifdef __linux__
   unsigned a = 0, b = 0, c = 0, d = 0;
   constexpr unsigned kTile = 1u << 24, kInt8 = 1u << 25;  // CPUID 7.0 EDX
   if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || (d & (kTile | kInt8)) != (kTile | kInt8))
     return false;
-  // Linux lends the tile registers on request: arch_prctl(ARCH_REQ_XCOMP_PERM, XTILEDATA).
-  static const bool lent = syscall(SYS_arch_prctl, 0x1023, 18) == 0;
-  return lent;
+  uint64_t lendable = 0;
+  return syscall(SYS_arch_prctl, kLendable, &lendable) == 0 && lendable >> kTiles & 1;
 #else
   return false;
 #endif
@@ -42,6 +46,15 @@ std::vector<const KernelTable *> available_tables() {
   }
 #endif
   return tables;
+}
+
+bool lent(const KernelTable &table) {
+#if defined(SPIKEWRIGHT_X86_64) && defined(__linux__)
+  if (&table == &kernels_amx) return syscall(SYS_arch_prctl, kRequest, kTiles) == 0;
+#else
+  static_cast<void>(table);
+#endif
+  return true;
 }
 
 }  // namespace spikewright

@@ -44,11 +44,6 @@ class MatMul final : public Op {
     for (Strides *s : {&of_a_, &of_b_, &of_y_}) std::swap(s->r, s->c);
   }
 
-  static int32_t value(Kind kind, const uint8_t *x, size_t i) {
-    if (kind == Kind::i32) return reinterpret_cast<const int32_t *>(x)[i];
-    return kind == Kind::s8 ? static_cast<int8_t>(x[i]) : x[i];
-  }
-
   void one(const Context &c, size_t sample, size_t t, size_t n) const {
     const uint8_t *a = a_.of(c, sample, t), *b = b_.of(c, sample, t);
     const size_t of_a = n * of_a_.b, of_b = n * of_b_.b;
@@ -60,14 +55,14 @@ class MatMul final : public Op {
     if (!bytes && !wide)
       for (size_t i = 0; i < inner_; ++i)
         for (size_t j = 0; j < columns_; ++j)
-          copy[i * columns_ + j] = value(b_.map.kind, b, of_b + i * of_b_.r + j * of_b_.c);
+          copy[i * columns_ + j] = value_at(b_.map.kind, b, of_b + i * of_b_.r + j * of_b_.c);
     const int32_t *ints = wide ? reinterpret_cast<const int32_t *>(b) + of_b : copy;
     const size_t step = wide ? of_b_.r : columns_;
     for (size_t r = 0; r < rows_; ++r) {
       int32_t *sums = of_y_.c == 1 ? y + r * of_y_.r : row;
       std::memset(sums, 0, columns_ * sizeof(int32_t));
       for (size_t i = 0; i < inner_; ++i) {
-        const int32_t times = value(a_.map.kind, a, of_a + r * of_a_.r + i * of_a_.c);
+        const int32_t times = value_at(a_.map.kind, a, of_a + r * of_a_.r + i * of_a_.c);
         if (!times) continue;
         if (bytes)
           k_.add_bytes(sums, b + of_b + i * of_b_.r, times, columns_);

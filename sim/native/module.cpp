@@ -29,6 +29,8 @@ const KernelTable &table_named(const std::string &isa) {
   throw std::invalid_argument("instruction set not available on this CPU: " + isa);
 }
 
+bool isa_lent(const std::string &isa) { return lent(table_named(isa)); }
+
 Choice choice_named(const std::string &name) {
   if (name == "auto") return Choice::automatic;
   if (name == "gather") return Choice::gather;
@@ -150,11 +152,15 @@ NB_MODULE(_native, module) {
   module.doc() = "The native engine: integer graphs as plans of kernels.";
   module.def("isa_available", &isa_available,
              "Names of the instruction sets this CPU can run, plainest first.");
+  module.def("isa_lent", &isa_lent,
+             "Ask the system for what this table needs; False where it is refused.");
   nb::class_<Plan>(module, "Plan")
       .def("__init__",
            [](Plan *self, const std::string &isa, const std::string &choice, bool halves,
               size_t steps) {
-             new (self) Plan(table_named(isa), {choice_named(choice), halves, steps});
+             const KernelTable &table = table_named(isa);
+             if (!lent(table)) throw std::invalid_argument("the system does not lend " + isa);
+             new (self) Plan(table, {choice_named(choice), halves, steps});
            })
       .def("add_input",
            [](Plan &p, const std::vector<size_t> &map, IntArray index) {
@@ -215,6 +221,6 @@ NB_MODULE(_native, module) {
       .def(nb::init<const Plan &>(), nb::keep_alive<1, 2>())
       .def("run", &run);
   nb::class_<Stream>(module, "Stream")
-      .def(nb::init<const Plan &, size_t>(), nb::keep_alive<1, 2>())
+      .def(nb::init<const Plan &, size_t, size_t>(), nb::keep_alive<1, 2>())
       .def("step", &step);
 }

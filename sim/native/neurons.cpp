@@ -300,7 +300,7 @@ void Neurons::run_alone(const Context &c) const {
       for (size_t t = 0; t < frames; ++t) {
         const uint8_t *x = source.of(c, sample, t) + p * row;
         for (size_t i = 0; i < count; ++i)
-          wide[t * count + i] = source.map.kind == Kind::s8 ? static_cast<int8_t>(x[i]) : x[i];
+          wide[t * count + i] = value_at(source.map.kind, x, i);
       }
       c.spikes(number, sample, c.worker) +=
           advance(c, sample, {wide, row, frames == 1 ? 0 : count, p, count / row, 0, row, 0});

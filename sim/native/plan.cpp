@@ -155,7 +155,7 @@ Layout Plan::layout(size_t samples, size_t time, size_t workers, bool repeated, 
   const size_t steps = steps_at_once(time);
   const size_t at_once = together ? samples : samples_at_once(samples, steps);
   const Block block{at_once, steps, workers, repeated, traced};
-  Layout at{block, {}, {}, {}, {}, {}, 0, 0, 0, 0};
+  Layout at{block, {}, {}, {}, {}, {}, 0, 0, 0, 0, {}};
   Places places;
   size_t states = 0, widest = 64, shared = 0, trace = 0;
   for (size_t k = 0; k < ops_.size(); ++k) {
@@ -163,24 +163,41 @@ Layout Plan::layout(size_t samples, size_t time, size_t workers, bool repeated, 
     const bool stays = repeated && op.fixed;
     at.frames.push_back(stays ? 1 : steps);
     const size_t bytes = op.empty ? 0 : block.samples * at.frames[k] * op.map.bytes() + kSlack;
-    at.values.push_back(places.take(line_bytes(bytes), stays ? 0 : k, stays ? ops_.size() : last_use_[k]));
+    const bool alone = stays || kGap;  // gaps stay where they are
+    at.values.push_back(places.take(line_bytes(bytes) + kGap, alone ? 0 : k,
+                                    alone ? ops_.size() : last_use_[k]));
+    at.gaps.push_back(at.values.back() + line_bytes(bytes));
     at.state.push_back(states);
-    states += line_bytes(block.samples * op.state_bytes);
+    states += line_bytes(block.samples * op.state_bytes) + kGap;
     widest = std::max(widest, op.map.channels);
     shared = std::max(shared, op.shared_bytes(block));
     at.scratch_bytes = std::max(at.scratch_bytes, line_bytes(op.scratch_bytes(block) + kSlack));
     if (op.state_bytes) trace = std::max(trace, block.samples * steps * 2 * op.map.size() * sizeof(int32_t));
   }
-  for (size_t &state : at.state) state += line_bytes(places.end());
+  for (size_t k = 0; k < ops_.size(); ++k) {
+    at.state[k] += line_bytes(places.end());
+    at.gaps.push_back(at.state[k] + line_bytes(block.samples * ops_[k]->state_bytes));
+  }
   const size_t after_state = line_bytes(places.end()) + states;
   at.shared.assign(ops_.size(), after_state);
   size_t end = after_state + line_bytes(shared + kSlack);
+  auto leave_gap = [&] {
+    at.gaps.push_back(end);
+    end += kGap;
+  };
+  leave_gap();
   for (const auto &op : ops_) {
     at.spikes.push_back(end);
-    if (op->counts_spikes) end += workers * line_bytes(at_once * sizeof(size_t));
+    if (!op->counts_spikes) continue;
+    end += workers * line_bytes(at_once * sizeof(size_t));
+    leave_gap();
   }
   at.scratch = end;
-  at.trace = at.scratch + workers * at.scratch_bytes;
+  for (size_t worker = 0; worker < workers; ++worker) {
+    end += at.scratch_bytes;
+    leave_gap();
+  }
+  at.trace = end;
   // Dense tiles read up to 15 rows past the last.
   at.total = at.trace + (traced ? line_bytes(trace) : 0) + 16 * widest + 1024;
   return at;

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "aligned.hpp"
+#include "gaps.hpp"
 #include "kernels.h"
 #include "team.hpp"
 
@@ -21,6 +22,12 @@ using Codes = Lined<int8_t>;
 
 enum class Kind { u8, s8, i32 };
 inline size_t width_of(Kind kind) { return kind == Kind::i32 ? 4 : 1; }
+
+// Value i of those at x.
+inline int32_t value_at(Kind kind, const uint8_t *x, size_t i) {
+  if (kind == Kind::i32) return reinterpret_cast<const int32_t *>(x)[i];
+  return kind == Kind::s8 ? static_cast<int8_t>(x[i]) : x[i];
+}
 
 // What is forced, for tests; `automatic` measures the density of events and takes the cheaper.
 enum class Choice { automatic, gather, dense };
@@ -53,6 +60,12 @@ struct Layout {
   Block block;
   std::vector<size_t> values, frames, state, shared, spikes;
   size_t scratch, scratch_bytes, trace, total;
+  std::vector<size_t> gaps;  // of kGap bytes each, behind every buffer
+
+  void forbid_gaps(const uint8_t *memory) const {
+    allow(memory, total);
+    for (size_t gap : gaps) forbid(memory + gap, kGap);
+  }
 };
 
 // What an op runs in.
@@ -72,7 +85,11 @@ struct Context {
     return memory + at.state[node] + sample * bytes;
   }
   uint8_t *shared(size_t node) const { return memory + at.shared[node]; }
-  uint8_t *scratch() const { return memory + at.scratch + worker * at.scratch_bytes; }
+  uint8_t *scratch() const {
+    uint8_t *found = memory + at.scratch + worker * (at.scratch_bytes + kGap);
+    allow(found, at.scratch_bytes);  // where another op carved it otherwise
+    return found;
+  }
   // How many spikes op `node` emitted over the steps of this block, as far as one worker ran it.
   size_t &spikes(size_t node, size_t sample, size_t of_worker) const {
     const size_t place = at.spikes[node] + of_worker * line_bytes(at.block.samples * sizeof(size_t));

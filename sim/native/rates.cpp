@@ -1,7 +1,6 @@
 // What a gathered addition and a dense product cost on this machine: measured once for each table.
+#include <atomic>
 #include <chrono>
-#include <map>
-#include <mutex>
 
 #include "weights.hpp"
 
@@ -60,12 +59,20 @@ Rates measured(const KernelTable &k) {
 
 }  // namespace
 
+// A list without a lock, which a fork might copy held; its few entries live as long as the process.
 const Rates &rates_of(const KernelTable &k) {
-  static std::mutex mutex;
-  static std::map<const KernelTable *, Rates> known;
-  const std::lock_guard<std::mutex> lock(mutex);
-  const auto found = known.find(&k);
-  return found != known.end() ? found->second : known.emplace(&k, measured(k)).first->second;
+  struct Known {
+    const KernelTable *table;
+    Rates rates;
+    Known *next;
+  };
+  static std::atomic<Known *> first{nullptr};
+  for (const Known *known = first.load(); known; known = known->next)
+    if (known->table == &k) return known->rates;
+  Known *fresh = new Known{&k, measured(k), first.load()};
+  while (!first.compare_exchange_weak(fresh->next, fresh)) {
+  }
+  return fresh->rates;
 }
 
 }  // namespace spikewright

@@ -1,10 +1,13 @@
 #include "runner.hpp"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstring>
 #include <new>
+#include <stdexcept>
 
 namespace spikewright {
 
@@ -22,21 +25,45 @@ uint8_t *Memory::at_least(size_t bytes) {
   return held_.get();
 }
 
+struct Runner::Own {
+  const pid_t process = getpid();
+  std::mutex mutex;
+  std::vector<Memory> memories;  // kept between runs, one a team
+  Pool pool;
+};
+
+Runner::Runner(const Plan &plan) : plan_(plan), own_(new Own) {}
+
+Runner::~Runner() {
+  if (Own *own = own_.load(); own->process == getpid()) delete own;
+}
+
+// What a parent had is left as it was: it may be half changed.
+Runner::Own &Runner::own() {
+  Own *found = own_.load();
+  if (found->process == getpid()) return *found;
+  Own *fresh = new Own;
+  if (own_.compare_exchange_strong(found, fresh)) return *fresh;
+  delete fresh;
+  return *found;
+}
+
 void Runner::run(const Encoded &x, bool repeated, size_t time, size_t batch, int32_t *y,
                  const std::vector<Recorded> &recorded, bool traced, size_t threads) {
-  const std::lock_guard<std::mutex> lock(mutex_);
+  Own &own = this->own();
+  const std::lock_guard<std::mutex> lock(own.mutex);
   const size_t teams = std::max<size_t>(1, std::min(threads, batch));
   const size_t workers = std::max<size_t>(1, threads / teams);
   const Layout at = plan_.layout((batch + teams - 1) / teams, time, workers, repeated, traced);
-  if (memories_.size() < teams) memories_.resize(teams);
-  for (size_t k = 0; k < teams; ++k) memories_[k].at_least(at.total);
+  if (own.memories.size() < teams) own.memories.resize(teams);
+  for (size_t k = 0; k < teams; ++k) at.forbid_gaps(own.memories[k].at_least(at.total));
   std::vector<std::unique_ptr<Team>> all;
   for (size_t k = 0; k < teams; ++k) all.push_back(std::make_unique<Team>(workers, teams * workers));
   std::atomic<size_t> taken{0};
-  pool_.run(teams * workers, [&](size_t thread) {
+  own.pool.run(teams * workers, [&](size_t thread) {
     const size_t team = thread / workers;
     auto work = [&](size_t begin, size_t end) {
-      plan_.run(memories_[team].at_least(0), at, *all[team], thread % workers, x, time, batch, begin,
+      plan_.run(own.memories[team].at_least(0), at, *all[team], thread % workers, x, time, batch, begin,
                 end, y, recorded);
     };
     if (workers > 1) {  // there are as many teams as samples
@@ -50,19 +77,38 @@ void Runner::run(const Encoded &x, bool repeated, size_t time, size_t batch, int
   });
 }
 
-Stream::Stream(const Plan &plan, size_t batch)
-    : plan_(plan), batch_(batch), at_(plan.layout(batch, 1, 1, false, false, true)) {
+Stream::Stream(const Plan &plan, size_t batch, size_t threads)
+    : plan_(plan), batch_(batch), at_(plan.layout(batch, 1, threads, false, false, true)),
+      team_(threads, threads), process_(getpid()) {
   const Context c{at_, memory_.at_least(at_.total), batch_, 1, 0, team_, false, false};
+  at_.forbid_gaps(c.memory);
   plan_.reset(c);
 }
 
+void Stream::check_whole() {
+  pid_t parent = process_.load();
+  if (parent == getpid()) return;
+  if (inside_.load())
+    throw std::runtime_error("the process forked while another thread was in a step");
+  process_.compare_exchange_strong(parent, getpid());
+}
+
 double Stream::step(const Encoded &x, int32_t *y) {
+  check_whole();
+  struct Inside {
+    std::atomic<size_t> &count;
+    explicit Inside(std::atomic<size_t> &c) : count(c) { ++count; }
+    ~Inside() { --count; }
+  } inside(inside_);
   const std::lock_guard<std::mutex> lock(mutex_);
   const auto began = std::chrono::steady_clock::now();
-  const Context c{at_, memory_.at_least(at_.total), batch_, 1, 0, team_, false, false};
-  plan_.load(c, x, batch_, 0, 0);
-  plan_.advance(c, false, nullptr, batch_, 0, 0);
-  plan_.store(c, y, batch_, 0, 0);
+  pool_.run(team_.workers(), [&](size_t worker) {
+    const Context c{at_, memory_.at_least(0), batch_, 1, worker, team_, false, false};
+    if (!worker) plan_.load(c, x, batch_, 0, 0);
+    team_.wait();
+    plan_.advance(c, false, nullptr, batch_, 0, 0);
+    if (!worker) plan_.store(c, y, batch_, 0, 0);
+  });
   const std::chrono::duration<double, std::nano> took = std::chrono::steady_clock::now() - began;
   return took.count();
 }

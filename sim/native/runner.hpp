@@ -1,6 +1,12 @@
 // Memory and threads around a plan: whole runs, and streams that keep their state between steps.
+//
+// A fork copies memory and locks, not the threads that use them: a child whose parent was running at
+// that moment would wait for a lock that nobody holds any more. So each process has its own.
 #pragma once
 
+#include <sys/types.h>
+
+#include <atomic>
 #include <memory>
 #include <mutex>
 
@@ -24,7 +30,8 @@ class Memory {
 
 class Runner {
  public:
-  explicit Runner(const Plan &plan) : plan_(plan) {}
+  explicit Runner(const Plan &plan);
+  ~Runner();
 
   const Plan &plan() const { return plan_; }
   // Samples over threads; where there are fewer samples than threads, rows of each layer.
@@ -32,27 +39,35 @@ class Runner {
            const std::vector<Recorded> &recorded, bool traced, size_t threads);
 
  private:
+  struct Own;  // of one process
+  Own &own();
+
   const Plan &plan_;
-  std::mutex mutex_;
-  std::vector<Memory> memories_;  // kept between runs, one a team
-  Pool pool_;
+  std::atomic<Own *> own_;
 };
 
 class Stream {
  public:
-  Stream(const Plan &plan, size_t batch);
+  // `threads`: over the rows of each layer.
+  Stream(const Plan &plan, size_t batch, size_t threads);
 
   const Plan &plan() const { return plan_; }
   size_t batch() const { return batch_; }
-  // Advances every sample by one step; returns the nanoseconds it took.
+  // Advances every sample by one step; returns the nanoseconds it took. Throws std::runtime_error in
+  // a child of a process that was in a step when it forked: the state is half advanced.
   double step(const Encoded &x, int32_t *y);
 
  private:
+  void check_whole();
+
   const Plan &plan_;
   size_t batch_;
   Layout at_;
   Memory memory_;
-  Team team_{1, 1};
+  Team team_;
+  Pool pool_;
+  std::atomic<pid_t> process_;
+  std::atomic<size_t> inside_{0};  // threads in `step`, or waiting there
   std::mutex mutex_;
 };
 

@@ -33,9 +33,7 @@ class Readout final : public Op {
         const uint8_t *x = x_.of(c, sample, t);
         int32_t *out = reinterpret_cast<int32_t *>(c.frame(number, map, sample, t));
         for (size_t i = 0; i < map.size(); ++i) {
-          const int32_t arrived = x_.map.kind == Kind::i32  ? reinterpret_cast<const int32_t *>(x)[i]
-                                  : x_.map.kind == Kind::s8 ? static_cast<int8_t>(x[i])
-                                                            : x[i];
+          const int32_t arrived = value_at(x_.map.kind, x, i);
           out[i] = f_.accumulates ? (y[i] = next(y[i], arrived, i)) : arrived;
         }
       }
@@ -90,9 +88,7 @@ class Delay final : public Op {
       return;
     }
     for (size_t i = 0; i < map.size(); ++i) {
-      const int32_t value = from.map.kind == Kind::i32 ? reinterpret_cast<const int32_t *>(x)[i]
-                            : from.map.kind == Kind::s8 ? static_cast<int8_t>(x[i])
-                                                        : x[i];
+      const int32_t value = value_at(from.map.kind, x, i);
       if (map.kind == Kind::i32)
         reinterpret_cast<int32_t *>(to)[i] = value;
       else

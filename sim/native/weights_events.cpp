@@ -24,11 +24,8 @@ size_t Weights::list(const uint8_t *x, uint32_t *places, uint8_t *times) const {
   if (events_ == Events::counted) return k_.counted_events(places, times, x, places_.data(), in_);
   size_t found = 0;
   int32_t *factors = reinterpret_cast<int32_t *>(times);
-  const int32_t *wide = reinterpret_cast<const int32_t *>(x);
   for (size_t i = 0; i < in_; ++i) {
-    const int32_t value = x_.map.kind == Kind::i32  ? wide[i]
-                          : x_.map.kind == Kind::s8 ? static_cast<int8_t>(x[i])
-                                                    : x[i];
+    const int32_t value = value_at(x_.map.kind, x, i);
     if (!value) continue;
     factors[found] = value;
     places[found++] = places_[i];

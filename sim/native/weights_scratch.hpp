@@ -19,6 +19,8 @@ class Carver {
   T *take(size_t count) {
     uint8_t *found = base_ ? base_ + used_ : nullptr;
     used_ += up(count * sizeof(T) + kSlack, kSlack);
+    if (base_) forbid(base_ + used_, kGap);
+    used_ += kGap;
     return reinterpret_cast<T *>(found);
   }
   size_t used() const { return used_; }

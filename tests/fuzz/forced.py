@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from itertools import product
 
+import numpy as np
+
 from spikewright.export.ir import Array, Graph
 from spikewright.sim.native import Forced, Native, isa_info
 from spikewright.sim.trace import NeuronTrace, Trace
@@ -16,6 +18,8 @@ CHOICES = (
     (Forced("dense"), 1),
     (Forced(steps=1), 1),
     (Forced("dense", steps=2), 1),
+    (Forced("gather", steps=3), 1),
+    (Forced("dense", steps=5), 2),
     (Forced("gather"), 2),
     (Forced("dense"), 5),
 )
@@ -40,7 +44,7 @@ def forced_natives() -> list[ForcedNative]:
 
 
 def differs(native: ForcedNative, graph: Graph, x: Array, expected: Trace) -> Difference | int:
-    """Compare a run that records states, then one that records spikes alone (other code runs)."""
+    """Compare a run with states, one with spikes alone (other code runs), and single steps."""
     session = native.prepare(graph)
     names = ("reference", native.name)
     found = compare(expected, session.run(x), names)
@@ -48,4 +52,9 @@ def differs(native: ForcedNative, graph: Graph, x: Array, expected: Trace) -> Di
         return found
     spikes = {name: NeuronTrace(neuron.spikes) for name, neuron in expected.neurons.items()}
     bare = Trace(graph, "reference", x, expected.output, spikes)
-    return compare(bare, session.run(x, "spikes"), names)
+    whole = compare(bare, session.run(x, "spikes"), names)
+    if isinstance(whole, Difference):
+        return whole
+    stepped = np.stack([session.step(frame) for frame in x])
+    silent = Trace(graph, native.name, x, stepped, {})
+    return compare(Trace(graph, "reference", x, expected.output, {}), silent, names)

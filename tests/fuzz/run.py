@@ -22,9 +22,11 @@ if __package__ in (None, ""):
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
     from tests.fuzz.forced import ForcedNative, differs, forced_natives
     from tests.fuzz.graphs import random_graph, random_input
+    from tests.fuzz.wide import wide_graph, wide_input
 else:
     from .forced import ForcedNative, differs, forced_natives
     from .graphs import random_graph, random_input
+    from .wide import wide_graph, wide_input
 
 from spikewright.export.ir import (
     WEIGHTS,
@@ -48,6 +50,8 @@ from spikewright.sim.trace import Trace
 from spikewright.sim.verify import Difference, compare
 
 MANY = 1000
+WIDE = 3
+"""Each graph of that many is one of wide layers (`wide.py`); shares no factor with the turns."""
 FORCED = 4
 """Tables and choices of the engine that are forced on each graph."""
 LOWEST_RATE, HIGHEST_RATE = 0.01, 0.4
@@ -234,15 +238,24 @@ def alive(graph: Graph, trace: Trace) -> dict[str, bool]:
 
 
 def one_graph(
-    seed: int, others: list[Executor], census: Census, forced: Sequence[ForcedNative] = ()
+    seed: int,
+    others: list[Executor],
+    census: Census,
+    forced: Sequence[ForcedNative] = (),
+    wide: int = WIDE,
 ) -> Difference | None:
     """Compare the graph of this seed on all executors; return the first difference.
 
-    `forced`: the engine's tables and choices, of which each seed takes the next few.
+    `forced`: the engine's tables and choices, of which each seed takes the next few. `wide`: one
+    graph of so many is of wide layers.
     """
     rng = np.random.default_rng(seed)
-    graph = random_graph(rng)
-    x = random_input(graph, rng)
+    if seed % wide == wide - 1:
+        graph = wide_graph(rng)
+        x = wide_input(graph, rng)
+    else:
+        graph = random_graph(rng)
+        x = random_input(graph, rng)
     expected = Reference().prepare(graph).run(x)
     for other in others:
         found = compare(expected, other.prepare(graph).run(x), ("reference", other.name))
@@ -266,6 +279,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--graphs", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--executors", default=",".join(NAMES))
+    parser.add_argument("--wide", type=int, default=WIDE, help="one graph of N is of wide layers")
     options = parser.parse_args(arguments)
     names = [name for name in options.executors.split(",") if name != "reference"]
     others = [executor(name) for name in names]
@@ -273,7 +287,7 @@ def main(arguments: list[str] | None = None) -> int:
     census = Census()
     for seed in range(options.seed, options.seed + options.graphs):
         try:
-            difference = one_graph(seed, others, census, forced)
+            difference = one_graph(seed, others, census, forced, options.wide)
         except SpikewrightError as error:
             print(f"seed {seed}: {error}")
             return 1

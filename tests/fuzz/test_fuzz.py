@@ -14,8 +14,9 @@ from spikewright.sim.reference import Reference
 from spikewright.sim.verify import Difference, verify
 
 from . import run as fuzz_run
+from .forced import forced_natives
 from .graphs import random_graph, random_input
-from .run import Census, fed, main, one_graph
+from .run import FORCED, Census, fed, main, one_graph
 
 
 def test_every_executor_equals_the_reference() -> None:
@@ -104,3 +105,14 @@ def test_a_failing_graph_is_named_by_its_seed(
     monkeypatch.setattr(fuzz_run, "one_graph", unequal)
     assert main(["--graphs", "5", "--seed", "4", "--executors", "reference"]) == 1
     assert "seed 7: not equal: n v at step 1, [0, 2]: reference 1, x 2" in capsys.readouterr().out
+
+
+def test_wide_layers_on_every_table_and_choice() -> None:
+    """Twice as many graphs as it takes for each pair of table and choice to have its turn."""
+    forced = forced_natives()
+    census = Census()
+    for seed in range(-(-2 * len(forced) // FORCED)):
+        assert one_graph(seed, [], census, forced, wide=1) is None, seed
+    assert set(census.forced) == {native.name for native in forced}
+    for kind in ("Conv2d strided", "Conv2d in groups", "Delay feed-forward", "MatMul", "Linear"):
+        assert census.alive[kind] > 0, kind

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from itertools import pairwise
 
 import numpy as np
@@ -256,24 +255,6 @@ def test_threads_on_random_graphs_change_nothing(threads: int) -> None:
         x = random_input(graph, rng, batch=3)
         all_equal(graph, x, AVAILABLE[-1], Forced(), threads)
         all_equal(graph, x[:, :1], AVAILABLE[-1], Forced(), threads)
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
-def test_threads_of_a_session_that_was_forked() -> None:
-    """The child has none of its parent's threads: it starts its own, and both give the same."""
-    session = Native(threads=3).prepare(wide(65, "spikes"))
-    x = np.random.default_rng(0).integers(0, 2, (4, 3, 65))
-    expected = session.run(x, "output").output
-    child = os.fork()
-    if not child:
-        same = False
-        try:
-            same = bool(np.array_equal(session.run(x, "output").output, expected))
-            del session
-        finally:
-            os._exit(0 if same else 1)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    assert np.array_equal(session.run(x, "output").output, expected)
 
 
 def test_a_float_graph_is_refused() -> None:

@@ -1,0 +1,178 @@
+"""The native engine's threads: forked, refused, and in single steps."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from threading import Event, Thread
+
+import numpy as np
+import pytest
+
+from spikewright.export.ir import Array, InputError
+from spikewright.sim import native
+from spikewright.sim.native import MOST_THREADS, Native, NativeSession
+from tests.fuzz.wide import wide_graph, wide_input
+
+from .test_native import AVAILABLE, wide
+
+CHILD_S = 20
+STATM = Path("/proc/self/statm")
+forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
+threaded_forks = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+
+
+def in_child(work: Callable[[], bool]) -> bool:
+    """Whether `work` is true in a forked child, that is killed where it hangs."""
+    child = os.fork()
+    if not child:
+        good = False
+        try:
+            good = work()
+        finally:
+            os._exit(0 if good else 1)
+    for _ in range(CHILD_S * 100):
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            return os.waitstatus_to_exitcode(status) == 0
+        time.sleep(0.01)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return False
+
+
+@forks
+@threaded_forks
+def test_threads_of_a_session_that_was_forked() -> None:
+    """The child has none of its parent's threads: it starts its own, and both give the same."""
+    session = Native(threads=3).prepare(wide(65, "spikes"))
+    x = np.random.default_rng(0).integers(0, 2, (4, 3, 65))
+    expected = session.run(x, "output").output
+
+    def same() -> bool:
+        return np.array_equal(session.run(x, "output").output, expected)
+
+    assert in_child(same) and same()
+
+
+def busy(session: NativeSession, call: Callable[[], object]) -> tuple[Thread, Event]:
+    """A thread that calls until the event is set."""
+    ends = Event()
+
+    def work() -> None:
+        while not ends.is_set():
+            call()
+
+    thread = Thread(target=work)
+    thread.start()
+    return thread, ends
+
+
+@forks
+@threaded_forks
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_fork_while_another_thread_runs(threads: int) -> None:
+    """The child finds a lock that nobody in it holds: it takes one of its own."""
+    session = Native(threads=threads).prepare(wide(300, "spikes"))
+    x = np.random.default_rng(0).integers(0, 2, (64, 16, 300)).astype(np.uint8)
+    expected = session.run(x, "output").output
+    thread, ends = busy(session, lambda: session.run(x, "output"))
+    try:
+        for _ in range(5):
+            assert in_child(lambda: np.array_equal(session.run(x, "output").output, expected))
+    finally:
+        ends.set()
+        thread.join()
+    assert np.array_equal(session.run(x, "output").output, expected)
+
+
+@forks
+@threaded_forks
+def test_a_fork_while_another_thread_steps() -> None:
+    """The child's copy of the state may be half advanced: it is told so, and a reset mends it."""
+    session = Native().prepare(wide(300, "spikes"))
+    x = np.random.default_rng(0).integers(0, 2, (2000, 300)).astype(np.uint8)
+    first = session.step(x)
+    session.reset()
+    thread, ends = busy(session, lambda: session.step(x))
+
+    def told_or_going_on() -> bool:
+        try:
+            session.step(x)
+        except InputError as error:
+            if "forked" not in str(error) or "reset()" not in str(error):
+                return False
+        session.reset()
+        return np.array_equal(session.step(x), first)
+
+    try:
+        for _ in range(5):
+            assert in_child(told_or_going_on)
+    finally:
+        ends.set()
+        thread.join()
+
+
+def test_too_many_threads_are_refused() -> None:
+    with pytest.raises(InputError, match=f"threads 200000, at most {MOST_THREADS}.*cores"):
+        Native(threads=200_000)
+
+
+def test_threads_that_the_system_does_not_start() -> None:
+    """In a process of its own, whose memory has no room for the stacks of so many."""
+    resource = pytest.importorskip("resource")
+    session = Native(threads=MOST_THREADS).prepare(wide(65, "spikes"))
+    x: Array = np.ones((2, MOST_THREADS, 65), np.uint8)
+
+    def refused() -> bool:
+        held = int(STATM.read_text().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (held + 2**28, held + 2**28))
+        try:
+            session.run(x, "output")
+        except InputError as error:
+            return "fewer threads" in str(error)
+        return False
+
+    if not STATM.exists():
+        pytest.skip("no /proc on this platform")
+    assert in_child(refused)
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("isa", AVAILABLE)
+def test_threads_share_the_rows_of_a_step(isa: str, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    graph = wide_graph(rng)
+    x = wide_input(graph, rng)
+    whole = Native(isa=isa).prepare(graph).run(x, "output").output
+    for threads in (2, 3):
+        session = Native(threads, isa).prepare(graph)
+        assert np.array_equal(np.stack([session.step(frame) for frame in x]), whole)
+
+
+class Refusing:
+    """An engine on a system that lends no AMX."""
+
+    def __init__(self, asked: list[str]) -> None:
+        self.asked = asked
+
+    def isa_available(self) -> list[str]:
+        return ["generic", "avx512vnni", "amx"]
+
+    def isa_lent(self, isa: str) -> bool:
+        self.asked.append(isa)
+        return isa != "amx"
+
+
+def test_registers_that_are_not_lent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Listing asks for nothing; a refused table of choice gives way, a forced one is an error."""
+    asked: list[str] = []
+    monkeypatch.setattr(native, "_engine", lambda: Refusing(asked))
+    monkeypatch.delenv(native.ISA_VARIABLE, raising=False)
+    assert native.isa_info()["chosen"] == "amx" and not asked
+    assert native._lent_isa(native._engine(), None) == "avx512vnni"
+    with pytest.raises(InputError, match="'amx'"):
+        native._lent_isa(native._engine(), "amx")
