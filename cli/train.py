@@ -75,7 +75,7 @@ def pretrain(
         time_steps=fitting.time_steps,
         loop=fitting.loop(),
     )
-    train = a.load_data(data, "train", fitting.limit)
+    train = t.training_split(data, fitting.limit)
     network = _network(train, model, input_shape, fitting)
     if validation is not None:
         train, _ = train.split_off(validation)

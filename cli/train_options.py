@@ -175,13 +175,33 @@ class Given:
 
     def _splits(self, spec: str | None, limit: int | None) -> tuple[Dataset, Dataset]:
         from ..export.ir.errors import InputError
+        from ..trainer.data import load_splits
 
         if spec is None:
             raise InputError("no data", node="--data", remedy="give --data DATA, e.g. digits")
-        train = a.load_data(spec, "train", limit)
         if self.validation is not None:
-            return train.split_off(self.validation)
-        return train, a.load_data(spec, "test", limit)
+            return training_split(spec, limit).split_off(self.validation)
+        train, test = load_splits(spec, limit)
+        say_what_is_held_out(test)
+        return train, test
+
+
+def training_split(spec: str, limit: int | None) -> Dataset:
+    """Return what of DATA is trained on; the test split is not read, a tenth held out is left."""
+    from ..trainer.data import load, load_splits
+
+    train = load(spec, "train", limit)
+    if not train.undivided:
+        return train
+    train, test = load_splits(spec, limit)
+    say_what_is_held_out(test)
+    return train
+
+
+def say_what_is_held_out(test: Dataset) -> None:
+    """Tell of data without a test split what stands for it."""
+    if test.split == "held-out":
+        say(f"note: {test.name} has no test split; a tenth, {len(test)} samples, is held out as it")
 
 
 def _new_model(name: str, train: Dataset, seed: int, time_steps: int | None) -> Classifier:

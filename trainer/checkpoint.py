@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..export.formats.atomic import atomic_path
-from ..export.ir.errors import FormatError, UnknownNameError
+from ..export.ir.errors import FormatError, InputError, UnknownNameError
+from .missing import missing_file
 
 if TYPE_CHECKING:
     from .data import Dataset
@@ -17,6 +20,8 @@ if TYPE_CHECKING:
 
 _KEY = "spikewright"  # one metadata key only: safetensors writes several in no fixed order
 _SCHEMA = "spikewright/checkpoint/1"
+BOUND = 16
+"""How many times what a file holds a network may be built of, before its shapes are compared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +94,7 @@ def resolve(source: str | Path) -> Path:
         return path
     if path.suffix == "" and path.name == str(source):
         raise UnknownNameError.of("checkpoint", str(source), known)
-    raise FormatError("a folder" if path.is_dir() else "no such file", node=str(path))
+    raise missing_file(path, "a .safetensors checkpoint")
 
 
 def read_card(source: str | Path) -> Card:
@@ -115,13 +120,49 @@ def read_card(source: str | Path) -> Card:
 
 def _parse_card(text: str, where: str) -> Card:
     try:
-        fields = dict(json.loads(text))
-        schema = fields.pop("schema", None)
+        held = dict(json.loads(text))
+        schema = held.pop("schema", None)
         if schema != _SCHEMA:
             raise FormatError(f"card of schema {schema!r}, read here is {_SCHEMA!r}", node=where)
-        return Card(**fields)
-    except (ValueError, TypeError) as error:
+        card = Card(**held)
+    except (ValueError, TypeError, RecursionError) as error:
         raise FormatError(f"damaged card: {error}", node=where) from None
+    for name in (f.name for f in fields(Card)):
+        if reason := _wrong(name, getattr(card, name)):
+            raise FormatError(f"damaged card: {reason}", node=where)
+    return card
+
+
+_KINDS: Mapping[str, type] = {
+    **dict.fromkeys(("model", "data", "licence", "data_licence", "command"), str),
+    **dict.fromkeys(("options", "recipe", "accuracies", "spike_rates"), dict),
+    "seed": int,
+}
+_SHARES = ("accuracies", "spike_rates")
+
+
+def _wrong(name: str, value: Any) -> str | None:
+    """Return what is wrong with a card's field, None where nothing is."""
+    kind = _KINDS[name]
+    if not isinstance(value, kind) or value is True or value is False:
+        words = {str: "a text", dict: "an object", int: "a whole number"}
+        return f"{name} is {_cut(value)}, needs {words[kind]}"
+    if name in _SHARES:
+        for key, share in value.items():
+            if not _is_number(share):
+                return f"{name} {key!r} is {_cut(share)}, needs a number"
+    return None
+
+
+def _is_number(value: Any) -> bool:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return number and math.isfinite(value)
+
+
+def _cut(value: Any) -> str:
+    """Return a value of a card for a message, shortened."""
+    text = json.dumps(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."
 
 
 def save(path: str | Path, model: Classifier, card: Card, *, force: bool = False) -> Path:
@@ -150,6 +191,7 @@ def load(source: str | Path) -> tuple[Classifier, Card]:
         FormatError: for a file that is missing, damaged, or whose tensors are not the
             architecture's, named with the first tensor that differs.
     """
+    import torch
     from safetensors.torch import load_file
 
     from .models import create
@@ -162,16 +204,52 @@ def load(source: str | Path) -> tuple[Classifier, Card]:
             node=str(path),
             remedy=f"give {card.model} --weights {path}",
         )
-    model = create(card.model, **card.options)
-    load_tensors(model, load_file(path), str(path))
+    tensors = load_file(path)
+    try:
+        with torch.device("meta"), _no_larger_than(tensors):
+            model = create(card.model, **card.options)
+    except (InputError, TypeError, ValueError, ArithmeticError, RuntimeError) as error:
+        said = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise FormatError(
+            f"damaged card: options of {card.model}: {said}", node=str(path)
+        ) from None
+    check_tensors(model, tensors, str(path))
+    model.to_empty(device="cpu")
+    model.saved.load_state_dict(tensors)
     return model.eval(), card
 
 
-def load_tensors(model: Classifier, tensors: Mapping[str, Any], where: str) -> None:
-    """Copy `tensors` into `model`, all or nothing.
+@contextmanager
+def _no_larger_than(tensors: Mapping[str, Any]) -> Iterator[None]:
+    """Within the context no network may be built of many times what `tensors` hold.
 
     Raises:
-        FormatError: for a tensor that is missing, too many, of another shape, or not finite.
+        InputError: as soon as one is, so that a card cannot ask for a network without bounds; one
+            that is a little larger than its file is left to `check_tensors`, which names a tensor.
+    """
+    from torch.nn.modules.module import register_module_parameter_registration_hook
+
+    held, built, parts = sum(tensor.numel() for tensor in tensors.values()), 0, 0
+
+    def count(_module: Any, _name: str, parameter: Any) -> None:
+        nonlocal built, parts
+        built += 0 if parameter is None else parameter.numel()
+        parts += 1
+        if built > BOUND * held or parts > BOUND * len(tensors):
+            found = f"at least {built:,} weights in {parts:,} tensors"
+            raise InputError(f"{found}, the file holds {held:,} in {len(tensors):,}")
+
+    hook = register_module_parameter_registration_hook(count)
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
+def check_tensors(model: Classifier, tensors: Mapping[str, Any], where: str) -> None:
+    """Raise FormatError unless `tensors` are those of `model`.
+
+    Not so is one that is missing, too many, of another shape or type, or not finite.
     """
     wanted = model.saved.state_dict()
     for name, tensor in wanted.items():
@@ -180,9 +258,11 @@ def load_tensors(model: Classifier, tensors: Mapping[str, Any], where: str) -> N
         if tensors[name].shape != tensor.shape:
             shapes = f"{list(tensors[name].shape)}, {model.name} has {list(tensor.shape)}"
             raise FormatError(f"tensor {name!r} of shape {shapes}", node=where)
+        if tensors[name].dtype != tensor.dtype:
+            types = f"{tensors[name].dtype}, {model.name} has {tensor.dtype}".replace("torch.", "")
+            raise FormatError(f"tensor {name!r} of type {types}", node=where)
         if not tensors[name].isfinite().all():
             raise FormatError(f"tensor {name!r} holds NaN or infinity", node=where)
     extra = sorted(set(tensors) - set(wanted))
     if extra:
         raise FormatError(f"tensor {extra[0]!r}, which {model.name} has not", node=where)
-    model.saved.load_state_dict(dict(tensors))

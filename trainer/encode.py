@@ -64,12 +64,17 @@ def jitter(x: Tensor, time_steps: int, generator: Generator) -> Tensor:
     return torch.stack([distort(x, STEP_JITTER, generator) for _ in range(time_steps)])
 
 
+def check_time_augmentation(name: str) -> None:
+    """Raise UnknownNameError, naming the near ones, unless `name` is one."""
+    if name not in TIME_AUGMENTATIONS:
+        raise UnknownNameError.of("time augmentation", name, TIME_AUGMENTATIONS)
+
+
 def over_time(x: Tensor, time_steps: int, name: TimeAugmentation, generator: Generator) -> Tensor:
     """Return x [N, C, y, x] as [T, N, C, y, x] by the time augmentation `name`.
 
     Raises:
         UnknownNameError: naming the near ones.
     """
-    if name not in TIME_AUGMENTATIONS:
-        raise UnknownNameError.of("time augmentation", name, TIME_AUGMENTATIONS)
+    check_time_augmentation(name)
     return repeat(x, time_steps) if name == "repeat" else jitter(x, time_steps, generator)

@@ -141,12 +141,16 @@ def fit(
         fabric: a lightning Fabric, launched; default: one CPU. Its devices share each batch out.
 
     Raises:
-        InputError: as soon as the loss is no finite number.
+        InputError: as soon as the loss is no finite number, or a weight at the end; for batches
+            that the devices cannot share evenly.
         FormatError: for a state that is damaged, or of another training.
         MissingPackageError: without Lightning Fabric.
     """
     fabric = fabric or _fabric(options.precision)
     lengths = _Lengths.of(samples, options)
+    if lengths.batch % fabric.world_size:
+        found = f"{lengths.batch} samples a pass over {fabric.world_size} devices"
+        raise InputError(found, node="train", remedy="give a --batch that they share evenly")
     if options.channels_last:
         module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
     moving = _moving(module, options, lengths.steps, generator)
@@ -172,6 +176,7 @@ def fit(
             at.next_epoch()
     if moving.average is not None:
         moving.average.copy_to_module()
+    _refuse_infinite(module)
     seconds, done = time.perf_counter() - start, at.steps_done(lengths.per_epoch)
     speed = (done - first) * lengths.whole / seconds
     return LoopRecord(tuple(at.losses), done, speed, seconds, at.seconds + seconds)
@@ -289,9 +294,17 @@ def _warmup_cosine(warmup_steps: int, steps: int) -> Callable[[int], float]:
 def _finite(loss: Tensor, at: Position) -> float:
     value = float(loss.detach())
     if not math.isfinite(value):
-        raise InputError(
-            f"the loss is {value} in epoch {at.epoch + 1}, step {at.step + 1}: training diverged",
-            node="train",
-            remedy="lower --lr, or clip gradients with --clip 1",
-        )
+        raise _diverged(f"the loss is {value} in epoch {at.epoch + 1}, step {at.step + 1}")
     return value
+
+
+def _refuse_infinite(module: nn.Module) -> None:
+    """Raise InputError for weights that the last step, which no loss follows, has spoilt."""
+    for name, tensor in module.state_dict().items():
+        if not tensor.isfinite().all():
+            raise _diverged(f"{name} is not finite after the last step")
+
+
+def _diverged(found: str) -> InputError:
+    remedy = "lower --lr, or clip gradients with --clip 1"
+    return InputError(f"{found}: training diverged", node="train", remedy=remedy)

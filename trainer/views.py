@@ -15,7 +15,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
-from ..export.ir.errors import UnknownNameError
+from ..export.ir.errors import InputError, UnknownNameError
 from .colour import ColourJitter, to_grey
 
 
@@ -74,6 +74,10 @@ POLICIES: Mapping[str, ViewPolicy] = {
 }
 
 
+ROUNDING = 1e-6
+"""By how much a picture may leave 0..1: the float error of scaling it there."""
+
+
 def policy(name: str) -> ViewPolicy:
     """Return the policy `name`.
 
@@ -111,8 +115,21 @@ def distort(x: Tensor, p: ViewPolicy, generator: Generator) -> Tensor:
     return y.clamp(0.0, 1.0)
 
 
+def check_range(x: Tensor, node: str, why: str) -> None:
+    """Raise InputError unless pictures lie in 0..1, as `why` needs them."""
+    low, high = (float(n) for n in torch.aminmax(x))
+    if low < -ROUNDING or high > 1 + ROUNDING:
+        scaled = "divide them by 255" if low >= 0 and 1 < high <= 255 else "scale them to it"
+        remedy = f"{scaled}, or train without it (--views none, --time-augmentation repeat)"
+        raise InputError(
+            f"values {low:g} to {high:g}, {why} needs 0 to 1", node=node, remedy=remedy
+        )
+
+
 def _mapped(x: Tensor, p: ViewPolicy, generator: Generator) -> Tensor:
-    grid = F.affine_grid(_affine(len(x), p, generator), list(x.shape), align_corners=False)
+    side_y, side_x = x.shape[-2:]
+    affine = _affine(len(x), p, side_y / side_x, generator)
+    grid = F.affine_grid(affine, list(x.shape), align_corners=False)
     return F.grid_sample(x, grid, padding_mode="zeros", align_corners=False)
 
 
@@ -142,19 +159,25 @@ def cut_out(x: Tensor, share: float, generator: Generator) -> Tensor:
     return torch.where((far_y[:, :, None] | far_x[:, None, :])[:, None], x, 0.5)
 
 
+SHARP = 1e-3
+"""A sigma, in pixels, at which a kernel's neighbours weigh nothing."""
+
+
 def gaussian_blur(x: Tensor, sigma: Tensor) -> Tensor:
     """Return x [N, C, y, x] blurred, each picture by its own sigma [N] in pixels.
 
     The kernel is a tenth of the side wide, made odd (arXiv 2002.05709, appendix A), at least 3;
-    borders are mirrored.
+    borders are mirrored, or repeated where the picture is narrower than half the kernel. A sigma
+    of 0 blurs nothing.
     """
     width = max(3, x.shape[-1] // 10 | 1)
     at = torch.arange(width) - width // 2
-    kernel = torch.exp(-(at**2) / (2 * sigma[:, None] ** 2))
+    kernel = torch.exp(-(at**2) / (2 * sigma[:, None].clamp(min=SHARP) ** 2))
     kernel = kernel / kernel.sum(1, keepdim=True)
     count, channels, _, _ = x.shape
     taps = kernel.repeat_interleave(channels, 0)[:, None, None, :]
-    y = F.pad(x, (width // 2,) * 4, mode="reflect").flatten(0, 1)[None]
+    mode = "reflect" if min(x.shape[-2:]) > width // 2 else "replicate"
+    y = F.pad(x, (width // 2,) * 4, mode=mode).flatten(0, 1)[None]
     y = F.conv2d(y, taps, groups=count * channels)
     y = F.conv2d(y, taps.transpose(2, 3), groups=count * channels)
     blurred: Tensor = y[0].unflatten(0, (count, channels))
@@ -175,8 +198,12 @@ def _chance(count: int, probability: float, generator: Generator) -> Tensor:
     return (torch.rand(count, generator=generator) < probability)[:, None, None, None]
 
 
-def _affine(count: int, p: ViewPolicy, generator: Generator) -> Tensor:
-    """Return [N, 2, 3], from coordinates of the view (-1..1) to coordinates of the picture."""
+def _affine(count: int, p: ViewPolicy, aspect: float, generator: Generator) -> Tensor:
+    """Return [N, 2, 3], from coordinates of the view (-1..1) to coordinates of the picture.
+
+    Args:
+        aspect: height over width of the pictures, so that pixels are rotated, not coordinates.
+    """
     angle = uniform(count, -p.degrees, p.degrees, generator) * (math.pi / 180)
     zoom = 1 / uniform(count, *p.scale, generator)
     shift = 2 * p.translate * (2 * torch.rand(count, 2, generator=generator) - 1)
@@ -185,8 +212,8 @@ def _affine(count: int, p: ViewPolicy, generator: Generator) -> Tensor:
         width, height, shift = _crop(count, p.crop, generator)
     mirror = 1.0 - 2.0 * (torch.rand(count, generator=generator) < p.flip).float()
     cos, sin = torch.cos(angle), torch.sin(angle)
-    row_x = torch.stack([width * cos * mirror, -height * sin, shift[:, 0]], dim=1)
-    row_y = torch.stack([width * sin * mirror, height * cos, shift[:, 1]], dim=1)
+    row_x = torch.stack([width * cos * mirror, -height * sin * aspect, shift[:, 0]], dim=1)
+    row_y = torch.stack([width * sin * mirror / aspect, height * cos, shift[:, 1]], dim=1)
     return torch.stack([row_x, row_y], dim=1)
 
 

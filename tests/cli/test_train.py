@@ -7,11 +7,13 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import typer
 
 from spikewright.cli.main import app
 from spikewright.trainer import checkpoint
+from spikewright.trainer.data import load
 
 from .test_bad_input import refused
 from .test_commands import call, call_json
@@ -104,6 +106,25 @@ def test_training_for_few_bits_tells_the_integer_accuracy(
     assert found["accuracy"] == run["accuracy"] > 0.3
 
 
+def test_of_an_npz_without_a_test_split_a_tenth_is_judged_on(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    data, path = load("digits", limit=200), tmp_path / "own.npz"
+    np.savez(path, x=data.x, y=data.labels)
+    code, out, err = call(capsys, "train", "knn", "digits", "--data", f"npz:{path}")
+    assert code == 0 and "of 20 held-out samples" in out
+    assert "has no test split; a tenth, 20 samples, is held out as it" in err
+    found = call_json(capsys, "train", "probe", "digits", "--data", f"npz:{path}")
+    assert (found["labelled"], found["samples"]) == (180, 20)
+    words = ("--data", f"npz:{path}", "--epochs", "1", "-o", str(tmp_path / "net.safetensors"))
+    code, _, err = call(capsys, "train", "pretrain", *words)
+    assert code == 0 and "is held out as it" in err
+    test = load("digits", "test", limit=30)
+    np.savez(path, x=data.x, y=data.labels, x_test=test.x, y_test=test.labels)
+    code, out, err = call(capsys, "train", "knn", "digits", "--data", f"npz:{path}")
+    assert code == 0 and "of 30 test samples" in out and "note" not in err
+
+
 PRETRAIN = ("train", "pretrain", "--data", "digits", "--limit", "64", "-o", "{dir}/a.safetensors")
 FINETUNE = ("train", "finetune", "digits", "--limit", "64", "-o", "{dir}/a.safetensors")
 WRONG: dict[str, tuple[tuple[str, ...], str]] = {
@@ -111,6 +132,28 @@ WRONG: dict[str, tuple[tuple[str, ...], str]] = {
     "unknown loss": ((*PRETRAIN, "--loss", "ctll"), "did you mean ctl"),
     "unknown pair loss": ((*PRETRAIN, "--pair", "barlow_twins"), "did you mean barlow"),
     "unknown views": ((*FINETUNE, "--views", "crop_flp"), "did you mean crop_flip"),
+    "unknown time augmentation": (
+        (
+            "train",
+            "pretrain",
+            "--data",
+            "cifar10:/no/such",
+            "--time-augmentation",
+            "jiter",
+            "-o",
+            "{dir}/a.safetensors",
+        ),
+        "did you mean jitter",
+    ),
+    "more neighbours than samples": (
+        ("train", "knn", "digits", "--limit", "64", "-k", "65"),
+        "65 neighbours of 64 samples; give -k 1 to 64",
+    ),
+    "too few labels": (
+        ("train", "probe", "digits", "--labels", "0.0001"),
+        "give a share of 0.0082 or more",
+    ),
+    "a file that is not there": (("train", "knn", "{own}/own.safetensors"), "no such file; check"),
     "unknown optimizer": ((*FINETUNE, "--optimizer", "adam"), "did you mean adamw"),
     "unknown precision": ((*FINETUNE, "--precision", "bf16"), "did you mean bf16-mixed"),
     "unknown option": ((*PRETRAIN, "--epoch", "3"), "--epochs"),

@@ -123,6 +123,70 @@ def test_another_architecture_is_refused(saved):
         checkpoint.load(path)
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("model", 3),
+        ("options", ["a"]),
+        ("data", None),
+        ("recipe", "x"),
+        ("command", {}),
+        ("seed", True),
+        ("seed", "0"),
+        ("accuracies", {"probe": "high"}),
+        ("accuracies", {"probe": float("nan")}),
+        ("spike_rates", {"neuron1": None}),
+        ("data_licence", []),
+    ],
+)
+def test_fields_of_another_type_are_refused(saved, field, value):
+    rewrite(saved[1], card={**card_json(saved[1]), field: value})
+    with pytest.raises(FormatError, match=f"damaged card: {field}") as caught:
+        checkpoint.read_card(saved[1])
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"widths": "wide"}, "options of spiking_resnet_digits"),
+        ({"widths": None}, "options of spiking_resnet_digits"),
+        ({"tau": "slow"}, "options of spiking_resnet_digits"),
+        ({"pool": -1}, "every size must be 1 or more"),
+        ({"widths": [100_000, 100_000]}, "at least .* weights"),
+        ({"classes": 10**12}, "at least 32,000,000,001,292 weights"),
+        ({"classes": 10**40}, "options of spiking_resnet_digits"),
+        ({"blocks": [10**9, 1]}, "at least .* tensors"),
+    ],
+)
+def test_hostile_options_are_refused_before_anything_is_built(saved, options, text):
+    card = card_json(saved[1])
+    rewrite(saved[1], card={**card, "options": {**card["options"], **options}})
+    with pytest.raises(FormatError, match=text) as caught:
+        checkpoint.load(saved[1])
+    assert saved[1].name in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_tensors_of_another_type_are_refused(saved):
+    card, tensors = card_json(saved[1]), load_file(saved[1])
+    rewrite(saved[1], card=card, tensors={**tensors, "head.bias": tensors["head.bias"].half()})
+    with pytest.raises(FormatError, match=r"'head\.bias' of type float16, .* has float32"):
+        checkpoint.load(saved[1])
+
+
+@pytest.mark.parametrize("name", checkpoint.shipped())
+def test_what_is_loaded_is_what_is_built_and_filled(name):
+    loaded, card = checkpoint.load(name)
+    model = create(card.model, **card.options).eval()
+    model.saved.load_state_dict(load_file(checkpoint.resolve(name)))
+    assert repr(loaded) == repr(model) and loaded.options == model.options
+    x = torch.rand(2, 2, *model.input_shape, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(model(x), loaded(x))
+    assert [p.requires_grad for p in model.parameters()] == [
+        p.requires_grad for p in loaded.parameters()
+    ]
+
+
 def test_missing_extra_and_broken_tensors_are_refused(saved):
     _, path = saved
     card, tensors = card_json(path), load_file(path)
@@ -138,8 +202,13 @@ def test_missing_extra_and_broken_tensors_are_refused(saved):
             checkpoint.load(path)
 
 
+def test_a_mistyped_file_lists_the_near_ones(saved):
+    with pytest.raises(FormatError, match=r"no such file; did you mean net\.safetensors"):
+        checkpoint.resolve(saved[1].with_name("nett.safetensors"))
+
+
 def test_names_and_paths_are_resolved():
-    with pytest.raises(FormatError, match="no such file"):
+    with pytest.raises(FormatError, match="no such file; there is no folder no"):
         checkpoint.resolve("no/such.safetensors")
     with pytest.raises(UnknownNameError):
         checkpoint.resolve("digit")

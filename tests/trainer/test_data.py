@@ -15,7 +15,7 @@ from spikewright.export.ir.errors import (
     SpikewrightError,
     UnknownNameError,
 )
-from spikewright.trainer.data import load
+from spikewright.trainer.data import load, load_splits
 
 
 @pytest.fixture(autouse=True)
@@ -178,6 +178,50 @@ def test_a_folder_of_another_kind_is_named(tmp_path, file, text):
         load(f"cifar10:{tmp_path}")
 
 
+def ordered(count):
+    """Samples that are their own number, classes in order."""
+    return {"x": np.arange(count, dtype=np.float32)[:, None], "y": np.arange(count) * 4 // count}
+
+
+def test_an_npz_with_a_test_split_gives_each(tmp_path):
+    spec = write_npz(tmp_path / "a.npz", **ordered(8), x_test=np.ones((3, 1)), y_test=np.arange(3))
+    train, test = load_splits(spec)
+    assert (len(train), len(test), test.split) == (8, 3, "test")
+    assert np.array_equal(load(spec, "test").labels, [0, 1, 2])
+    assert len(load_splits(spec, 2)[0]) == len(load_splits(spec, 2)[1]) == 2
+    spec = write_npz(tmp_path / "b.npz", **ordered(8), y_test=np.arange(3))
+    with pytest.raises(FormatError, match="'y_test' without 'x_test'"):
+        load(spec)
+    spec = write_npz(tmp_path / "c.npz", **ordered(8), x_test=np.ones(3))
+    with pytest.raises(FormatError, match="'x_test' has shape"):
+        load(spec, "test")
+
+
+def test_of_an_npz_without_a_test_split_a_tenth_is_held_out(tmp_path):
+    spec = write_npz(tmp_path / "a.npz", **ordered(200))
+    train, test = load_splits(spec)
+    assert (len(train), len(test), test.split) == (180, 20, "held-out")
+    both = np.concatenate([train.x, test.x]).ravel()
+    assert np.array_equal(np.sort(both), np.arange(200)) and test.classes == 4
+    assert np.array_equal(test.x, load_splits(spec)[1].x)
+    few = load_splits(spec, 10)
+    assert np.array_equal(few[0].x, train.x[:10]) and np.array_equal(few[1].x, test.x[:10])
+    assert len(load(spec, "test")) == 200  # to run on, all of them
+    small = write_npz(tmp_path / "b.npz", **ordered(9))
+    with pytest.raises(InputError, match="9 samples and no test split, at least 10"):
+        load_splits(small)
+
+
+def test_of_an_imagefolder_without_splits_a_tenth_is_held_out(tmp_path):
+    for name, shade in (("dark", 0), ("light", 200)):
+        (tmp_path / name).mkdir()
+        for index in range(10):
+            (tmp_path / name / f"{index}.png").write_bytes(png((shade + index,) * 3, 4))
+    train, test = load_splits(f"imagefolder:{tmp_path}", 12)
+    assert (len(train), len(test)) == (12, 2)
+    assert not {x.tobytes() for x in train.x} & {x.tobytes() for x in test.x}
+
+
 def test_samples_held_out_and_shares_of_labels_are_fixed():
     data = load("digits")
     rest, held = data.split_off(300)
@@ -192,6 +236,8 @@ def test_samples_held_out_and_shares_of_labels_are_fixed():
     for wrong in (0.0, 1.5):
         with pytest.raises(InputError, match="share of labels"):
             data.labelled_share(wrong)
+    with pytest.raises(InputError, match=r"is 0\.012 of a label.*give a share of 0\.0082"):
+        data.labelled_share(0.0001)
     with pytest.raises(InputError, match=r"allowed 1\.\.1346"):
         data.split_off(1347)
 
@@ -249,7 +295,7 @@ def test_bad_requests_are_one_line(spec, split, limit, error, text):
 def test_reading_data_imports_no_torch():
     code = """
         import sys
-        from spikewright.trainer.data import load
+        from spikewright.trainer.data import load, load_splits
         import spikewright.trainer
         load("digits")
         assert "torch" not in sys.modules

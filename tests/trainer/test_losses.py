@@ -17,6 +17,7 @@ from spikewright.trainer.losses import (
     temporal_loss,
     vicreg,
 )
+from spikewright.trainer.tasks import PretrainOptions
 
 
 def embeddings(*shape, seed=0):
@@ -163,3 +164,24 @@ def test_unknown_choices_are_refused(options):
     z = embeddings(2, 2, 4, 3)
     with pytest.raises(InputError, match="allowed"):
         ctl(z[0], z[1], vicreg, **options)
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "value"),
+    [
+        ("ntxent", "temperature", 0.0),
+        ("ntxent", "temperature", -0.2),
+        ("ntxent", "temperature", float("nan")),
+        ("ntxent", "temperature", "hot"),
+        ("barlow", "off_diagonal", -1.0),
+        ("barlow", "eps", -1e-5),
+        ("vicreg", "covariance", float("inf")),
+        ("vicreg", "eps", 0.0),
+    ],
+)
+def test_constants_out_of_range_are_refused(name, option, value):
+    z = embeddings(2, 1, 8, 4)
+    with pytest.raises(InputError, match=f"{option} .*allowed"):
+        pair_loss(name, **{option: value})(z[0, 0], z[1, 0])
+    with pytest.raises(InputError, match=f"{option} .*allowed"):
+        PretrainOptions(pair=name, pair_options={option: value})

@@ -1,5 +1,7 @@
 """Tasks on real digits, small and short: they learn, they are deterministic, they refuse."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -14,7 +16,7 @@ from spikewright.trainer.evaluate import (
     reestimate_batchnorm,
     spike_rates,
 )
-from spikewright.trainer.loop import LoopOptions
+from spikewright.trainer.loop import LoopOptions, fit
 from spikewright.trainer.models import SpikingResNet, create
 from spikewright.trainer.neurons import MixedLIF
 from spikewright.trainer.tasks import (
@@ -151,7 +153,7 @@ def test_knn_is_perfect_on_its_own_samples(digits):
     reestimate_batchnorm(model, train, 2)
     assert knn_accuracy(model, train, train, neighbours=1) > 0.99
     assert 0.2 < knn_accuracy(model, *digits) < 1.0
-    with pytest.raises(InputError, match="600 neighbours of 512"):
+    with pytest.raises(InputError, match="600 neighbours of 512 samples; give -k 1 to 512"):
         knn_accuracy(model, *digits, neighbours=600)
 
 
@@ -187,6 +189,23 @@ def colour_data():
     return Dataset(np.zeros((4, 3, 8, 8), np.float32), None, "npz:colour", "train")
 
 
+def bright(data):
+    return replace(data, x=data.x * 255)
+
+
+def test_weights_that_the_last_step_spoils_stop():
+    """The loss before it was finite, and no loss follows it."""
+    module = torch.nn.Linear(2, 2)
+    torch.nn.init.zeros_(module.weight)
+
+    def loss(module, _indices, _one):  # a root's slope at 0 has no bound
+        return module.weight.abs().sum().sqrt()
+
+    once, generator = LoopOptions(epochs=1, batch=4), torch.Generator()
+    with pytest.raises(InputError, match="weight is not finite after the last step: training div"):
+        fit(module, loss, 4, once, generator, progress=False)
+
+
 @pytest.mark.parametrize(
     ("call", "error", "text"),
     [
@@ -209,6 +228,21 @@ def colour_data():
         ),
         (lambda d: linear_probe(tiny(classes=9), d, d), InputError, "10 classes"),
         (lambda d: LoopOptions(epochs=0), InputError, "epochs 0"),
+        (lambda d: options_of(time_augmentation="jiter"), UnknownNameError, "mean jitter"),
+        (lambda d: SupervisedOptions(views="gray"), UnknownNameError, "grey"),
+        (lambda d: pretrain(tiny(), bright(d), options_of()), InputError, "divide them by 255"),
+        (
+            lambda d: pretrain(
+                tiny(), bright(d), options_of(views="none", time_augmentation="jitter")
+            ),
+            InputError,
+            "time augmentation jitter needs 0 to 1",
+        ),
+        (
+            lambda d: train_supervised(tiny(), bright(d), d, SupervisedOptions(views="shift")),
+            InputError,
+            "values 0 to 255, the distortion shift needs 0 to 1",
+        ),
         (lambda d: LoopOptions(lr=0.0), InputError, "lr 0.0"),
     ],
 )

@@ -8,7 +8,7 @@ import torch
 from spikewright.export.ir.errors import UnknownNameError
 from spikewright.trainer.colour import ColourJitter, to_grey
 from spikewright.trainer.encode import over_time
-from spikewright.trainer.views import POLICIES, ViewPolicy, distort, policy, solarise
+from spikewright.trainer.views import POLICIES, ViewPolicy, distort, gaussian_blur, policy, solarise
 
 NO_SUCH: Any = "jiter"
 
@@ -136,3 +136,22 @@ def test_unknown_names_are_refused(make):
 def test_no_views_leave_data_of_any_range_alone() -> None:
     x = torch.randn(3, 1, 4, 4) * 16
     assert torch.equal(distort(x, policy("none"), torch.Generator().manual_seed(0)), x)
+
+
+def test_rotation_of_an_oblong_picture_keeps_its_shapes() -> None:
+    """A disc stays a disc: its spread along any two axes is equal."""
+    rows, columns = torch.arange(33.0)[:, None] - 16, torch.arange(65.0) - 32
+    disc = ((rows**2 + columns**2) < 100).float().expand(60, 1, 33, 65)
+    y = distort(disc, ViewPolicy(degrees=90.0), seeded())[:, 0]
+    mass = y.sum((1, 2))
+    spread_y, spread_x = ((y * axis**2).sum((1, 2)) / mass for axis in (rows, columns))
+    torch.testing.assert_close(spread_y, spread_x, rtol=0.03, atol=0.0)
+    torch.testing.assert_close(mass, disc.sum((1, 2, 3)), rtol=0.03, atol=0.0)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 40), (64, 2)])
+def test_blur_takes_narrow_pictures_and_a_sigma_of_nothing(shape: tuple[int, int]) -> None:
+    x = torch.rand(4, 3, *shape, generator=seeded())
+    y = gaussian_blur(x, torch.tensor([0.0, 0.1, 1.0, 2.0]))
+    assert y.shape == x.shape and bool(y.isfinite().all())
+    torch.testing.assert_close(y[0], x[0])

@@ -4,3 +4,4 @@ from .dataset import Dataset as Dataset
 from .readers import READERS as READERS
 from .readers import at_hand as at_hand
 from .readers import load as load
+from .readers import load_splits as load_splits

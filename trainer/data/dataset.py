@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ...export.ir.errors import InputError
 
 SPLITS = ("train", "test")
+_TENTH = 10
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -25,6 +26,7 @@ class Dataset:
         name: the spec it was loaded by, e.g. ``cifar10:DIR``.
         split: ``train``, ``test`` or ``validation``.
         licence: the licence and source of the samples, or ``unknown``.
+        undivided: whether the source knows no splits, so that each of them is all samples.
     """
 
     x: NDArray[Any]
@@ -32,6 +34,7 @@ class Dataset:
     name: str
     split: str
     licence: str = "unknown"
+    undivided: bool = False
 
     def __post_init__(self) -> None:
         if len(self.x) == 0:
@@ -102,21 +105,50 @@ class Dataset:
         held, rest = np.sort(order[:count]), np.sort(order[count:])
         return self.take(rest), replace(self.take(held), split="validation")
 
+    def divided(self) -> tuple[Dataset, Dataset]:
+        """Return (training split, test split) of undivided samples: a tenth is held out.
+
+        The same ones for every seed, task and limit; classes may lie in order, so it is not the
+        last tenth but a drawn one.
+
+        Raises:
+            InputError: for fewer than 10 samples.
+        """
+        if len(self) < _TENTH:
+            raise InputError(
+                f"{len(self)} samples and no test split, at least {_TENTH} to hold a tenth out",
+                node=self.name,
+                remedy="save test samples as x_test and y_test"
+                if self.name.startswith("npz")
+                else "put test samples into a folder test, the others into train",
+            )
+        rest, held = self.split_off(len(self) // _TENTH)
+        return replace(rest, undivided=False), replace(held, split="held-out", undivided=False)
+
     def labelled_share(self, share: float) -> Dataset:
-        """Return `share` of the samples of each class, at least one of each (semi-supervised).
+        """Return `share` of the samples of each class, rounded (semi-supervised).
 
         The same samples for every seed and task; smaller shares are parts of larger ones.
 
         Raises:
-            InputError: for a share outside 0..1, or no labels.
+            InputError: for a share outside 0..1 or of less than one sample of a class, or no
+                labels.
         """
         if not 0 < share <= 1:
             raise InputError(f"share of labels {share}, allowed above 0 to 1", node=self.name)
         if share == 1:
             return self
+        labels, counts = np.unique(self.labels, return_counts=True)
+        if round(share * (fewest := int(counts.min()))) < 1:
+            raise InputError(
+                f"{share:g} of the {fewest} labels of class {labels[counts.argmin()]} is "
+                f"{share * fewest:.2g} of a label, at least one is needed",
+                node=self.name,
+                remedy=f"give a share of {1 / fewest:.2g} or more",
+            )
         order = np.random.default_rng(0).permutation(len(self))
         chosen: list[NDArray[np.int64]] = []
-        for label in np.unique(self.labels):
+        for label in labels:
             members = order[self.labels[order] == label]
-            chosen.append(members[: max(1, round(share * len(members)))])
+            chosen.append(members[: round(share * len(members))])
         return self.take(np.sort(np.concatenate(chosen)))

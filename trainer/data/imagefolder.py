@@ -16,15 +16,18 @@ _SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 def read_imagefolder(path: Path | None, split: str, limit: int | None) -> Dataset:
     """Return pictures by class folder, x [sample, 3, y, x] in 0..1, classes in sorted order.
 
+    Without folders for the splits, each is all of them: the data are `undivided`.
     With a limit the classes take turns, so that few samples still cover them all.
 
     Raises:
         FormatError: if there is no class folder, no picture, or sizes differ.
     """
     root = Path(path or "")
-    folder = root / split if any((root / name).is_dir() for name in SPLITS) else root
+    undivided = not any((root / name).is_dir() for name in SPLITS)
+    folder = root if undivided else root / split
     if not folder.is_dir():
-        raise FormatError("no such folder", node=str(folder))
+        remedy = "give the folder above train and test, or above the classes"
+        raise FormatError("no such folder", node=str(folder), remedy=remedy)
     classes = sorted(entry for entry in folder.iterdir() if entry.is_dir())
     files = [(file, label) for label, entry in enumerate(classes) for file in _pictures(entry)]
     if not files:
@@ -36,7 +39,8 @@ def read_imagefolder(path: Path | None, split: str, limit: int | None) -> Datase
             sizes = f"{picture.shape[1:]}, the first has {pictures[0].shape[1:]}"
             raise FormatError(f"size {sizes}", node=str(file), remedy="resize all to one size")
     labels = np.array([label for _, label in chosen], np.int64)
-    return Dataset(np.stack(pictures), labels, f"imagefolder:{root}", split)
+    x, name = np.stack(pictures), f"imagefolder:{root}"
+    return Dataset(x, labels, name, split, undivided=undivided)
 
 
 def _pictures(folder: Path) -> list[Path]:

@@ -36,7 +36,7 @@ def load(spec: str, split: str = "train", limit: int | None = None) -> Dataset:
     """Return the data of `spec`: ``digits``, ``npz:FILE``, ``cifar10:DIR``, ``imagefolder:DIR``.
 
     Args:
-        split: ``train`` or ``test``; an npz holds one split only and is given as it is.
+        split: ``train`` or ``test``; all samples where the data have no splits (`load_splits`).
         limit: keep the first `limit` samples, decoding no more than those.
 
     Raises:
@@ -54,6 +54,22 @@ def load(spec: str, split: str = "train", limit: int | None = None) -> Dataset:
     if not path and kind not in PACKAGED:
         raise InputError("no path", node=spec, remedy=f"write {kind}:PATH")
     return READERS[kind](Path(path) if path else None, split, limit)
+
+
+def load_splits(spec: str, limit: int | None = None) -> tuple[Dataset, Dataset]:
+    """Return the training split and the test split of `spec`, the first `limit` samples of each.
+
+    Of data without splits (an npz without `x_test`, an imagefolder of classes alone) a tenth is
+    held out as the test split (`Dataset.divided`).
+
+    Raises:
+        InputError: for too few samples to hold any out; else as `load`.
+    """
+    train = load(spec, "train", limit)
+    if not train.undivided:
+        return train, load(spec, "test", limit)
+    rest, held = load(spec).divided()  # of all samples: a limit must not move the tenth
+    return rest.head(limit), held.head(limit)
 
 
 def _unknown(spec: str) -> SpikewrightError:

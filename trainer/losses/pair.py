@@ -6,8 +6,10 @@ reconstruction in the sense of this project (right form, uncertain constants).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from functools import partial
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import torch
@@ -30,8 +32,9 @@ def barlow_twins(p: Tensor, q: Tensor, *, off_diagonal: float = 5e-3, eps: float
         eps: added to the variance.
 
     Raises:
-        InputError: for a batch of 1, which has no correlation.
+        InputError: for a batch of 1, which has no correlation, or a constant out of range.
     """
+    _check("barlow_twins", at_least_0={"off_diagonal": off_diagonal, "eps": eps})
     samples, width = p.shape
     if samples < 2:
         raise InputError("batch 1 has no correlation", node="barlow_twins", remedy="give 2 or more")
@@ -56,8 +59,9 @@ def nt_xent(p: Tensor, q: Tensor, *, temperature: float = 0.2) -> Tensor:
         temperature: 0.2 is a reconstruction, the value that learned best here on small networks.
 
     Raises:
-        InputError: for a batch of 1, which has no negatives.
+        InputError: for a batch of 1, which has no negatives, or a temperature that is not above 0.
     """
+    _check("nt_xent", above_0={"temperature": temperature})
     samples = len(p)
     if samples < 2:
         raise InputError("batch 1 has no negatives", node="nt_xent", remedy="give 2 or more")
@@ -83,8 +87,10 @@ def vicreg(
     with its published halving of v). The weights 25, 25, 1 are that paper's, here reconstructed.
 
     Raises:
-        InputError: for a batch of 1, which has no variance.
+        InputError: for a batch of 1, which has no variance, or a constant out of range.
     """
+    weights = {"invariance": invariance, "variance": variance, "covariance": covariance}
+    _check("vicreg", at_least_0=weights, above_0={"eps": eps})
     if len(p) < 2:
         raise InputError("batch 1 has no variance", node="vicreg", remedy="give 2 or more")
     spread = _hinge(p, eps) + _hinge(q, eps)
@@ -100,6 +106,20 @@ def _off_diagonal_covariance(z: Tensor) -> Tensor:
     centred = z - z.mean(dim=0)
     covariance = centred.T @ centred / (len(z) - 1)
     return (covariance.square().sum() - covariance.diagonal().square().sum()) / z.shape[1]
+
+
+def _check(
+    loss: str,
+    *,
+    above_0: Mapping[str, float] = MappingProxyType({}),
+    at_least_0: Mapping[str, float] = MappingProxyType({}),
+) -> None:
+    """Raise InputError for a constant that is no finite number in its range."""
+    for name, value in {**above_0, **at_least_0}.items():
+        number = isinstance(value, int | float) and math.isfinite(value)
+        if not number or value < 0 or (value == 0 and name in above_0):
+            allowed = "above 0" if name in above_0 else "0 and up"
+            raise InputError(f"{name} {value!r}, allowed {allowed}, finite", node=loss)
 
 
 PAIR_LOSSES: Mapping[str, Callable[..., Tensor]] = {

@@ -19,7 +19,7 @@ from typing import Any
 
 from ...export.ir.errors import FormatError, SpikewrightError
 from .. import checkpoint
-from ..data import Dataset, load
+from ..data import Dataset, load, load_splits
 from ..evaluate import spike_rates
 from ..loop import LoopOptions
 from ..models import Classifier, create
@@ -119,9 +119,10 @@ class Splits:
     def of(cls, spec: str, *, validate: bool, limit: int | None = None) -> Splits:
         """Return both splits of DATA, or the training split without and with the held-out end."""
         kind = spec.partition(":")[0]  # a card does not tell where its data lay
-        train = replace(load(spec, limit=limit), name=kind)
         if not validate:
-            return cls(train, replace(load(spec, "test", limit=limit), name=kind), "finetuned")
+            train, test = (replace(one, name=kind) for one in load_splits(spec, limit))
+            return cls(train, test, "finetuned")
+        train = replace(load(spec, limit=limit), name=kind)
         rest, held = train.split_off(min(HELD_OUT, len(train) // 2))
         return cls(rest, held, "finetuned_validation")
 

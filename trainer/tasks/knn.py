@@ -31,7 +31,8 @@ def knn_accuracy(
         InputError: if there are fewer training samples than neighbours, or no labels.
     """
     if not 1 <= neighbours <= len(train):
-        raise InputError(f"{neighbours} neighbours of {len(train)} samples", node="knn")
+        asked = f"{neighbours} neighbours of {len(train)} samples"
+        raise InputError(asked, node="knn", remedy=f"give -k 1 to {len(train)}")
     steps = time_steps or model.time_steps
     bank, queries = (path_a_features(model, data, steps) for data in (train, test))
     classes = max(train.classes, test.classes)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 import torch
 from torch import Generator, Tensor, nn
 
 from ...export.ir.errors import InputError
 from ..data import Dataset
-from ..encode import TimeAugmentation, over_time
+from ..encode import TimeAugmentation, check_time_augmentation, over_time
 from ..evaluate import check_fits, images_of
 from ..journal import Journal
 from ..loop import LoopOptions, LoopRecord, Pass, fit
@@ -21,7 +21,7 @@ from ..losses.temporal import Pairs, Reduction
 from ..models import Classifier
 from ..neurons import dual_path
 from ..resume import StateFile
-from ..views import distort, policy
+from ..views import check_range, distort, policy
 
 Paths: TypeAlias = Literal["dual", "single"]
 
@@ -29,6 +29,8 @@ Paths: TypeAlias = Literal["dual", "single"]
 @dataclass(frozen=True, slots=True)
 class PretrainOptions:
     """What is pretrained with; `loop` says how long and how fast.
+
+    Unknown names and values out of range are refused here, before any data are read.
 
     Attributes:
         loss: `ctl`, `btl` or `non_cross`. pair: `ntxent`, `barlow` or `vicreg`; the paper does not
@@ -55,6 +57,22 @@ class PretrainOptions:
     time_steps: int | None = None
     projector: int = 256
     loop: LoopOptions = field(default_factory=LoopOptions)
+
+    def __post_init__(self) -> None:
+        temporal_loss(self.loss)
+        if self.pairs not in get_args(Pairs) or self.reduction not in get_args(Reduction):
+            found = f"pairs {self.pairs!r}, reduction {self.reduction!r}"
+            raise InputError(f"{found}; allowed all or cross, mean or steps", node="pretrain")
+        pair = pair_loss(self.pair, **self.pair_options)
+        pair(torch.zeros(2, 2), torch.zeros(2, 2))  # raises for a constant out of range
+        if self.paths not in get_args(Paths):
+            raise InputError(f"paths {self.paths!r}, allowed dual or single", node="pretrain")
+        if self.views != "auto":
+            policy(self.views)
+        check_time_augmentation(self.time_augmentation)
+        for name in ("projector", "time_steps"):
+            if (value := getattr(self, name)) is not None and value < 1:
+                raise InputError(f"{name} {value}, allowed 1 and up", node="pretrain")
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,15 +132,18 @@ def pretrain(
     options = options or PretrainOptions()
     time_steps = options.time_steps or model.time_steps
     check_fits(model, data)
-    if options.paths not in ("dual", "single"):
-        raise InputError(f"paths {options.paths!r}, allowed dual or single", node="pretrain")
     temporal = temporal_loss(options.loss, pairs=options.pairs, reduction=options.reduction)
     pair = pair_loss(options.pair, **options.pair_options)
     blank = torch.zeros(time_steps, min(options.loop.batch, len(data)), 2)
     temporal(blank, blank, pair)  # raises for a batch or T that the loss does not take
-    distortion = policy(_policy_name(options.views, data))
+    views = _policy_name(options.views, data)
+    distortion = policy(views)
     generator = Generator().manual_seed(options.loop.seed)
     images = images_of(data)
+    if views != "none":
+        check_range(images, data.name, f"the distortion {views}")
+    if options.time_augmentation != "repeat":
+        check_range(images, data.name, f"the time augmentation {options.time_augmentation}")
 
     def batch_loss(module: nn.Module, indices: Tensor, one: Pass) -> Tensor:
         views = [distort(images[indices], distortion, generator) for _ in range(2)]

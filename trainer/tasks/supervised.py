@@ -16,7 +16,7 @@ from ..loop import LoopOptions, LoopRecord, Pass, fit
 from ..models import Classifier
 from ..quantised import Quantised
 from ..resume import StateFile
-from ..views import distort, policy
+from ..views import check_range, distort, policy
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,7 @@ class SupervisedOptions:
         if not 0 <= self.label_smoothing < 1:
             found = f"label_smoothing {self.label_smoothing}, allowed 0 to below 1"
             raise InputError(found, node="train")
+        policy(self.views)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,8 @@ def train_supervised(
     distortion = policy(options.views)
     generator = Generator().manual_seed(options.loop.seed)
     images, labels = images_of(train), labels_of(train)
+    if options.views != "none":
+        check_range(images, train.name, f"the distortion {options.views}")
 
     def batch_loss(module: nn.Module, indices: Tensor, one: Pass) -> Tensor:
         pictures = distort(images[indices], distortion, generator)
