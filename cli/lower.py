@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from . import arguments as a
-from .output import emit_json, percent, print_table
+from .output import emit_json, percent, print_table, say
 
 if TYPE_CHECKING:
     from ..export.ir import Graph
@@ -24,8 +24,9 @@ def command(
 ) -> None:
     """Lower a network to one integer graph and write it as .spk.
 
-    The accuracies are those on --data (default: the test split of the calibration data). With
-    --target the result is checked against the chip, too; what does not fit is said, with remedies.
+    The file is written before anything is measured. The accuracies are those on --data; without it
+    on the first 512 samples, or --limit, of the calibration data's test split. With --target the
+    result is checked against the chip, too; what does not fit is said, with remedies.
     """
     from ..export.formats.atomic import refuse_overwrite
     from ..export.formats.writers import write
@@ -33,19 +34,26 @@ def command(
 
     refuse_overwrite(out, force=force)
     request = replace(request, level=request.level or "integer")
-    samples = replace(samples, data=samples.data or request.calibrate)
+    judging = _judging(samples, request)
     read = request.read()
-    graph = request.lowered(read, samples)
-    found: dict[str, float | None] = {"float_accuracy": None, "integer_accuracy": None}
-    if samples.data or graph.metadata.get("data"):
-        data = samples.of(graph)
-        found = {f"{k}_accuracy": v for k, v in accuracies(read, graph, data, samples.seed).items()}
-        graph = graph.replace(metadata={**graph.metadata, "accuracies": card(found, data)})
-        found |= event_accuracies(graph, data, samples.seed)
+    graph = request.lowered(read, judging)
+    data = judging.of(graph) if judging.data or graph.metadata.get("data") else None
     written = write(graph, out, force=force)
+    found: dict[str, float | None] = {"float_accuracy": None, "integer_accuracy": None}
+    if data is not None:
+        if judging.limit != samples.limit and len(data) == judging.limit:
+            say(f"wrote {out}; measuring on {len(data)} samples of {data.name} (--limit for more)")
+        found = {f"{k}_accuracy": v for k, v in accuracies(read, graph, data, judging.seed).items()}
+        graph = graph.replace(metadata={**graph.metadata, "accuracies": card(found, data)})
+        found |= event_accuracies(graph, data, judging.seed)
+        written = write(graph, out, force=True)
     fit = fit_of(graph, request.target)
     if json:
-        told = {"fit": fit and fit.to_json(), "event_calibration": graph.metadata.get(KEY)}
+        told = {
+            "samples": None if data is None else len(data),
+            "fit": fit and fit.to_json(),
+            "event_calibration": graph.metadata.get(KEY),
+        }
         emit_json(
             "lower", {"out": str(out), "level": graph.level, **layers(graph), **found, **told}
         )
@@ -57,6 +65,17 @@ def command(
     if fit is not None:
         print(fit)
     print(written)
+
+
+JUDGED = 512
+"""Samples that the accuracies are measured on where nobody asked for others."""
+
+
+def _judging(samples: a.Samples, request: a.Request) -> a.Samples:
+    """Return the samples to measure on: those asked for, else a few of the calibration data."""
+    if samples.data is not None:
+        return samples
+    return replace(samples, data=request.calibrate, limit=samples.limit or JUDGED)
 
 
 def fit_of(graph: Graph, target: str | None) -> FitReport | None:

@@ -10,7 +10,7 @@ import typer
 from . import arguments as a
 from .output import emit_json, percent, print_table, say
 
-JUDGED = ("integer", "integer_4_bits", "probe", "finetuned")
+JUDGED = ("integer", "integer_8_bits", "integer_4_bits", "probe", "finetuned")
 """The accuracies of a card that tell how good the checkpoint is; others are its controls."""
 
 Name = Annotated[str | None, typer.Argument(help="One of them, in detail.", show_default=False)]
@@ -92,3 +92,7 @@ def _show_card(card: dict[str, Any]) -> None:
         print(f"{key.replace('_', ' ')}: {card[key]}")
     for key, share in card["accuracies"].items():
         print(f"accuracy, {key.replace('_', ' ')}: {percent(share)}")
+    if (hours := card["recipe"].get("hours")) is not None:
+        print(f"hours of training: {hours}")
+    for key, rate in card["spike_rates"].items():
+        print(f"spike rate, {key}: {percent(rate)}")

@@ -147,7 +147,7 @@ def _wrong(name: str, value: Any) -> str | None:
     if not isinstance(value, kind) or value is True or value is False:
         words = {str: "a text", dict: "an object", int: "a whole number"}
         return f"{name} is {_cut(value)}, needs {words[kind]}"
-    if name in _SHARES:
+    if name in _SHARES and isinstance(value, dict):
         for key, share in value.items():
             if not _is_number(share):
                 return f"{name} {key!r} is {_cut(share)}, needs a number"
@@ -173,14 +173,29 @@ def save(path: str | Path, model: Classifier, card: Card, *, force: bool = False
     Raises:
         FormatError: if the file exists and `force` is not set, or it cannot be written.
     """
+    tensors = {name: tensor.contiguous() for name, tensor in model.saved.state_dict().items()}
+    return _write(Path(path), tensors, card, force=force)
+
+
+def rewrite_card(path: str | Path, card: Card) -> Path:
+    """Write a checkpoint again with another card, its tensors as they are, and return the path.
+
+    Raises:
+        FormatError: for a file that is no checkpoint, or cannot be written.
+    """
+    from safetensors.torch import load_file
+
+    read_card(path)
+    return _write(Path(path), load_file(path), card, force=True)
+
+
+def _write(path: Path, tensors: Mapping[str, Any], card: Card, *, force: bool) -> Path:
     from safetensors.torch import save as to_bytes
 
-    target = Path(path)
     text = json.dumps({"schema": _SCHEMA, **asdict(card)}, sort_keys=True)
-    tensors = {name: tensor.contiguous() for name, tensor in model.saved.state_dict().items()}
-    with atomic_path(target, force=force) as temporary:
-        temporary.write_bytes(to_bytes(tensors, metadata={_KEY: text}))
-    return target
+    with atomic_path(path, force=force) as temporary:
+        temporary.write_bytes(to_bytes(dict(tensors), metadata={_KEY: text}))
+    return path
 
 
 def load(source: str | Path) -> tuple[Classifier, Card]:

@@ -153,6 +153,48 @@ def test_report_is_one_page_and_its_json(
     assert "Proof of equality" in page and "stages.1.0.conv2" in page
 
 
+def test_lowering_writes_first_and_measures_what_was_asked(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from spikewright.cli import lower
+
+    seen, out, measure = [], tmp_path / "a.spk", lower.accuracies
+
+    def accuracies(read: Any, graph: Any, data: Any, seed: int = 0) -> Any:
+        assert out.is_file(), "written before anything is measured"
+        seen.append(len(data))
+        return measure(read, graph, data, seed)
+
+    monkeypatch.setattr(lower, "accuracies", accuracies)
+    monkeypatch.setattr(lower, "JUDGED", 20)
+    for words, samples in (
+        ((), 20),
+        (("--limit", "30"), 30),
+        (("--data", "digits", "--split", "train", "--limit", "40"), 40),
+        (("--data", "digits"), 450),
+    ):
+        found = call_json(capsys, "lower", "digits", "-o", str(out), *words)
+        assert seen.pop() == found["samples"] == samples and found["integer_accuracy"] > 0.8
+        out.unlink()
+    code, _, err = call(capsys, "lower", "digits", "-o", str(out))
+    assert code == 0 and "measuring on 20 samples of digits" in err
+    out.unlink()
+    code, _, _ = call(capsys, "lower", "digits", "-o", str(out), "--data", "npz:/no/such.npz")
+    assert code == 2 and not out.exists()
+
+
+def test_the_card_of_a_shipped_checkpoint_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = call(capsys, "models", "cifar10-resnet")
+    assert code == 0
+    for line in (
+        "hours of training: 1.86",
+        "spike rate, neuron1: ",
+        "accuracy, integer 8 bits: 79",
+    ):
+        assert line in out
+    assert "https://www.cs.toronto.edu/~kriz/cifar.html" in out
+
+
 def test_models_and_doctor(capsys: pytest.CaptureFixture[str]) -> None:
     names = {row["name"] for row in call_json(capsys, "models")["models"]}
     assert {"digits", "spiking_resnet_digits"} <= names

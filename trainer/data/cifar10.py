@@ -13,7 +13,10 @@ from .cache import cached_path, read_cached, write_cached
 from .dataset import Dataset
 from .decode import decode_pixels
 
-LICENCE = "CIFAR-10, A. Krizhevsky (2009), no licence stated; see https://www.cs.toronto.edu/~kriz"
+LICENCE = (
+    "CIFAR-10, A. Krizhevsky (2009), no licence stated; "
+    "see https://www.cs.toronto.edu/~kriz/cifar.html"
+)
 _SHAPE = (3, 32, 32)
 _RECORD = 1 + 3 * 32 * 32  # label byte, then the planes red, green, blue
 _BINARY = {"train": "data_batch_*.bin", "test": "test_batch.bin"}
