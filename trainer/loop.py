@@ -160,10 +160,11 @@ def fit(
         at = state.begin(moving, Identity.of(module, data, about))
     wrapped, optimizer = fabric.setup(module, moving.optimizer)
     wrapped.train()
-    one = Pass(fabric, journal or Journal())
+    first_device = bool(fabric.is_global_zero)
+    one = Pass(fabric, (journal or Journal()) if first_device else Journal(tell=lambda _: None))
     fitting = _Fitting(one, wrapped, optimizer, moving, options, batch_loss, at)
     first, start = at.steps_done(lengths.per_epoch), time.perf_counter()
-    bar = progress_bar(label, lengths.steps * lengths.whole, progress and fabric.is_global_zero)
+    bar = progress_bar(label, lengths.steps * lengths.whole, progress and first_device)
     with bar as advance, one.journal.watching(module, first):
         advance(first * lengths.whole)
         while at.epoch < options.epochs:
@@ -172,7 +173,7 @@ def fit(
                 fitting.step(chosen, done)
                 advance(lengths.whole)
                 speed = (done - first) * lengths.whole / (time.perf_counter() - start)
-                fitting.close(done, speed, state if fabric.is_global_zero else None)
+                fitting.close(done, speed, state if first_device else None)
             at.next_epoch()
     if moving.average is not None:
         moving.average.copy_to_module()
