@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from ..trainer.data import Dataset
     from ..trainer.loop import LoopRecord
     from ..trainer.models import Classifier
-    from ..trainer.tasks import SupervisedOptions
-
 app = typer.Typer(help="Train spiking networks.", no_args_is_help=True, rich_markup_mode=None)
 app.command()(train_evaluate.probe)
 app.command()(train_evaluate.knn)
@@ -137,7 +135,7 @@ def finetune(
     With --bits it trains as the integer network computes (quantisation-aware): the accuracy is that
     of `run` on the checkpoint lowered with the same --bits and --scale.
     """
-    from dataclasses import replace
+    from dataclasses import asdict
 
     from ..trainer import checkpoint
     from ..trainer.evaluate import spike_rates
@@ -166,12 +164,15 @@ def finetune(
     name = "finetuned" if bits is None else f"integer_{bits}_bits"
     if given.validation is not None:
         name += "_validation"
-    tuned = _tuned_card(
-        card, again, options, {"labels": labels, "bits": bits, "scale": scale}, train, fitting.seed
+    tuned = checkpoint.continued(
+        _with_steps(card, options.time_steps),
+        train,
+        command=again,
+        seed=fitting.seed,
+        accuracies={name: result.accuracy},
+        spike_rates=spike_rates(trained, test, fitting.time_steps or model.time_steps),
+        finetune={"labels": labels, "bits": bits, "scale": scale, **asdict(options)},
     )
-    rates = spike_rates(trained, test, fitting.time_steps or model.time_steps)
-    accuracies = {**card.accuracies, name: result.accuracy}
-    tuned = replace(tuned, accuracies=accuracies, spike_rates=rates)
     checkpoint.save(out, model, tuned, force=force)
     state.remove()
     _show_fit("train finetune", result.record, out, {"accuracy": result.accuracy}, json)
@@ -184,27 +185,13 @@ def _refuse_idle_scale(bits: int | None, scale: str) -> None:
         raise InputError(f"--scale {scale} cannot act", node="train finetune", remedy="give --bits")
 
 
-def _tuned_card(
-    card: Card,
-    again: str,
-    options: SupervisedOptions,
-    tuning: dict[str, Any],
-    train: Dataset,
-    seed: int,
-) -> Card:
-    """Return the card of a network that was trained on from the one with `card`."""
-    from dataclasses import asdict, replace
+def _with_steps(card: Card, time_steps: int | None) -> Card:
+    """Return the card with the time steps that its network was trained on with."""
+    from dataclasses import replace
 
-    steps = options.time_steps
-    return replace(
-        card,
-        options={**card.options, "time_steps": steps} if steps and card.options else card.options,
-        data=train.name,
-        data_licence=train.licence,
-        recipe={"before": dict(card.recipe), "finetune": {**tuning, **asdict(options)}},
-        command=f"{card.command} && {again}" if card.command else again,
-        seed=seed,
-    )
+    if time_steps is None or not card.options:
+        return card
+    return replace(card, options={**card.options, "time_steps": time_steps})
 
 
 def _quantised(model: Classifier, train: Dataset, bits: int, scale: str) -> Classifier:

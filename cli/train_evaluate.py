@@ -30,10 +30,9 @@ def probe(
     json: a.Json = False,
 ) -> None:
     """Fit a linear head on frozen Path A features, BatchNorm re-estimated; print the accuracy."""
-    from dataclasses import replace
-
     from ..export.formats.atomic import refuse_overwrite, refuse_suffix
     from ..trainer import checkpoint
+    from ..trainer.evaluate import spike_rates
     from ..trainer.tasks import linear_probe
 
     if out is not None:
@@ -53,8 +52,20 @@ def probe(
     }
     if out is not None:
         name = "probe" if given.validation is None else "probe_validation"
-        accuracies = {**card.accuracies, name: result.accuracy}
-        checkpoint.save(out, model, replace(card, accuracies=accuracies), force=force)
+        again = t.command_line(
+            "probe", Path(source).name, data=given.data, validation=given.validation,
+            labels=labels, time_steps=time_steps, limit=limit, seed=seed,
+        )  # fmt: skip
+        probed = checkpoint.continued(
+            card,
+            train,
+            command=again,
+            seed=seed,
+            accuracies={name: result.accuracy},
+            spike_rates=spike_rates(model, test, time_steps or model.time_steps),
+            probe={"labels": labels, "time_steps": time_steps},
+        )
+        checkpoint.save(out, model, probed, force=force)
     if json:
         emit_json("train probe", found)
         return

@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -70,6 +70,36 @@ def describe(
         seed=seed,
         accuracies=accuracies,
         spike_rates=spike_rates or {},
+    )
+
+
+def continued(
+    card: Card,
+    data: Dataset,
+    *,
+    command: str,
+    seed: int,
+    accuracies: Mapping[str, float],
+    spike_rates: Mapping[str, float],
+    **stage: Mapping[str, Any],
+) -> Card:
+    """Return the card of a network that was trained on from the one with `card`.
+
+    What was measured on the network before stays in its recipe; it says nothing about this one.
+
+    Args:
+        command: of this stage. stage: its name and options.
+    """
+    before = {**card.recipe, "accuracies": card.accuracies} if card.accuracies else card.recipe
+    return replace(
+        card,
+        data=data.name,
+        data_licence=data.licence,
+        recipe={"before": dict(before), **stage},
+        command=f"{card.command} && {command}" if card.command else command,
+        seed=seed,
+        accuracies=accuracies,
+        spike_rates=spike_rates,
     )
 
 

@@ -84,8 +84,12 @@ class LoopOptions:
             if value is not None and not 0 < value <= LARGEST:
                 found = f"{name} {value}, allowed above 0, to {LARGEST:g}"
                 raise InputError(found, node="train")
-        if not self.weight_decay >= 0:
-            raise InputError(f"weight_decay {self.weight_decay}, allowed 0 and up", node="train")
+        for name, value in (
+            ("weight_decay", self.weight_decay),
+            ("warmup_steps", self.warmup_steps),
+        ):
+            if not 0 <= value <= LARGEST:
+                raise InputError(f"{name} {value}, allowed 0 to {LARGEST:g}", node="train")
         if self.ema is not None and not 0 < self.ema < 1:
             raise InputError(f"ema {self.ema}, allowed between 0 and 1", node="train")
         if self.optimizer not in OPTIMIZERS:

@@ -120,7 +120,7 @@ def check_range(x: Tensor, node: str, why: str) -> None:
     low, high = (float(n) for n in torch.aminmax(x))
     if low < -ROUNDING or high > 1 + ROUNDING:
         scaled = "divide them by 255" if low >= 0 and 1 < high <= 255 else "scale them to it"
-        remedy = f"{scaled}, or train without it (--views none, --time-augmentation repeat)"
+        remedy = f"{scaled}, or train without that"
         raise InputError(
             f"values {low:g} to {high:g}, {why} needs 0 to 1", node=node, remedy=remedy
         )

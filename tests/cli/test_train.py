@@ -71,6 +71,23 @@ def test_fine_tuning_an_architecture_on_a_validation_split(
         assert judged["checkpoint"] is None
 
 
+def test_a_card_tells_of_its_own_network_alone(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Accuracies of other weights stay in the recipe; the command leads to the file."""
+    tuned, probed = tmp_path / "tuned.safetensors", tmp_path / "probed.safetensors"
+    call_json(capsys, "train", "finetune", "digits", *SHORT, "-o", str(tuned))
+    card, before = checkpoint.read_card(tuned), checkpoint.read_card("digits")
+    assert set(card.accuracies) == {"finetuned"} and set(before.accuracies) > {"probe"}
+    assert card.recipe["before"]["accuracies"] == before.accuracies
+    words = ("--limit", "256", "--labels", "0.5", "-o", str(probed))
+    call_json(capsys, "train", "probe", str(tuned), *words)
+    last = checkpoint.read_card(probed)
+    assert set(last.accuracies) == {"probe"} and last.recipe["probe"]["labels"] == 0.5
+    assert last.spike_rates != card.spike_rates  # BatchNorm was re-estimated
+    assert last.command.startswith(f"{card.command} && spikewright train probe tuned.safetensors")
+
+
 def test_own_code_is_pretrained_probed_and_lowered(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

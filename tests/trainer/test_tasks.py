@@ -19,6 +19,7 @@ from spikewright.trainer.evaluate import (
 from spikewright.trainer.loop import LoopOptions, fit
 from spikewright.trainer.models import SpikingResNet, create
 from spikewright.trainer.neurons import MixedLIF
+from spikewright.trainer.resume import StateFile
 from spikewright.trainer.tasks import (
     PretrainOptions,
     SupervisedOptions,
@@ -157,6 +158,14 @@ def test_knn_is_perfect_on_its_own_samples(digits):
         knn_accuracy(model, *digits, neighbours=600)
 
 
+def test_missing_test_labels_are_noticed_before_the_training(digits, tmp_path):
+    state = StateFile(tmp_path / "net.state", every=1)
+    blind = replace(digits[1], y=None)
+    with pytest.raises(InputError, match="no labels"):
+        train_supervised(tiny(), digits[0], blind, progress=False, state=state)
+    assert not state.path.exists()
+
+
 def test_supervised_training_learns(digits):
     result = train_supervised(
         tiny(),
@@ -228,6 +237,14 @@ def test_weights_that_the_last_step_spoils_stop():
         ),
         (lambda d: linear_probe(tiny(classes=9), d, d), InputError, "10 classes"),
         (lambda d: LoopOptions(epochs=0), InputError, "epochs 0"),
+        (lambda d: LoopOptions(weight_decay=float("inf")), InputError, "weight_decay inf"),
+        (lambda d: LoopOptions(warmup_steps=-1), InputError, "warmup_steps -1"),
+        (lambda d: linear_probe(tiny(), d, replace(d, y=None)), InputError, "no labels"),
+        (
+            lambda d: train_supervised(create("if_mlp_digits"), bright(d), d),
+            InputError,
+            "the rate code of if_mlp_digits needs 0 to 1",
+        ),
         (lambda d: options_of(time_augmentation="jiter"), UnknownNameError, "mean jitter"),
         (lambda d: SupervisedOptions(views="gray"), UnknownNameError, "grey"),
         (lambda d: pretrain(tiny(), bright(d), options_of()), InputError, "divide them by 255"),

@@ -34,8 +34,8 @@ def knn_accuracy(
         asked = f"{neighbours} neighbours of {len(train)} samples"
         raise InputError(asked, node="knn", remedy=f"give -k 1 to {len(train)}")
     steps = time_steps or model.time_steps
+    classes = max(train.classes, test.classes)  # raises without labels, before the features
     bank, queries = (path_a_features(model, data, steps) for data in (train, test))
-    classes = max(train.classes, test.classes)
     found = vote(bank, labels_of(train), queries, classes, neighbours, temperature)
     return float((found == labels_of(test)).float().mean())
 

@@ -52,6 +52,8 @@ def linear_probe(
         InputError: for data of another shape or without labels.
     """
     steps = time_steps or model.time_steps
+    for labelled in (train, test):
+        labels_of(labelled)  # raises before features are computed
     fit_head(model, train, steps, weight_decay)
     before = accuracy(model, test, steps)
     reestimate_batchnorm(model, unlabelled or train, steps)

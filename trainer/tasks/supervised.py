@@ -82,8 +82,11 @@ def train_supervised(
     distortion = policy(options.views)
     generator = Generator().manual_seed(options.loop.seed)
     images, labels = images_of(train), labels_of(train)
+    labels_of(test)  # raises now, not behind the training
     if options.views != "none":
         check_range(images, train.name, f"the distortion {options.views}")
+    if model.encoding != "direct":
+        check_range(images, train.name, f"the {model.encoding} code of {model.name}")
 
     def batch_loss(module: nn.Module, indices: Tensor, one: Pass) -> Tensor:
         pictures = distort(images[indices], distortion, generator)
