@@ -29,6 +29,7 @@ from spikewright.trainer.tasks import (
     pretrain,
     train_supervised,
 )
+from spikewright.trainer.tasks.knn import vote
 from spikewright.trainer.tasks.probe import logistic_regression
 
 TINY = {"widths": (8, 16), "time_steps": 2, "stem_stride": 2, "pool": 1}
@@ -156,6 +157,16 @@ def test_knn_is_perfect_on_its_own_samples(digits):
     assert 0.2 < knn_accuracy(model, *digits) < 1.0
     with pytest.raises(InputError, match="600 neighbours of 512 samples; give -k 1 to 512"):
         knn_accuracy(model, *digits, neighbours=600)
+
+
+def test_votes_of_a_low_temperature_stay_finite(digits):
+    """The nearest is of class 2, the next two of class 1."""
+    bank = torch.tensor([[1.0, 0.0], [0.999, 0.045], [0.998, 0.063], [0.0, 1.0]])
+    labels, query = torch.tensor([2, 1, 1, 0]), torch.tensor([[1.0, 0.0]])
+    found = [int(vote(bank, labels, query, 3, 3, t)) for t in (0.07, 0.0001)]
+    assert found == [1, 2]
+    with pytest.raises(InputError, match=r"temperature 0\.0, allowed above 0"):
+        knn_accuracy(tiny(), *digits, temperature=0.0)
 
 
 def test_missing_test_labels_are_noticed_before_the_training(digits, tmp_path):
