@@ -17,6 +17,8 @@ from pathlib import Path
 
 SOURCE = Path(__file__).with_name("confined.c")
 CONFINED = "SPIKEWRIGHT_CONFINED"
+NO_TRAP = 3
+"""The exit code of a process that cannot be confined."""
 SETS = ("avx512vnni", "avx2")
 """What a process can be confined to."""
 

@@ -3,12 +3,14 @@
     python -m benchmarks.report [--only workloads,confined,rates,probe,threads,memory]
 
 Each section leaves its figures in benchmarks/results/performance.json; `--only` measures the named
-ones anew and takes the others from there.
+ones anew and takes the others from there. The page says which machine and which engine each section
+is of.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import sys
 import tempfile
@@ -16,12 +18,22 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from .bench import WORKLOADS, bench, machine, markdown, peer_table, table, tables_of, times
-from .confined import SETS, confined
-from .probe import FLAGS, dense_rows, dense_table
+from .bench import (
+    WORKLOADS,
+    approximate_table,
+    bench,
+    machine,
+    markdown,
+    peer_table,
+    table,
+    tables_of,
+    times,
+)
+from .confined import NO_TRAP, SETS, confined
+from .probe import FLAGS, SOURCES, dense_rows, dense_table
 from .probe import rows as probe_rows
 from .probe import table as probe_table
-from .snn_peers import PEERS
+from .snn_peers import APPROXIMATE, PEERS
 from .sweep import by_rate, latency, memory_rows, memory_table, thread_table, threads
 
 RESULTS = Path(__file__).parent / "results" / "performance.json"
@@ -29,27 +41,36 @@ TARGET = Path(__file__).resolve().parents[1] / "docs" / "performance.md"
 TEXT = Path(__file__).parent / "performance.in.md"
 SMALL = ("w1_b1", "w2_t4_b1", "resnet18_10", "spikformer_10")
 """The batch-1 networks whose memory and step latency are shown."""
-FASTEST = "onnxruntime_int8,onnxruntime_f32,torch"
-"""The peers of which one is always the fastest: those of the confined runs."""
+FASTEST = ("onnxruntime_int8", "onnxruntime_f32", "torch", *APPROXIMATE)
+"""The peers of the confined runs: one of them is always the fastest."""
 
 
 def _workloads(isas: list[str]) -> dict[str, Any]:
     entries = {}
     for name, make in WORKLOADS.items():
-        entries[name] = bench(make(), list(PEERS), 15, isas)
+        entries[name] = bench(make(), list(PEERS | APPROXIMATE), 15, isas)
         print(name, entries[name]["ratio"], file=sys.stderr, flush=True)
     return entries
 
 
 def _confined(isas: list[str]) -> dict[str, Any]:
-    """Return the workloads' entries at equal instruction sets, by set."""
+    """Return the workloads' entries at equal instruction sets, by set (none: no CPUID trap).
+
+    Raises:
+        SystemExit: where a run fails, or an output differs in it.
+    """
     found = {}
     for isa in (isa for isa in SETS if isa in isas[1:]):
         with tempfile.TemporaryDirectory() as folder:
             out = Path(folder) / "bench.json"
-            given = ["--confined", isa, "--peers", FASTEST, "--out", str(out)]
-            if confined(isa, "benchmarks.bench", given) == 0:
-                found[isa] = json.loads(out.read_text())["workloads"]
+            given = ["--confined", isa, "--peers", ",".join(FASTEST), "--out", str(out)]
+            code = confined(isa, "benchmarks.bench", given)
+            if code == NO_TRAP:
+                print("confined: this CPU or kernel lets no CPUID trap: left out", file=sys.stderr)
+                return {}
+            if code:
+                raise SystemExit(f"confined: the run with {isa} failed (exit {code}), see above")
+            found[isa] = json.loads(out.read_text())["workloads"]
     return found
 
 
@@ -74,6 +95,8 @@ SECTIONS: dict[str, Callable[[list[str]], Any]] = {
 
 def confined_table(found: dict[str, Any]) -> str:
     """Return ratios at equal instruction sets as a Markdown table."""
+    if not found:
+        return "(Not measured: this CPU or kernel lets no CPUID trap.)"
     columns = [f"{what} {isa}" for isa in found for what in ("ours", "fastest peer", "ratio")]
     lines = markdown("workload", *columns)
     for name in next(iter(found.values()), {}):
@@ -87,12 +110,35 @@ def confined_table(found: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def page(found: dict[str, Any]) -> str:
-    """Return the page of these figures."""
+def origin(isas: list[str]) -> str:
+    """Return the machine, its tables and a digest of the engine's sources."""
+    digest = hashlib.sha256()
+    for path in sorted(SOURCES.iterdir()):
+        digest.update(path.name.encode() + path.read_bytes())
+    return f"{machine()}; tables: {', '.join(isas)}; engine {digest.hexdigest()[:8]}"
+
+
+def origins(found: dict[str, Any]) -> str:
+    """Return where the sections come from: one line for all, or one for each that differs."""
+    sections: dict[str, list[str]] = {}
+    for name in SECTIONS:
+        sections.setdefault(found[name]["origin"], []).append(name)
+    if len(sections) == 1:
+        return f"> {next(iter(sections))}"
+    return "\n".join(f"> {', '.join(names)}: {where}  " for where, names in sections.items())
+
+
+def page(measured: dict[str, Any]) -> str:
+    """Return the page of these sections."""
+    found = {name: measured[name]["figures"] for name in SECTIONS}
     steps = found["memory"]["latency_us"].items()
     return TEXT.read_text("utf-8").format(
-        machine=found["machine"],
-        tables=", ".join(found["tables"]),
+        origins=origins(measured),
+        approximate=approximate_table(found["workloads"]),
+        confined_approximate="\n\n".join(
+            f"With {isa}:\n\n{approximate_table(entries)}"
+            for isa, entries in found["confined"].items()
+        ),
         workloads=table(found["workloads"]),
         peers=peer_table(found["workloads"]),
         confined=confined_table(found["confined"]),
@@ -112,9 +158,9 @@ def main() -> int:
     asked = parser.parse_args().only.split(",")
     isas = tables_of(None)
     found = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-    found |= {"machine": machine(), "tables": isas}
+    found = {name: held for name, held in found.items() if name in SECTIONS and "origin" in held}
     for name in filter(None, asked):
-        found[name] = SECTIONS[name](isas)
+        found[name] = {"origin": origin(isas), "figures": SECTIONS[name](isas)}
         RESULTS.parent.mkdir(parents=True, exist_ok=True)
         RESULTS.write_text(json.dumps(found, indent=1) + "\n")
     missing = [name for name in SECTIONS if name not in found]
@@ -122,7 +168,7 @@ def main() -> int:
         print(f"not measured yet: {', '.join(missing)}", file=sys.stderr)
         return 0
     TARGET.write_text(page(found), "utf-8")
-    entries = [*found["workloads"].values(), *found["rates"].values()]
+    entries = [e for name in ("workloads", "rates") for e in found[name]["figures"].values()]
     return 0 if all(entry["equal_outputs"] for entry in entries) else 1
 
 

@@ -52,15 +52,21 @@ def build(sanitizer: str) -> Path:
     return next(folder.glob("_native*.so"))
 
 
+def library(name: str) -> str:
+    """Return where the compiler keeps a library."""
+    asked = ["gcc", f"-print-file-name={name}"]
+    return subprocess.run(asked, check=True, capture_output=True, text=True).stdout.strip()
+
+
 def run(sanitizer: str, tests: list[str]) -> int:
     """Return pytest's exit code on the build with this sanitizer."""
     runtime, options, left_out = SANITIZERS[sanitizer]
-    asked = ["gcc", f"-print-file-name={runtime}"]
-    library = subprocess.run(asked, check=True, capture_output=True, text=True).stdout.strip()
+    # Beside the C++ library, which the interpreter has not: else no exception could be followed.
+    preloaded = [library(runtime), library("libstdc++.so.6")]
     environment = {
         **os.environ,
         **options,
-        "LD_PRELOAD": library,
+        "LD_PRELOAD": ":".join(preloaded),
         "SPIKEWRIGHT_TEST_NATIVE": str(build(sanitizer)),
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",

@@ -11,7 +11,7 @@ namespace spikewright {
 
 namespace {
 
-constexpr size_t kLooks = 2000;  // a caller from Python comes back within that
+constexpr size_t kLooks = 10000;  // up to half a millisecond: a caller from Python comes back within that
 
 }  // namespace
 
