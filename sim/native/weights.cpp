@@ -145,12 +145,14 @@ Weights::Tile Weights::tile(const Cut &cut, size_t samples, size_t index) const 
 // At least `tile_rows` of every cut of up to b.samples and b.steps: the last block of a run has fewer
 // steps, a repeated frame has one, and fewer steps may make a tile of more rows.
 size_t Weights::most_tile_rows(const Block &b, size_t columns) const {
-  const size_t aimed = rows_aimed_at(columns), positions = s_.out_height * s_.out_width;
   if (!flat_) {
     const size_t line = up(s_.out_width * b.steps, 16);
-    return std::min(std::max(aimed, line), s_.out_height * line);
+    return std::min(std::max(rows_aimed_at(columns), line), s_.out_height * line);
   }
-  return std::min(up(aimed, 16) + 16 * b.steps, up(b.samples * positions, 16) * b.steps);
+  size_t most = 0;
+  for (size_t steps = 1; steps <= b.steps; ++steps)
+    most = std::max(most, tile_rows(cut(b.samples, steps, columns, true, 1), steps));
+  return most;
 }
 
 size_t Weights::scratch_bytes(const Block &b) const {

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from spikewright.export.ir import Add, Conv2d, Delay, Graph, Input, Linear, Neuron, Output
-from spikewright.sim.native import Forced
+from spikewright.sim.native import Forced, Native
 
 from .test_native import AVAILABLE, TABLES, all_equal, needs
 
@@ -79,3 +79,11 @@ def test_a_delay_of_small_currents_reads_their_width(isa):
     x = rng.integers(0, 2, (8, 3, 2))
     for forced in (Forced(), Forced("gather"), Forced("dense")):
         all_equal(graph, x, isa, forced)
+
+
+def test_a_linear_layer_of_many_steps_has_no_more_scratch_than_its_tile():
+    """All steps of one token are one tile of as many rows, not one tile a step."""
+    rng = np.random.default_rng(2)
+    graph = of_layer(rng, (784,), Linear(codes(rng, 512, 784)), (512,))
+    held = Native().prepare(graph).memory(1, 32)
+    assert held.workspace < 12 * 32 * 512 and held.ratio <= 3
