@@ -86,4 +86,4 @@ def test_a_linear_layer_of_many_steps_has_no_more_scratch_than_its_tile():
     rng = np.random.default_rng(2)
     graph = of_layer(rng, (784,), Linear(codes(rng, 512, 784)), (512,))
     held = Native().prepare(graph).memory(1, 32)
-    assert held.workspace < 12 * 32 * 512 and held.ratio <= 3
+    assert held.workspace < 16 * 32 * 512 and held.ratio <= 3
