@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
 from spikewright.export.formats.atomic import atomic_path
+
+from .markdown import percent, table
+from .page_speed import lowering, throughput
 
 RESULTS = Path(__file__).parent / "results"
 PAGE = Path(__file__).parent.parent / "docs" / "results.md"
@@ -33,34 +36,25 @@ PRETRAINING = """
 ## Pretraining without labels: what the path and the loss bring
 
 ```sh
+python -m benchmarks.pretraining pace --data cifar10:DIR   # the time of a step of each method
 python -m benchmarks.pretraining tune --data cifar10:DIR   # learning rates, on held-out images
 python -m benchmarks.pretraining run --data cifar10:DIR    # the cells that have no record yet
 ```
 """
 LEGEND = """± is the standard deviation over seeds. *Above*, *below*: every seed lies beyond every
 seed of the dual path with the non-cross loss and the same pair loss; with three seeds each, chance
-alone does that in one case of ten. All else is within the spread and shows nothing. images/s:
-training images (pairs of views) a second of processor time on one thread.
+alone does that in one case of ten. All else is within the spread and shows nothing. Steps and
+images/s (pairs of views a second of processor time) follow from the time of a step, the median of
+turns that the methods took in one process.
 """
 FEWEST_SEEDS = 3
-SHORT = "a short budget: the first minutes of a training, not its end"
-
-
-def percent(share: float) -> str:
-    """Return a share as a percentage with one decimal."""
-    return f"{100 * share:.1f}"
+SHORT = "a short training: its first minutes, not its end"
 
 
 def spread(shares: Sequence[float]) -> str:
     """Return mean ± standard deviation over seeds, in percent."""
     deviation = f" ± {percent(stdev(shares))}" if len(shares) > 1 else ""
     return percent(mean(shares)) + deviation
-
-
-def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a Markdown table, numbers to the right of the first column."""
-    lines = [header, ["---", *["--:"] * (len(header) - 1)], *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
 
 
 def verdict(ours: Sequence[float], base: Sequence[float]) -> str:
@@ -99,11 +93,11 @@ def pretraining(records: Sequence[Record], tuning: Sequence[Record]) -> str:
                 spread(probe),
                 spread([cell["knn"] for cell in cells]),
                 against,
-                _speed(cells),
+                *_speed(cells),
             ]
         )
     header = ["network", "pair loss", "seeds", "linear probe %", "20-NN %"]
-    header += ["probe against non-cross", "images/s"]
+    header += ["probe against non-cross", "steps", "images/s"]
     lines.append(table(header, rows))
     lines.append(LEGEND)
     return "\n".join(lines)
@@ -111,14 +105,14 @@ def pretraining(records: Sequence[Record], tuning: Sequence[Record]) -> str:
 
 def _budget(budget: Record, records: Sequence[Record]) -> str:
     widths = "/".join(map(str, budget["widths"]))
-    steps = budget["epochs"] * (budget["images"] // budget["batch"])
     versions = sorted({record["torch"] for record in records})
     return (
         f"One Spiking-ResNet (widths {widths}, one block a stage, stem stride "
-        f"{budget['stem_stride']}, T = {budget['time_steps']}), {steps} steps of "
-        f"{budget['batch']} images for every method ({SHORT}). Probe and neighbours see "
-        f"{budget['labelled']:,} labelled training images and are judged on {budget['tested']:,} "
-        f"test images. bfloat16, torch {', '.join(versions)}.\n"
+        f"{budget['stem_stride']}, T = {budget['time_steps']}); every method gets "
+        f"{budget['seconds']:g} s of processor time on one thread, in {budget['epochs']} epochs of "
+        f"as many images as that has room for, {budget['batch']} a step ({SHORT}). Probe and "
+        f"neighbours see {budget['labelled']:,} labelled training images and are judged on "
+        f"{budget['tested']:,} test images. bfloat16, torch {', '.join(versions)}.\n"
     )
 
 
@@ -130,7 +124,7 @@ def _chosen(tuning: Sequence[Record]) -> str:
         for record in sorted(tuning, key=lambda r: (r["cell"]["pair"], r["cell"]["lr"]))
     ]
     said = "Learning rates, tried on the dual path with the non-cross loss, judged on training "
-    said += "images left out; the better one of each pair loss serves all its methods:\n"
+    said += "images left out; the best one of each pair loss serves all its methods:\n"
     return said + "\n" + table(["pair loss", "learning rate", "probe %, held out"], rows)
 
 
@@ -145,9 +139,13 @@ def _of(records: Sequence[Record], pair: str | None, method: str) -> list[Record
     return [r for r in records if (r["cell"]["pair"], r["cell"]["method"]) == chosen]
 
 
-def _speed(cells: Sequence[Record]) -> str:
-    speeds = [cell["images_per_cpu_second"] for cell in cells if "images_per_cpu_second" in cell]
-    return f"{mean(speeds):.0f}" if speeds else "–"
+def _speed(cells: Sequence[Record]) -> tuple[str, str]:
+    """Return the steps that a method had time for, and its images/s."""
+    timed = [cell for cell in cells if "step_seconds" in cell]
+    if not timed:
+        return "–", "–"
+    batch = timed[0]["budget"]["batch"]
+    return str(timed[0]["steps"]), f"{batch / timed[0]['step_seconds']:.0f}"
 
 
 def checkpoints(records: Sequence[Record]) -> str:
@@ -233,12 +231,14 @@ def resumption(record: Record | None) -> str:
 
 def page(results: Path = RESULTS) -> str:
     """Return the page of the records under `results`."""
-    resumed = read(results / "resumption")
+    resumed, lowered = read(results / "resumption"), read(results / "lowering")
     parts = [
         HEAD,
         pretraining(read(results / "pretraining"), read(results / "pretraining" / "tuning")),
         checkpoints(read(results / "checkpoints")),
         resumption(resumed[0] if resumed else None),
+        throughput(read(results / "training")),
+        lowering(lowered[0] if lowered else None),
     ]
     return "".join(parts)
 

@@ -1,10 +1,14 @@
-"""What pretraining without labels brings: methods, pair losses and seeds, at equal steps.
+"""What pretraining without labels brings: methods, pair losses and seeds, in equal time.
 
+    python -m benchmarks.pretraining pace --data cifar10:DIR   # the time of a step of each method
     python -m benchmarks.pretraining tune --data cifar10:DIR   # learning rates, on held-out images
     python -m benchmarks.pretraining run --data cifar10:DIR    # every cell that has no record yet
     python -m benchmarks.page                                  # docs/results.md from the records
 
-A cell is one JSON file; a broken run goes on with the cells that are missing. One thread, bfloat16.
+Equal time: `pace` lets the methods take turns and keeps the median processor time of a step; a
+method gets as many steps as the budget has room for. So a cell repeats itself, whatever else the
+machine does. A cell is one JSON file; a broken run goes on with the missing ones. One thread,
+bfloat16.
 """
 
 from __future__ import annotations
@@ -13,15 +17,16 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from statistics import median
 from time import process_time
 from typing import Any
 
 import torch
 
 from spikewright.export.formats.atomic import atomic_path
-from spikewright.export.ir.errors import SpikewrightError
+from spikewright.export.ir.errors import InputError, SpikewrightError
 from spikewright.trainer.data import Dataset, load
 from spikewright.trainer.evaluate import (
     labels_of,
@@ -47,8 +52,9 @@ METHODS: Mapping[str, Mapping[str, Any]] = {
 }
 PAIRS = ("barlow", "ntxent")
 SEEDS = (0, 1, 2)
-RATES = (5e-3, 1e-2)
+RATES = (1.25e-3, 2.5e-3, 5e-3, 1e-2)
 TUNING_SEED = 100
+PACE_STEPS, PACE_ROUNDS = 12, 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +63,8 @@ class Budget:
 
     Attributes:
         model, options, time_steps: the network.
-        images, batch, epochs: of the pretraining; steps = epochs * (images // batch).
+        seconds: of processor time that pretraining may take, on one thread.
+        batch, epochs: of the pretraining; an epoch is as many images as the time has room for.
         labelled: images that the probe and the neighbours see; tested: images they are judged on.
     """
 
@@ -66,19 +73,24 @@ class Budget:
     blocks: tuple[int, ...] = (1, 1, 1)
     stem_stride: int = 4
     time_steps: int = 3
-    images: int = 19200
+    seconds: float = 90.0
     batch: int = 128
-    epochs: int = 1
-    warmup_steps: int = 20
+    epochs: int = 3
+    warmup_steps: int = 40
     projector: int = 128
-    labelled: int = 5000
-    tested: int = 5000
+    labelled: int = 10000
+    tested: int = 10000
 
     def network(self, seed: int) -> Classifier:
         """Return it with random weights, laid out as it is trained."""
         shape = {"widths": self.widths, "blocks": self.blocks, "stem_stride": self.stem_stride}
         model = create(self.model, seed=seed, time_steps=self.time_steps, **shape)
         return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def images(self, step_seconds: float) -> int:
+        """Return the images of an epoch, whole batches, at least one."""
+        steps = int(self.seconds / step_seconds / self.epochs)
+        return max(1, steps) * self.batch
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +106,12 @@ class Cell:
     def name(self) -> str:
         """The record's file name, without its suffix."""
         rate = "" if self.lr is None else f"-lr{self.lr:g}"
-        return f"{self.method}-{self.pair or 'none'}{rate}-seed{self.seed}"
+        return f"{self.kind}{rate}-seed{self.seed}"
+
+    @property
+    def kind(self) -> str:
+        """What sets the time of a step: the method and the pair loss."""
+        return f"{self.method}-{self.pair or 'none'}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,20 +150,44 @@ def chosen_rates(records: Sequence[Mapping[str, Any]]) -> dict[str, float]:
 
 
 def measure(
-    cell: Cell, budget: Budget, splits: Splits, *, progress: bool = False
+    cell: Cell,
+    budget: Budget,
+    splits: Splits,
+    pace: Mapping[str, float],
+    *,
+    progress: bool = False,
 ) -> dict[str, Any]:
-    """Train and judge one cell; return its record."""
+    """Train and judge one cell; return its record. `pace`: seconds of a step, by `Cell.kind`.
+
+    Raises:
+        InputError: where there are fewer images than the time has room for.
+    """
     model = budget.network(cell.seed)
     record: dict[str, Any] = {"cell": asdict(cell), "budget": asdict(budget)}
     if cell.method != "random":
-        record |= _pretrained(model, cell, budget, splits.unlabelled, progress)
+        images = budget.images(pace[cell.kind])
+        if images > len(splits.unlabelled):
+            reason = f"{images:,} images fit into {budget.seconds:g} s, "
+            reason += f"there are {len(splits.unlabelled):,}"
+            raise InputError(reason, node=cell.name, remedy="raise Budget.epochs")
+        data = splits.unlabelled.head(images)
+        steps, seconds = _pretrained(model, cell, budget, data, progress=progress, record=record)
+        record["images_per_cpu_second"] = round(steps * budget.batch / seconds, 1)
+        record["step_seconds"] = pace[cell.kind]
     record |= judge(model, splits)
     return record | {"torch": torch.__version__, "threads": torch.get_num_threads()}
 
 
 def _pretrained(
-    model: Classifier, cell: Cell, budget: Budget, data: Dataset, progress: bool
-) -> dict[str, Any]:
+    model: Classifier,
+    cell: Cell,
+    budget: Budget,
+    data: Dataset,
+    *,
+    progress: bool = False,
+    record: dict[str, Any] | None = None,
+) -> tuple[int, float]:
+    """Pretrain on `data`; return the steps and the processor time, also into `record`."""
     assert cell.pair is not None and cell.lr is not None
     loop = LoopOptions(
         epochs=budget.epochs,
@@ -162,14 +203,27 @@ def _pretrained(
     )
     began = process_time()
     result = pretrain(model, data, options, progress=progress)
-    seconds = process_time() - began
-    steps = result.record.steps
-    return {
-        "loss": result.loss,
-        "steps": steps,
-        "cpu_seconds": round(seconds, 2),
-        "images_per_cpu_second": round(steps * budget.batch / seconds, 1),
-    }
+    seconds, steps = process_time() - began, result.record.steps
+    if record is not None:
+        record |= {"loss": result.loss, "steps": steps, "cpu_seconds": round(seconds, 2)}
+    return steps, seconds
+
+
+def measured_pace(
+    budget: Budget, data: Dataset, *, steps: int = PACE_STEPS, rounds: int = PACE_ROUNDS
+) -> dict[str, float]:
+    """Return the median processor time of a step of each method and pair loss, taking turns."""
+    short = replace(budget, epochs=1)
+    found: dict[str, list[float]] = {}
+    for turn in range(rounds + 1):  # the first only warms up
+        for cell in cells(dict.fromkeys(PAIRS, min(RATES)), seeds=(TUNING_SEED,)):
+            if cell.method == "random":
+                continue
+            model = short.network(cell.seed)
+            done, seconds = _pretrained(model, cell, short, data.head(steps * short.batch))
+            if turn:
+                found.setdefault(cell.kind, []).append(seconds / done)
+    return {kind: round(median(times), 5) for kind, times in found.items()}
 
 
 def judge(model: Classifier, splits: Splits) -> dict[str, Any]:
@@ -203,21 +257,36 @@ def splits_of(spec: str, budget: Budget, *, held_out: bool) -> Splits:
         train, judged = train.split_off(min(budget.tested, len(train) // 4))
     else:
         judged = load(spec, "test", limit=budget.tested)
-    return Splits(train.head(budget.images), train.head(budget.labelled), judged)
+    return Splits(train, train.head(budget.labelled), judged)
 
 
-def run_missing(todo: list[Cell], folder: Path, budget: Budget, splits: Splits) -> None:
+def run_missing(
+    todo: list[Cell], folder: Path, budget: Budget, splits: Splits, pace: Mapping[str, float]
+) -> None:
     """Measure every cell without a record (of this budget) and write its record."""
     done = sum(_measured(folder / f"{cell.name}.json", budget) for cell in todo)
     print(f"{done} of {len(todo)} cells have a record", flush=True)
     for cell in todo:
         if _measured(folder / f"{cell.name}.json", budget):  # maybe by a second process by now
             continue
-        record = measure(cell, budget, splits)
-        folder.mkdir(parents=True, exist_ok=True)
-        with atomic_path(folder / f"{cell.name}.json", force=True) as temporary:
-            temporary.write_text(json.dumps(record, indent=1) + "\n", "utf-8")
+        record = measure(cell, budget, splits, pace)
+        _write(folder / f"{cell.name}.json", record)
         print(f"{cell.name}: probe {record['probe']:.4f} knn {record['knn']:.4f}", flush=True)
+
+
+def _write(path: Path, record: Mapping[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(path, force=True) as temporary:
+        temporary.write_text(json.dumps(record, indent=1) + "\n", "utf-8")
+
+
+def _pace_of(folder: Path) -> dict[str, float]:
+    path = folder / "pace" / "pace.json"
+    if not path.is_file():
+        remedy = "run `python -m benchmarks.pretraining pace --data DATA` first"
+        raise InputError("no pace is measured", node=str(path), remedy=remedy)
+    pace: dict[str, float] = json.loads(path.read_text("utf-8"))["step_seconds"]
+    return pace
 
 
 def _measured(path: Path, budget: Budget) -> bool:
@@ -229,9 +298,9 @@ def _measured(path: Path, budget: Budget) -> bool:
 
 
 def main(arguments: list[str]) -> int:
-    """Tune, or run what is missing."""
+    """Measure the pace, tune, or run what is missing."""
     parser = argparse.ArgumentParser(prog="benchmarks.pretraining", description=__doc__)
-    parser.add_argument("task", choices=("tune", "run"))
+    parser.add_argument("task", choices=("pace", "tune", "run"))
     parser.add_argument("--data", required=True, help="cifar10:DIR")
     parser.add_argument("--records", type=Path, default=RECORDS)
     parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS, help="in this order")
@@ -239,12 +308,18 @@ def main(arguments: list[str]) -> int:
     torch.set_num_threads(1)
     budget, tuning = Budget(), asked.records / "tuning"
     try:
-        splits = splits_of(asked.data, budget, held_out=asked.task == "tune")
+        splits = splits_of(asked.data, budget, held_out=asked.task != "run")
+        if asked.task == "pace":
+            pace = measured_pace(budget, splits.unlabelled)
+            _write(asked.records / "pace" / "pace.json", {"step_seconds": pace})
+            print(json.dumps(pace, indent=1))
+            return 0
+        pace = _pace_of(asked.records)
         if asked.task == "tune":
-            run_missing(list(tuning_cells()), tuning, budget, splits)
+            run_missing(list(tuning_cells()), tuning, budget, splits, pace)
             return 0
         rates = chosen_rates(read(tuning))
-        run_missing(list(cells(rates, asked.seeds)), asked.records, budget, splits)
+        run_missing(list(cells(rates, asked.seeds)), asked.records, budget, splits, pace)
     except SpikewrightError as error:
         print(error, file=sys.stderr)
         return 2

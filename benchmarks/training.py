@@ -8,7 +8,7 @@ Each peer runs twice: `plain`, as its users write it (float32, contiguous, the p
 every step), and `alike`, in the precision and memory layout of ours, with the stem run once a
 picture: then only the neurons differ. All use the atan surrogate, the peers' default, alpha 2.
 Peers are optional (torch must be there already): pip install --no-deps snntorch spikingjelly loguru
-Writes benchmarks/results/training.json.
+Writes benchmarks/results/training/threads-N.json, which `python -m benchmarks.page` shows.
 """
 
 from __future__ import annotations
@@ -27,12 +27,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from spikewright.export.formats.atomic import atomic_path
 from spikewright.trainer.encode import repeat
 from spikewright.trainer.functional.fused import FUSED_VARIABLE
 from spikewright.trainer.models import create
 from spikewright.trainer.neurons import MixedLIF
 
-RESULTS = Path(__file__).parent / "results" / "training.json"
+from .bench import machine
+
+RESULTS = Path(__file__).parent / "results" / "training"
 ALPHA = 2.0
 NETWORK: dict[str, Any] = {"widths": (32, 64, 128), "blocks": (1, 1, 1), "stem_stride": 1}
 
@@ -163,7 +166,13 @@ def main() -> int:
     generator = torch.Generator().manual_seed(0)
     x = torch.rand(options.batch, 3, 32, 32, generator=generator)
     y = torch.randint(0, 10, (options.batch,), generator=generator)
+    clock = process_time if options.threads == 1 else perf_counter
+    given = f"--threads {options.threads} --rounds {options.rounds}"
     found: dict[str, Any] = {
+        "command": f"python -m benchmarks.training {given}",
+        "machine": machine(),
+        "clock": clock.__name__,
+        "network": NETWORK,
         "options": vars(options),
         "same_spikes": same_spikes(options.time_steps),
     }
@@ -171,7 +180,6 @@ def main() -> int:
         print(f"{name}: {share:.2%} of its neuron's spikes are ours on a random current")
     for precision, bf16 in (("float32", False), ("bfloat16", True)):
         torch.manual_seed(0)
-        clock = process_time if options.threads == 1 else perf_counter
         seconds = timed(contenders(x, y, options.time_steps, bf16), options.rounds, clock)
         rows = {
             name: {"images_per_s": options.batch / s, "ratio": s / seconds["ours"]}
@@ -183,8 +191,9 @@ def main() -> int:
                 f"{precision:9}{name:20}{row['images_per_s']:8.1f} images/s"
                 f"   ours is {row['ratio']:.2f} x as fast"
             )
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    with atomic_path(RESULTS / f"threads-{options.threads}.json", force=True) as temporary:
+        temporary.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     return 0
 
 

@@ -8,8 +8,17 @@ import pytest
 
 from benchmarks import checkpoints, page, pretraining
 from benchmarks.page import verdict
-from benchmarks.pretraining import Budget, Cell, Splits, chosen_rates, run_missing
+from benchmarks.pretraining import (
+    Budget,
+    Cell,
+    Splits,
+    chosen_rates,
+    measure,
+    measured_pace,
+    run_missing,
+)
 from spikewright import api
+from spikewright.export.ir.errors import InputError
 from spikewright.trainer import checkpoint
 from spikewright.trainer.data import Dataset, load
 from spikewright.trainer.loop import LoopOptions
@@ -19,8 +28,16 @@ from spikewright.trainer.tasks import SupervisedOptions, train_supervised
 
 RECIPE = {"pretrain_images": 0, "training_images": 256, "hours": 0.01}
 BUDGET = Budget(
-    widths=(8, 8), blocks=(1, 1), time_steps=3, images=64, batch=32, labelled=64, tested=48
+    widths=(8, 8),
+    blocks=(1, 1),
+    time_steps=3,
+    seconds=1,
+    epochs=2,
+    batch=32,
+    labelled=64,
+    tested=48,
 )
+PACE = {"btl-ntxent": 0.2, "ctl-ntxent": 0.5}
 
 
 @pytest.fixture(scope="module")
@@ -45,19 +62,32 @@ def test_every_method_and_pair_loss_has_a_cell_of_each_seed():
 
 def test_a_run_goes_on_with_the_missing_cells_and_repeats_itself(splits, tmp_path):
     todo = [Cell("random", None, None, 0), Cell("btl", "ntxent", 0.005, 0)]
-    run_missing(todo, tmp_path, BUDGET, splits)
+    run_missing(todo, tmp_path, BUDGET, splits, PACE)
     first = {path.name: json.loads(path.read_text()) for path in tmp_path.iterdir()}
     assert set(first) == {"random-none-seed0.json", "btl-ntxent-lr0.005-seed0.json"}
-    assert first["btl-ntxent-lr0.005-seed0.json"]["steps"] == 2
+    assert first["btl-ntxent-lr0.005-seed0.json"]["steps"] == 4  # two epochs of two
     assert first["random-none-seed0.json"]["probe"] > 0.9  # two shades are told apart
     kept, other = (tmp_path / name for name in sorted(first, reverse=True))
     kept.write_text(json.dumps(first[kept.name] | {"probe": 0.0}))  # a record of this budget stays
     other.write_text(json.dumps(first[other.name] | {"budget": {}}))  # one of another does not
-    run_missing(todo, tmp_path, BUDGET, splits)
+    run_missing(todo, tmp_path, BUDGET, splits, PACE)
     assert json.loads(kept.read_text())["probe"] == 0.0
     again = json.loads((tmp_path / "btl-ntxent-lr0.005-seed0.json").read_text())
     assert again["loss"] == first["btl-ntxent-lr0.005-seed0.json"]["loss"]
     assert again["probe"] == first["btl-ntxent-lr0.005-seed0.json"]["probe"]
+
+
+def test_equal_time_is_more_steps_for_the_faster_method(splits):
+    assert BUDGET.images(PACE["btl-ntxent"]) == 2 * BUDGET.images(PACE["ctl-ntxent"]) == 64
+    with pytest.raises(InputError, match="there are 64"):
+        measure(Cell("btl", "ntxent", 0.005, 0), BUDGET, splits, {"btl-ntxent": 0.01})
+
+
+def test_the_pace_knows_every_method_and_pair_loss(splits):
+    pace = measured_pace(BUDGET, splits.unlabelled, steps=1, rounds=1)
+    asked = {cell.kind for cell in pretraining.cells({"barlow": 0.1, "ntxent": 0.1})}
+    assert set(pace) == asked - {"random-none"}
+    assert all(seconds > 0 for seconds in pace.values())
 
 
 def test_the_learning_rate_is_the_one_with_the_best_held_out_probe():
@@ -84,13 +114,39 @@ def test_the_page_counts_seeds_and_shows_what_differs(tmp_path):
                 "budget": asdict(BUDGET),
                 "probe": probe,
                 "knn": 0.25,
-                "images_per_cpu_second": 100.0,
+                "steps": 7,
+                "step_seconds": 0.32,
                 "torch": "2",
             }
             (folder / f"{cell.name}.json").write_text(json.dumps(record))
     text = page.page(tmp_path)
-    row = "| dual path, CTL | Barlow Twins | 3 | 60.0 ± 10.0 | 25.0 ± 0.0 | +30.0, above | 100 |"
+    row = (
+        "| dual path, CTL | Barlow Twins | 3 | 60.0 ± 10.0 | 25.0 ± 0.0 | +30.0, above | 7 | 100 |"
+    )
     assert row in text
+
+
+def test_the_page_shows_speeds_and_who_is_faster(tmp_path):
+    speeds = {"ours": (200.0, 1.0), "snntorch plain": (50.0, 4.0)}
+    rows = {name: {"images_per_s": speed, "ratio": r} for name, (speed, r) in speeds.items()}
+    record = {
+        "command": "python -m benchmarks.training --threads 1 --rounds 9",
+        "machine": "a processor, 2 CPUs",
+        "clock": "process_time",
+        "network": {"widths": [8], "stem_stride": 1},
+        "options": {"threads": 1, "batch": 4, "time_steps": 2},
+        "same_spikes": {"snntorch": 1.0},
+        "float32": rows,
+        "bfloat16": rows,
+    }
+    lowered = {"big": {"weights_mib": 81, "cpu_seconds": 0.6, "limit_s": 5, "peak_over_weights": 2}}
+    for folder, content in (("training", record), ("lowering", lowered)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "record.json").write_text(json.dumps(content))
+    text = page.page(tmp_path)
+    assert "1 thread, processor time:" in text and record["command"] in text
+    assert "| snntorch plain | 50 | 50 | 4.00 × | 4.00 × |" in text
+    assert "| `big` | 81 | 0.6 | 5 | 2.00 × |" in text
 
 
 def test_a_checkpoint_trained_at_4_bits_predicts_as_its_integers(tmp_path):
