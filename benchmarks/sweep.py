@@ -28,45 +28,68 @@ def by_rate(isas: list[str], runs: int = 15) -> dict[str, Any]:
 def threads(isa: str, runs: int = 41) -> list[dict[str, Any]]:
     """Return wall-clock medians of one and two threads, taking turns, on a machine left alone.
 
-    `ceiling`: what two CPUs give where nothing is shared and nobody waits: the work of two sessions
-    of one thread side by side, over that of one in the same time.
+    `ceiling`: what two CPUs give where nothing is shared: twice the work of one, over the time of
+    two sessions of one thread that begin a turn together, until the slower ends.
     """
     found = []
     for label, workload in _threaded():
         calls = {n: ours(workload, Native(n, isa).prepare(workload.graph)) for n in (1, 2)}
-        taken: dict[int, list[float]] = {1: [], 2: []}
-        for _ in range(runs):
-            for n, call in calls.items():
-                call()
-                began = perf_counter()
-                call()
-                taken[n].append(perf_counter() - began)
-        one, two = (1000 * median(taken[n]) for n in (1, 2))
+        taken: dict[str, list[float]] = {"one": [], "two": [], "pair": []}
+        with SideBySide(workload, isa) as pair:
+            for _ in range(runs):
+                for name, n in (("one", 1), ("two", 2)):
+                    calls[n]()
+                    taken[name].append(_seconds(calls[n]))
+                taken["pair"].append(pair.turn())
+        one, two, both = (1000 * median(taken[name]) for name in ("one", "two", "pair"))
         row = {"workload": label, "isa": isa, "one_ms": one, "two_ms": two, "ratio": one / two}
-        found.append({**row, "ceiling": 2 * one / side_by_side(workload, isa, runs)})
+        found.append({**row, "ceiling": 2 * one / both})
     return found
 
 
-def side_by_side(workload: Workload, isa: str, runs: int) -> float:
-    """Return the median milliseconds of a run while another session runs on the other CPU."""
-    sessions = [Native(1, isa).prepare(workload.graph) for _ in range(2)]
-    both, taken = Barrier(2), ([], [])  # type: tuple[Barrier, tuple[list[float], list[float]]]
+def _seconds(call: Call) -> float:
+    began = perf_counter()
+    call()
+    return perf_counter() - began
 
-    def work(call: Call, times: list[float]) -> None:
-        call()
-        both.wait()
-        for _ in range(runs):
-            began = perf_counter()
+
+class SideBySide:
+    """Two sessions of one thread each; in a turn both run once, begun together."""
+
+    def __init__(self, workload: Workload, isa: str) -> None:
+        self._gate, self._ends = Barrier(3), False
+        self._taken = [0.0, 0.0]
+        sessions = [Native(1, isa).prepare(workload.graph) for _ in self._taken]
+        self._threads = [
+            Thread(target=self._serve, args=(k, ours(workload, session)))
+            for k, session in enumerate(sessions)
+        ]
+
+    def __enter__(self) -> SideBySide:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ends = True
+        self._gate.wait()
+        for thread in self._threads:
+            thread.join()
+
+    def _serve(self, k: int, call: Call) -> None:
+        while True:
+            self._gate.wait()
+            if self._ends:
+                return
             call()
-            times.append(perf_counter() - began)
+            self._taken[k] = _seconds(call)
+            self._gate.wait()
 
-    calls = [ours(workload, session) for session in sessions]
-    started = [Thread(target=work, args=pair) for pair in zip(calls, taken, strict=True)]
-    for thread in started:
-        thread.start()
-    for thread in started:
-        thread.join()
-    return 1000 * median([*taken[0], *taken[1]])
+    def turn(self) -> float:
+        """Return the seconds of the slower of both, after a call of each that only warms up."""
+        self._gate.wait()
+        self._gate.wait()
+        return max(self._taken)
 
 
 def _threaded() -> list[tuple[str, Workload]]:
