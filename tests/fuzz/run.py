@@ -247,10 +247,10 @@ def one_graph(
     """Compare the graph of this seed on all executors; return the first difference.
 
     `forced`: the engine's tables and choices, of which each seed takes the next few. `wide`: one
-    graph of so many is of wide layers.
+    graph of so many is of wide layers; 0: none.
     """
     rng = np.random.default_rng(seed)
-    if seed % wide == wide - 1:
+    if wide and seed % wide == wide - 1:
         graph = wide_graph(rng)
         x = wide_input(graph, rng)
     else:
@@ -279,7 +279,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--graphs", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--executors", default=",".join(NAMES))
-    parser.add_argument("--wide", type=int, default=WIDE, help="one graph of N is of wide layers")
+    parser.add_argument(
+        "--wide", type=int, default=WIDE, help="one graph of N is of wide layers (0: none)"
+    )
     options = parser.parse_args(arguments)
     names = [name for name in options.executors.split(",") if name != "reference"]
     others = [executor(name) for name in names]

@@ -47,6 +47,19 @@ def test_the_census_sees_what_is_alive() -> None:
     assert f"{'Neuron':34}{80:>8}" in text and "Input latency" in text and "-\n" in text
 
 
+def test_no_wide_layers(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(rng: np.random.Generator) -> Graph:
+        raise AssertionError("a wide graph")
+
+    monkeypatch.setattr(fuzz_run, "wide_graph", refuse)
+    census = Census()
+    for seed in range(6):
+        assert one_graph(seed, [], census, wide=0) is None
+    assert census.graphs == 6
+    with pytest.raises(AssertionError, match="a wide graph"):
+        one_graph(1, [], census, wide=2)
+
+
 def test_a_difference_is_found_and_named() -> None:
     """An executor that is wrong in one spike of one step is caught there."""
 
