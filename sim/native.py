@@ -231,8 +231,10 @@ class NativeSession:
         y = np.empty((len(x), *self.graph.shapes[self.graph.output_name]), np.int32)
         try:
             self.step_latency_ns = self._stream.step(_readable(x), y)
+        except self._engine.ForkedInStepError as error:
+            raise InputError(str(error), node="native", remedy="call reset() first") from None
         except RuntimeError as error:
-            raise self._refused(error, "call reset() first") from None
+            raise self._refused(error) from None
         return y
 
     def run(self, x: Array, record: Record = "states") -> Trace:
@@ -256,12 +258,12 @@ class NativeSession:
         try:
             self._runner.run(values, repeated, time, batch, y, recorded, traced, self.threads)
         except RuntimeError as error:
-            raise self._refused(error, "fewer threads") from None
+            raise self._refused(error) from None
         return Trace(self.graph, "native", x, y, neurons)
 
-    def _refused(self, error: RuntimeError, remedy: str) -> InputError:
-        """The system starts no more threads, or a fork interrupted a step."""
-        return InputError(f"{self.threads} threads: {error}", node="native", remedy=remedy)
+    def _refused(self, error: RuntimeError) -> InputError:
+        """The system starts no more threads."""
+        return InputError(f"{self.threads} threads: {error}", node="native", remedy="fewer threads")
 
     def _recordings(self, time: int, batch: int, record: Record) -> dict[str, NeuronTrace]:
         found = {}

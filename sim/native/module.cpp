@@ -154,6 +154,7 @@ NB_MODULE(_native, module) {
              "Names of the instruction sets this CPU can run, plainest first.");
   module.def("isa_lent", &isa_lent,
              "Ask the system for what this table needs; False where it is refused.");
+  nb::exception<ForkedInStep>(module, "ForkedInStepError", PyExc_RuntimeError);
   nb::class_<Plan>(module, "Plan")
       .def("__init__",
            [](Plan *self, const std::string &isa, const std::string &choice, bool halves,

@@ -28,7 +28,7 @@ class Pool::Threads {
     count_ = count;
     looks_ = looks_of(count, kLooks);
     while (threads_.size() + 1 < count)
-      threads_.emplace_back(&Threads::serve, this, threads_.size() + 1, begun_.now());
+      threads_.emplace_back(&Threads::serve, this, threads_.size() + 1, begun_.now(), looks_);
     busy_.store(threads_.size(), std::memory_order_relaxed);
     const size_t ended = ended_.now();
     begun_.advance();
@@ -39,8 +39,9 @@ class Pool::Threads {
   const pid_t process = getpid();
 
  private:
-  void serve(size_t thread, size_t round) {
-    size_t looks = looks_;
+  // `round` and `looks` as they are at the start: should the system refuse the next thread, the
+  // caller writes the members again while this one may not have looked yet.
+  void serve(size_t thread, size_t round, size_t looks) {
     for (;;) {
       round = begun_.past(round, looks);
       if (ends_) return;

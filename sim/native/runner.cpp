@@ -7,7 +7,7 @@
 #include <chrono>
 #include <cstring>
 #include <new>
-#include <stdexcept>
+#include <tuple>
 
 namespace spikewright {
 
@@ -30,6 +30,19 @@ struct Runner::Own {
   std::mutex mutex;
   std::vector<Memory> memories;  // kept between runs, one a team
   Pool pool;
+  // Of the last run: over many steps it costs a good part of what a small network takes.
+  std::tuple<size_t, size_t, size_t, bool, bool> laid_out_for;
+  Layout at;
+
+  const Layout &layout(const Plan &plan, size_t samples, size_t time, size_t workers, bool repeated,
+                       bool traced) {
+    const auto wanted = std::make_tuple(samples, time, workers, repeated, traced);
+    if (wanted != laid_out_for) {  // which holds no workers at first
+      at = plan.layout(samples, time, workers, repeated, traced);
+      laid_out_for = wanted;
+    }
+    return at;
+  }
 };
 
 Runner::Runner(const Plan &plan) : plan_(plan), own_(new Own) {}
@@ -54,7 +67,8 @@ void Runner::run(const Encoded &x, bool repeated, size_t time, size_t batch, int
   const std::lock_guard<std::mutex> lock(own.mutex);
   const size_t teams = std::max<size_t>(1, std::min(threads, batch));
   const size_t workers = std::max<size_t>(1, threads / teams);
-  const Layout at = plan_.layout((batch + teams - 1) / teams, time, workers, repeated, traced);
+  const size_t samples = (batch + teams - 1) / teams;
+  const Layout &at = own.layout(plan_, samples, time, workers, repeated, traced);
   if (own.memories.size() < teams) own.memories.resize(teams);
   for (size_t k = 0; k < teams; ++k) at.forbid_gaps(own.memories[k].at_least(at.total));
   std::vector<std::unique_ptr<Team>> all;
@@ -79,17 +93,23 @@ void Runner::run(const Encoded &x, bool repeated, size_t time, size_t batch, int
 
 Stream::Stream(const Plan &plan, size_t batch, size_t threads)
     : plan_(plan), batch_(batch), at_(plan.layout(batch, 1, threads, false, false, true)),
-      team_(threads, threads), process_(getpid()) {
-  const Context c{at_, memory_.at_least(at_.total), batch_, 1, 0, team_, false, false};
+      team_(std::make_unique<Team>(threads, threads)), process_(getpid()) {
+  const Context c{at_, memory_.at_least(at_.total), batch_, 1, 0, *team_, false, false};
   at_.forbid_gaps(c.memory);
   plan_.reset(c);
 }
 
+// In a child, those who waited in the team never leave it, and its destructor would wait for them.
+Stream::~Stream() {
+  if (process_.load() != getpid()) static_cast<void>(team_.release());
+}
+
+// Another thread of the child may have checked in between, and be in a step of its own.
 void Stream::check_whole() {
   pid_t parent = process_.load();
   if (parent == getpid()) return;
-  if (inside_.load())
-    throw std::runtime_error("the process forked while another thread was in a step");
+  if (inside_.load() && process_.load() != getpid())
+    throw ForkedInStep("the process forked while another thread was in a step");
   process_.compare_exchange_strong(parent, getpid());
 }
 
@@ -102,10 +122,10 @@ double Stream::step(const Encoded &x, int32_t *y) {
   } inside(inside_);
   const std::lock_guard<std::mutex> lock(mutex_);
   const auto began = std::chrono::steady_clock::now();
-  pool_.run(team_.workers(), [&](size_t worker) {
-    const Context c{at_, memory_.at_least(0), batch_, 1, worker, team_, false, false};
+  pool_.run(team_->workers(), [&](size_t worker) {
+    const Context c{at_, memory_.at_least(0), batch_, 1, worker, *team_, false, false};
     if (!worker) plan_.load(c, x, batch_, 0, 0);
-    team_.wait();
+    team_->wait();
     plan_.advance(c, false, nullptr, batch_, 0, 0);
     if (!worker) plan_.store(c, y, batch_, 0, 0);
   });

@@ -9,6 +9,7 @@
 #include <atomic>
 #include <memory>
 #include <mutex>
+#include <stdexcept>
 
 #include "plan.hpp"
 #include "pool.hpp"
@@ -26,6 +27,11 @@ class Memory {
   };
   std::unique_ptr<uint8_t[], Free> held_;
   size_t bytes_ = 0;
+};
+
+// A child of a process that was in a step when it forked: the state is half advanced.
+struct ForkedInStep : std::runtime_error {
+  using std::runtime_error::runtime_error;
 };
 
 class Runner {
@@ -50,11 +56,12 @@ class Stream {
  public:
   // `threads`: over the rows of each layer.
   Stream(const Plan &plan, size_t batch, size_t threads);
+  ~Stream();
 
   const Plan &plan() const { return plan_; }
   size_t batch() const { return batch_; }
-  // Advances every sample by one step; returns the nanoseconds it took. Throws std::runtime_error in
-  // a child of a process that was in a step when it forked: the state is half advanced.
+  // Advances every sample by one step; returns the nanoseconds it took. Throws ForkedInStep, and
+  // std::system_error where the system starts no more threads: no state has changed then.
   double step(const Encoded &x, int32_t *y);
 
  private:
@@ -64,7 +71,7 @@ class Stream {
   size_t batch_;
   Layout at_;
   Memory memory_;
-  Team team_;
+  std::unique_ptr<Team> team_;
   Pool pool_;
   std::atomic<pid_t> process_;
   std::atomic<size_t> inside_{0};  // threads in `step`, or waiting there

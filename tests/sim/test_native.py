@@ -257,6 +257,20 @@ def test_threads_on_random_graphs_change_nothing(threads: int) -> None:
         all_equal(graph, x[:, :1], AVAILABLE[-1], Forced(), threads)
 
 
+@pytest.mark.parametrize("threads", [1, 3])
+def test_runs_of_changing_sizes_on_one_session(threads: int) -> None:
+    """Where everything lies is kept from the run before, as long as nothing about it changes."""
+    graph = wide(65, "direct")
+    x = np.random.default_rng(0).integers(0, 2, (9, 7, 65)).astype(np.int32)
+    session = Native(threads).prepare(graph)
+    still = np.broadcast_to(x[:1], x.shape)
+    for values in (x, x, x[:4], x[:4], x[:, :2], x[:, :1], still, still, x):
+        expected = Reference().prepare(graph).run(values)
+        found = compare(expected, session.run(values), ("reference", "native"))
+        assert isinstance(found, int), found
+        assert np.array_equal(session.run(values, "output").output, expected.output)
+
+
 def test_a_float_graph_is_refused() -> None:
     graph = Graph.chain({"in": Input((2,)), "fc": Linear(np.eye(2)), "out": Output()}, "folded")
     with pytest.raises(ExecutorError, match="lower it"):

@@ -7,7 +7,7 @@ import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
-from threading import Event, Thread
+from threading import Barrier, Event, Thread
 
 import numpy as np
 import pytest
@@ -20,28 +20,36 @@ from tests.fuzz.wide import wide_graph, wide_input
 from .test_native import AVAILABLE, wide
 
 CHILD_S = 20
+FORKS = 200
+"""Of which one falls into a step: nearly all do, as the thread does little else."""
+TOLD = 2
 STATM = Path("/proc/self/statm")
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
 threaded_forks = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 
 
-def in_child(work: Callable[[], bool]) -> bool:
-    """Whether `work` is true in a forked child, that is killed where it hangs."""
+def code_of_child(work: Callable[[], int]) -> int:
+    """What `work` returns in a forked child; 1 if it raises, -SIGKILL where it hangs."""
     child = os.fork()
     if not child:
-        good = False
+        code = 1
         try:
-            good = work()
+            code = work()
         finally:
-            os._exit(0 if good else 1)
+            os._exit(code)
     for _ in range(CHILD_S * 100):
         ended, status = os.waitpid(child, os.WNOHANG)
         if ended:
-            return os.waitstatus_to_exitcode(status) == 0
+            return os.waitstatus_to_exitcode(status)
         time.sleep(0.01)
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
-    return False
+    return -signal.SIGKILL
+
+
+def in_child(work: Callable[[], bool]) -> bool:
+    """Whether `work` is true in a forked child."""
+    return code_of_child(lambda: 0 if work() else 1) == 0
 
 
 @forks
@@ -91,29 +99,64 @@ def test_a_fork_while_another_thread_runs(threads: int) -> None:
 
 @forks
 @threaded_forks
-def test_a_fork_while_another_thread_steps() -> None:
+@pytest.mark.parametrize("threads", [1, 3])
+def test_a_fork_while_another_thread_steps(threads: int) -> None:
     """The child's copy of the state may be half advanced: it is told so, and a reset mends it."""
-    session = Native().prepare(wide(300, "spikes"))
+    session = Native(threads).prepare(wide(300, "spikes"))
     x = np.random.default_rng(0).integers(0, 2, (2000, 300)).astype(np.uint8)
     first = session.step(x)
     session.reset()
     thread, ends = busy(session, lambda: session.step(x))
 
-    def told_or_going_on() -> bool:
+    def told_or_going_on() -> int:
+        told = ""
         try:
             session.step(x)
         except InputError as error:
-            if "forked" not in str(error) or "reset()" not in str(error):
-                return False
+            told = str(error)
+        if told and not ("forked" in told and "reset()" in told and "threads:" not in told):
+            return 1
         session.reset()
-        return np.array_equal(session.step(x), first)
+        if not np.array_equal(session.step(x), first):
+            return 1
+        return TOLD if told else 0
 
+    codes: list[int] = []
     try:
-        for _ in range(5):
-            assert in_child(told_or_going_on)
+        while len(codes) < FORKS and codes.count(TOLD) < 3:
+            codes.append(code_of_child(told_or_going_on))
+            assert codes[-1] in (0, TOLD)
     finally:
         ends.set()
         thread.join()
+    assert TOLD in codes
+
+
+@forks
+def test_threads_of_a_child_step_at_once() -> None:
+    """Nobody was in a step at the fork: no thread takes another one's step for its parent's."""
+    session = Native().prepare(wide(65, "spikes"))
+    x = np.ones((200, 65), np.uint8)
+    session.step(x)
+
+    def all_go_on() -> bool:
+        done: list[int] = []
+        together = Barrier(4)
+
+        def work() -> None:
+            together.wait()
+            session.step(x)
+            done.append(1)
+
+        threads = [Thread(target=work) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return len(done) == 4
+
+    for _ in range(10):
+        assert in_child(all_go_on)
 
 
 def test_too_many_threads_are_refused() -> None:
@@ -121,24 +164,33 @@ def test_too_many_threads_are_refused() -> None:
         Native(threads=200_000)
 
 
-def test_threads_that_the_system_does_not_start() -> None:
-    """In a process of its own, whose memory has no room for the stacks of so many."""
+@forks
+@pytest.mark.parametrize("in_step", [False, True])
+def test_threads_that_the_system_does_not_start(in_step: bool) -> None:
+    """In a process of its own, whose memory has no room for so many stacks; then it has."""
     resource = pytest.importorskip("resource")
-    session = Native(threads=MOST_THREADS).prepare(wide(65, "spikes"))
-    x: Array = np.ones((2, MOST_THREADS, 65), np.uint8)
-
-    def refused() -> bool:
-        held = int(STATM.read_text().split()[0]) * resource.getpagesize()
-        resource.setrlimit(resource.RLIMIT_AS, (held + 2**28, held + 2**28))
-        try:
-            session.run(x, "output")
-        except InputError as error:
-            return "fewer threads" in str(error)
-        return False
-
     if not STATM.exists():
         pytest.skip("no /proc on this platform")
-    assert in_child(refused)
+    graph = wide(65, "spikes")
+    x: Array = np.random.default_rng(0).integers(0, 2, (2, 128, 65)).astype(np.uint8)
+    expected = Native().prepare(graph).run(x, "output").output
+    session = Native(threads=128).prepare(graph)
+
+    def output() -> Array:
+        if in_step:
+            return np.stack([session.step(frame) for frame in x])
+        return session.run(x, "output").output
+
+    def refused_then_lent() -> bool:
+        held = int(STATM.read_text().split()[0]) * resource.getpagesize()
+        before = resource.getrlimit(resource.RLIMIT_AS)
+        resource.setrlimit(resource.RLIMIT_AS, (held + 2**27, before[1]))
+        with pytest.raises(InputError, match=r"128 threads: .*fewer threads") as refused:
+            output()
+        resource.setrlimit(resource.RLIMIT_AS, before)
+        return "reset()" not in str(refused.value) and np.array_equal(output(), expected)
+
+    assert in_child(refused_then_lent)
 
 
 @pytest.mark.parametrize("seed", range(6))
