@@ -18,7 +18,7 @@ from .devices import gather_batch
 from .journal import Journal
 from .optimizers import OPTIMIZERS, create_optimizer
 from .progress import progress_bar
-from .resume import Identity, Moving, Position, StateFile
+from .resume import Extent, Identity, Moving, Position, StateFile
 
 LARGEST = 1e36
 """Of a learning rate or a clipping norm; the optimiser computes with it in float32."""
@@ -161,7 +161,8 @@ def fit(
     at = Position()
     if state is not None:
         about = f"{label} {samples} {options} {about}"
-        at = state.begin(moving, Identity.of(module, data, about))
+        extent = Extent(samples, options.epochs, lengths.per_epoch)
+        at = state.begin(moving, Identity.of(module, data, about), extent)
     wrapped, optimizer = fabric.setup(module, moving.optimizer)
     wrapped.train()
     first_device = bool(fabric.is_global_zero)

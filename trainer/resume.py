@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 import time
 from collections.abc import Mapping
@@ -25,7 +26,7 @@ from ..export.formats.atomic import atomic_path
 from ..export.ir.errors import FormatError
 from .average import Average
 
-SCHEMA = "spikewright/training-state/2"
+SCHEMA = "spikewright/training-state/3"
 _ANEW = "delete it to begin anew"
 
 
@@ -55,6 +56,39 @@ class Position:
     def steps_done(self, per_epoch: int) -> int:
         """Return the steps made since the beginning."""
         return self.epoch * per_epoch + self.step
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """How long a training is, which bounds every position in it."""
+
+    samples: int
+    epochs: int
+    per_epoch: int
+
+    def wrong(self, at: Position) -> str | None:
+        """Return what no position of this training can be, None where nothing is."""
+        if not 0 <= at.epoch <= self.epochs:
+            return f"epoch {at.epoch} of {self.epochs}"
+        if not 0 <= at.step <= self.per_epoch or (at.step and at.epoch == self.epochs):
+            return f"step {at.step} of {self.per_epoch} in epoch {at.epoch} of {self.epochs}"
+        if len(at.seen) != at.step:
+            return f"{len(at.seen)} losses of the epoch's {at.step} steps"
+        if len(at.losses) != at.epoch:
+            return f"{len(at.losses)} losses of {at.epoch} epochs"
+        if not all(math.isfinite(n) for n in (*at.seen, *at.losses, at.seconds)) or at.seconds < 0:
+            return "a loss or a time that is no finite number"
+        return self._wrong_order(at)
+
+    def _wrong_order(self, at: Position) -> str | None:
+        if (at.order is not None) != (at.step > 0):
+            return f"at step {at.step} {'no' if at.order is None else 'an'} order of samples"
+        if at.order is not None and (
+            at.order.dtype != torch.int64
+            or not torch.equal(at.order.sort().values, torch.arange(self.samples))
+        ):
+            return f"an order that is no permutation of {self.samples} samples"
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,11 +165,11 @@ class StateFile:
     _identity: Identity | None = None
     _began: float = 0.0
 
-    def begin(self, moving: Moving, identity: Identity) -> Position:
+    def begin(self, moving: Moving, identity: Identity, extent: Extent) -> Position:
         """Return the position to begin at, with `moving` brought there.
 
         Args:
-            identity: of the training, with the weights that it starts from.
+            identity: of the training, with the weights that it starts from. extent: its length.
 
         Raises:
             FormatError: for a damaged file, or one of another training, saying in what it differs.
@@ -152,8 +186,9 @@ class StateFile:
             )
         try:
             at = _position(tensors, card)
+            _check(at, extent, moving, tensors, card)
             _restore(moving, tensors, card)
-        except (KeyError, ValueError, TypeError, IndexError, RuntimeError) as error:
+        except (LookupError, ValueError, TypeError, ArithmeticError, RuntimeError) as error:
             said = str(error).splitlines()[0] if str(error) else type(error).__name__
             reason = f"a damaged training state ({said})"
             raise FormatError(reason, node=str(self.path), remedy=_ANEW) from None
@@ -180,13 +215,10 @@ class StateFile:
             "losses": at.losses,
             "seconds": at.seconds + time.perf_counter() - self._began,
             "scheduled": moving.schedule.last_epoch,
+            "moments": sorted(moments := _moments(moving.optimizer)),
         }
         tensors = {f"module.{k}": t.contiguous() for k, t in moving.module.state_dict().items()}
-        tensors |= {
-            f"optimizer.{index}.{name}": value.contiguous()
-            for index, entries in moving.optimizer.state_dict()["state"].items()
-            for name, value in entries.items()
-        }
+        tensors |= moments
         if moving.average is not None:
             card["averaged"] = moving.average.steps
             tensors |= {
@@ -210,7 +242,7 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         with safe_open(str(path), framework="pt") as file:
             card = json.loads((file.metadata() or {})["card"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, KeyError, ValueError) as error:
+    except (SafetensorError, OSError, KeyError, ValueError, OverflowError, RecursionError) as error:
         reason = f"not a readable training state ({error})"
         raise FormatError(reason, node=str(path), remedy=_ANEW) from None
     if not isinstance(card, dict) or card.get("schema") != SCHEMA:
@@ -222,8 +254,61 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 def _position(tensors: Mapping[str, Tensor], card: Mapping[str, Any]) -> Position:
     """Return where a state stands, its fields of the types that they are written with."""
     seen, losses = ([float(n) for n in card[key]] for key in ("seen", "losses"))
-    epoch, step, seconds = int(card["epoch"]), int(card["step"]), float(card["seconds"])
+    epoch, step, seconds = _whole(card, "epoch"), _whole(card, "step"), float(card["seconds"])
     return Position(epoch, step, tensors.get("order"), seen, losses, seconds)
+
+
+def _whole(card: Mapping[str, Any], key: str) -> int:
+    found = card[key]
+    if type(found) is not int:
+        raise ValueError(f"{key} is no whole number")
+    return found
+
+
+def _moments(optimizer: Optimizer) -> dict[str, Tensor]:
+    """Return what an optimiser keeps, by the number of the parameter and the name of the value."""
+    return {
+        f"optimizer.{index}.{name}": value.contiguous()
+        for index, entries in optimizer.state_dict()["state"].items()
+        for name, value in entries.items()
+    }
+
+
+def _check(
+    at: Position,
+    extent: Extent,
+    moving: Moving,
+    tensors: Mapping[str, Tensor],
+    card: Mapping[str, Any],
+) -> None:
+    """Raise ValueError for a state that no training of this extent leaves."""
+    if reason := extent.wrong(at):
+        raise ValueError(reason)
+    done = at.steps_done(extent.per_epoch)
+    counted = ("scheduled",) if moving.average is None else ("scheduled", "averaged")
+    for key in counted:
+        if _whole(card, key) != done:
+            raise ValueError(f"{key} {card[key]} behind {done} steps")
+    _check_moments(moving.optimizer, tensors, set(card["moments"]), done)
+    if moving.average is not None:
+        averages = {name for name in tensors if name.startswith("average.")}
+        if averages != {f"average.{name}" for name in moving.average.tensors}:
+            raise ValueError("the averages are not those of the weights")
+
+
+def _check_moments(
+    optimizer: Optimizer, tensors: Mapping[str, Tensor], written: set[str], done: int
+) -> None:
+    held = {name for name in tensors if name.startswith("optimizer.")}
+    if held != written or bool(held) != (done > 0):
+        first = min(held ^ written, default=f"{len(held)} after {done} steps")
+        raise ValueError(f"moments of the optimiser: {first}")
+    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+    for name in sorted(held):
+        _, index, value = name.split(".")
+        shape = () if value == "step" else weights[int(index)].shape
+        if tensors[name].shape != shape:
+            raise ValueError(f"{name} of shape {list(tensors[name].shape)}")
 
 
 def _restore(moving: Moving, tensors: Mapping[str, Tensor], card: Mapping[str, Any]) -> None:

@@ -139,6 +139,51 @@ def test_a_damaged_card_is_one_line(field: str, tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
+NO_STATES: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
+    "epoch": ({"epoch": 9, "losses": [1.0] * 9}, {}, "epoch 9 of 2"),
+    "below": ({"epoch": -1}, {}, "epoch -1 of 2"),
+    "fraction": ({"epoch": 0.5}, {}, "epoch is no whole number"),
+    "step": ({"step": 3, "seen": [1.0] * 3}, {}, "step 3 of 2"),
+    "seen": ({"seen": []}, {}, "0 losses of the epoch's 1 steps"),
+    "losses": ({"losses": [1.0]}, {}, "1 losses of 0 epochs"),
+    "nan": ({"seen": [float("nan")]}, {}, "no finite number"),
+    "huge": ({"seen": [10**400]}, {}, "too large"),
+    "scheduled": ({"scheduled": 3}, {}, "scheduled 3 behind 1 steps"),
+    "no order": ({}, {"order": None}, "no order of samples"),
+    "order": ({}, {"order": torch.zeros(128, dtype=torch.int64)}, "no permutation of 128"),
+    "short": ({}, {"order": torch.arange(64)}, "no permutation of 128"),
+    "moments": ({}, {"optimizer.0.exp_avg": None}, "optimizer.0.exp_avg"),
+    "shape": ({}, {"optimizer.0.exp_avg": torch.zeros(3)}, "optimizer.0.exp_avg of shape"),
+}
+
+
+@pytest.mark.parametrize("case", NO_STATES)
+def test_a_state_that_no_training_leaves_is_refused(case: str, tmp_path: Path) -> None:
+    fields, changed, said = NO_STATES[case]
+    data, path = load("digits", limit=128), tmp_path / "net.state"
+    with pytest.raises(Cut):
+        train_supervised(
+            tiny(), data, data, WITH_LABELS, progress=False, state=CutFile(path, every=1)
+        )
+    with safe_open(str(path), framework="pt") as file:
+        card = json.loads(file.metadata()["card"])
+    tensors = {k: t for k, t in {**load_file(path), **changed}.items() if t is not None}
+    save_file(tensors, path, {"card": json.dumps({**card, **fields})})
+    resume = StateFile(path, resume=True)
+    with pytest.raises(FormatError, match="damaged training state") as caught:
+        train_supervised(tiny(), data, data, WITH_LABELS, progress=False, state=resume)
+    line = str(caught.value)
+    assert said in line and "delete it to begin anew" in line and "\n" not in line
+
+
+def test_a_card_nested_without_end_is_one_line(tmp_path: Path) -> None:
+    data, path = load("digits", limit=128), tmp_path / "net.state"
+    save_file({"x": torch.zeros(1)}, path, {"card": "[" * 100_000})
+    resume = StateFile(path, resume=True)
+    with pytest.raises(FormatError, match="not a readable training state"):
+        train_supervised(tiny(), data, data, WITH_LABELS, progress=False, state=resume)
+
+
 def test_the_time_before_the_resumption_counts(tmp_path: Path) -> None:
     data, path = load("digits", limit=128), tmp_path / "net.state"
     with pytest.raises(Cut):
