@@ -185,8 +185,12 @@ def _wrong(name: str, value: Any) -> str | None:
 
 
 def _is_number(value: Any) -> bool:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return number and math.isfinite(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number beyond any float
+        return False
 
 
 def _cut(value: Any) -> str:
@@ -208,15 +212,18 @@ def save(path: str | Path, model: Classifier, card: Card, *, force: bool = False
 
 
 def rewrite_card(path: str | Path, card: Card) -> Path:
-    """Write a checkpoint again with another card, its tensors as they are, and return the path.
+    """Write a checkpoint, by name or path, again with another card; return the path.
+
+    Its tensors stay as they are.
 
     Raises:
         FormatError: for a file that is no checkpoint, or cannot be written.
     """
     from safetensors.torch import load_file
 
+    path = resolve(path)
     read_card(path)
-    return _write(Path(path), load_file(path), card, force=True)
+    return _write(path, load_file(path), card, force=True)
 
 
 def _write(path: Path, tensors: Mapping[str, Any], card: Card, *, force: bool) -> Path:
@@ -259,9 +266,27 @@ def load(source: str | Path) -> tuple[Classifier, Card]:
             f"damaged card: options of {card.model}: {said}", node=str(path)
         ) from None
     check_tensors(model, tensors, str(path))
-    model.to_empty(device="cpu")
+    if _filled_by_tensors(model):
+        model.to_empty(device="cpu")
+    else:
+        model = create(card.model, **card.options)
     model.saved.load_state_dict(tensors)
     return model.eval(), card
+
+
+def _filled_by_tensors(model: Classifier) -> bool:
+    """Return whether a model without values has them all once its saved tensors are loaded.
+
+    Not so with a buffer that is not saved or a tensor that is a mere attribute: building sets it;
+    nor with tied weights, which `to_empty` would part.
+    """
+    from torch import Tensor
+
+    named = (model.named_parameters, model.named_buffers)
+    held = [id(tensor) for each in named for _, tensor in each(remove_duplicate=False)]
+    saved = {id(tensor) for tensor in model.saved.state_dict(keep_vars=True).values()}
+    mere = any(isinstance(value, Tensor) for m in model.modules() for value in vars(m).values())
+    return not mere and len(held) == len(set(held)) and saved.issuperset(held)
 
 
 @contextmanager

@@ -57,3 +57,18 @@ def test_shipped_cards_tell_integers_and_the_whole_address_of_the_data(name):
     card = checkpoint.read_card(name)
     assert card.data_licence.endswith("https://www.cs.toronto.edu/~kriz/cifar.html")
     assert abs(card.accuracies["integer_8_bits"] - card.accuracies["finetuned"]) < 0.003
+
+
+def test_a_checkpoint_is_taken_by_its_name(files, monkeypatch):
+    path, told = files
+    monkeypatch.setattr(checkpoint, "shipped", lambda: {"mine": path})
+    card = checkpoint.read_card("mine")
+    told.write_text(json.dumps(record(card.accuracies["finetuned"])))
+    assert cards.main(["mine", str(told)]) == 0
+    assert checkpoint.read_card(path).accuracies["integer_8_bits"] == 0.75
+
+
+def test_a_missing_record_is_named(files, capsys):
+    path, told = files
+    assert cards.main([str(path), str(told)]) == 2
+    assert f"{told}: not a readable record" in capsys.readouterr().err

@@ -135,6 +135,7 @@ def test_another_architecture_is_refused(saved):
         ("seed", "0"),
         ("accuracies", {"probe": "high"}),
         ("accuracies", {"probe": float("nan")}),
+        ("accuracies", {"probe": 10**400}),
         ("spike_rates", {"neuron1": None}),
         ("data_licence", []),
     ],
@@ -212,3 +213,32 @@ def test_names_and_paths_are_resolved():
         checkpoint.resolve("no/such.safetensors")
     with pytest.raises(UnknownNameError):
         checkpoint.resolve("digit")
+
+
+@pytest.mark.parametrize("kind", ["buffer", "tied", "plain"])
+def test_what_the_file_does_not_fill_is_built(saved, kind, monkeypatch):
+    from spikewright.trainer import models
+
+    def other(name, **options):
+        model = create(name, **options)
+        if kind == "buffer":
+            model.register_buffer("scale", torch.full((3,), 0.5), persistent=False)
+        elif kind == "plain":
+            model.scale = torch.full((3,), 0.5)
+        else:
+            model.again = model.head
+        return model
+
+    card = checkpoint.read_card(saved[1])
+    path = saved[1].with_name("other.safetensors")
+    model = other(card.model, **card.options)
+    monkeypatch.setattr(models, "create", other)
+    tensors = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    text = json.dumps({"schema": "spikewright/checkpoint/1", **dataclasses.asdict(card)})
+    save_file(tensors, path, {"spikewright": text})
+    loaded, _ = checkpoint.load(path)
+    if kind == "tied":
+        assert loaded.again.weight is loaded.head.weight
+        assert torch.equal(loaded.head.weight, model.head.weight)
+    else:
+        assert torch.equal(loaded.scale, torch.full((3,), 0.5))

@@ -306,3 +306,11 @@ def test_reading_data_imports_no_torch():
     command = [sys.executable, "-c", start + textwrap.dedent(code)]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_class_has_one_number_in_both_splits(tmp_path):
+    for place in ("train/a", "train/b", "train/c", "test/b", "test/c"):
+        (tmp_path / place).mkdir(parents=True)
+        (tmp_path / place / "p.png").write_bytes(png((9, 9, 9)))
+    train, test = load_splits(f"imagefolder:{tmp_path}")
+    assert train.labels.tolist() == [0, 1, 2] and test.labels.tolist() == [1, 2]

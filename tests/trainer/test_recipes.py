@@ -98,3 +98,14 @@ def test_an_unknown_name_is_refused(capsys):
     with pytest.raises(SystemExit, match="2"):
         cifar10.main(["cifar10-resnte", "digits", "out.safetensors"])
     assert "cifar10-resnet" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("hours", ["x", None, -1.0])
+def test_hours_that_are_no_number_are_named(trained, splits, hours, tmp_path):
+    kept = trained[0].with_name(f"{trained[0].stem}.pretrained.safetensors")
+    mine = tmp_path / kept.name
+    mine.write_bytes(kept.read_bytes())
+    card = checkpoint.read_card(mine)
+    checkpoint.rewrite_card(mine, replace(card, recipe={**card.recipe, "hours": hours}))
+    with pytest.raises(FormatError, match="damaged card: hours is"):
+        cifar10.train_recipe(TINY, splits, tmp_path / trained[0].name, progress=False)

@@ -256,6 +256,11 @@ def test_weights_that_the_last_step_spoils_stop():
             InputError,
             "the rate code of if_mlp_digits needs 0 to 1",
         ),
+        (
+            lambda d: train_supervised(create("if_mlp_digits"), d, bright(d)),
+            InputError,
+            "the rate code of if_mlp_digits needs 0 to 1",
+        ),
         (lambda d: options_of(time_augmentation="jiter"), UnknownNameError, "mean jitter"),
         (lambda d: SupervisedOptions(views="gray"), UnknownNameError, "grey"),
         (lambda d: pretrain(tiny(), bright(d), options_of()), InputError, "divide them by 255"),

@@ -16,6 +16,7 @@ _SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 def read_imagefolder(path: Path | None, split: str, limit: int | None) -> Dataset:
     """Return pictures by class folder, x [sample, 3, y, x] in 0..1, classes in sorted order.
 
+    The classes are those of both splits, so that a number means the same class in each.
     Without folders for the splits, each is all of them: the data are `undivided`.
     With a limit the classes take turns, so that few samples still cover them all.
 
@@ -28,8 +29,8 @@ def read_imagefolder(path: Path | None, split: str, limit: int | None) -> Datase
     if not folder.is_dir():
         remedy = "give the folder above train and test, or above the classes"
         raise FormatError("no such folder", node=str(folder), remedy=remedy)
-    classes = sorted(entry for entry in folder.iterdir() if entry.is_dir())
-    files = [(file, label) for label, entry in enumerate(classes) for file in _pictures(entry)]
+    names = _class_names([root] if undivided else [root / name for name in SPLITS])
+    files = [(file, n) for n, name in enumerate(names) for file in _pictures(folder / name)]
     if not files:
         raise FormatError(f"no CLASS/picture ({', '.join(_SUFFIXES)}) inside", node=str(folder))
     chosen = _take_turns(files)[:limit]
@@ -41,6 +42,14 @@ def read_imagefolder(path: Path | None, split: str, limit: int | None) -> Datase
     labels = np.array([label for _, label in chosen], np.int64)
     x, name = np.stack(pictures), f"imagefolder:{root}"
     return Dataset(x, labels, name, split, undivided=undivided)
+
+
+def _class_names(folders: list[Path]) -> list[str]:
+    """Return the names of the class folders in any of the folders that exist, sorted."""
+    present = (folder for folder in folders if folder.is_dir())
+    return sorted(
+        {entry.name for folder in present for entry in folder.iterdir() if entry.is_dir()}
+    )
 
 
 def _pictures(folder: Path) -> list[Path]:

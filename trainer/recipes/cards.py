@@ -33,7 +33,7 @@ def completed(card: checkpoint.Card, record: Mapping[str, Any], where: str) -> c
     try:
         measured = {name: float(share) for name, share in record["accuracy"].items()}
         trained = {**record["card"]["accuracies"]}
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise FormatError(f"no record of a checkpoint ({error!r})", node=where) from None
     if trained.get("finetuned") != card.accuracies.get("finetuned"):
         raise FormatError("is the record of another network", node=where)
@@ -42,23 +42,26 @@ def completed(card: checkpoint.Card, record: Mapping[str, Any], where: str) -> c
     return replace(card, accuracies={**card.accuracies, **integers}, data_licence=licence)
 
 
+def _read(record: Path) -> Any:
+    try:
+        return json.loads(record.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        reason = f"not a readable record: {error}"
+        remedy = "see benchmarks.checkpoints"
+        raise FormatError(reason, node=str(record), remedy=remedy) from None
+
+
 def main(arguments: list[str]) -> int:
     """Write the card of the checkpoint in `arguments` again."""
     if len(arguments) != 2:
         print(f"usage: {COMMAND} CHECKPOINT RECORD.json", file=sys.stderr)
         return 2
-    source, record = Path(arguments[0]), Path(arguments[1])
+    source, record = arguments[0], Path(arguments[1])
     try:
-        held = json.loads(record.read_text(encoding="utf-8"))
-        card = completed(checkpoint.read_card(source), held, str(record))
+        card = completed(checkpoint.read_card(source), _read(record), str(record))
         checkpoint.rewrite_card(source, card)
     except SpikewrightError as error:
         print(error, file=sys.stderr)
-        return 2
-    except (OSError, ValueError) as error:
-        print(
-            f"{record}: not a readable record: {error}; see benchmarks.checkpoints", file=sys.stderr
-        )
         return 2
     for name, share in card.accuracies.items():
         print(f"{name} {share:.4f}")

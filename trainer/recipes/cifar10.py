@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -209,12 +210,15 @@ def _kept(path: Path, stage: Mapping[str, Any]) -> tuple[Classifier, float]:
     held = card.recipe.get("stage")
     differ = [key for key in stage if not isinstance(held, dict) or held.get(key) != stage[key]]
     hours = card.recipe.get("hours")
-    if differ or not isinstance(hours, float):
-        raise FormatError(
-            f"was pretrained otherwise than this recipe does: its {' and '.join(differ)} differ",
-            node=str(path),
-            remedy="delete it to pretrain anew, or give another OUT",
+    remedy = "delete it to pretrain anew, or give another OUT"
+    if differ:
+        reason = (
+            f"was pretrained otherwise than this recipe does: its {' and '.join(differ)} differ"
         )
+        raise FormatError(reason, node=str(path), remedy=remedy)
+    if not isinstance(hours, float) or not 0 <= hours < math.inf:
+        reason = f"damaged card: hours is {hours!r}, needs a number from 0"
+        raise FormatError(reason, node=str(path), remedy=remedy)
     return model, hours
 
 

@@ -86,7 +86,8 @@ def train_supervised(
     if options.views != "none":
         check_range(images, train.name, f"the distortion {options.views}")
     if model.encoding != "direct":
-        check_range(images, train.name, f"the {model.encoding} code of {model.name}")
+        for data in (train, test):
+            check_range(images_of(data), data.name, f"the {model.encoding} code of {model.name}")
 
     def batch_loss(module: nn.Module, indices: Tensor, one: Pass) -> Tensor:
         pictures = distort(images[indices], distortion, generator)
