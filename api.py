@@ -564,26 +564,57 @@ def _in_format(graph: Graph, source: Graph | None, profile: str) -> Graph:
 class Session:
     """A graph in use, step by step: state is kept between steps, as for live input.
 
+    Steps of one frame each equal `run` on the same samples, in every output.
+
     Args:
-        graph: of any level. executor: as in `run`.
+        graph: of any level. executor, seed: as in `run`.
     """
 
-    def __init__(self, graph: Graph, executor: str | Executor | None = None) -> None:
+    def __init__(
+        self, graph: Graph, executor: str | Executor | None = None, *, seed: int = 0
+    ) -> None:
         from .sim.executor import executor as named
         from .sim.executor import usual
 
         graph = graph_in(graph)
         chosen = executor or usual(graph)
         chosen = named(chosen) if isinstance(chosen, str) else chosen
-        self.graph = graph
+        self.graph, self.seed = graph, seed
         self._session = chosen.prepare(graph)
+        self._generators: list[np.random.Generator] = []
 
     def step(self, x_t: Array) -> Array:
-        """Advance by one step of raw frames [batch, *shape]; return the readout y [batch, ...]."""
+        """Advance by one step of raw frames [batch, *shape]; return the readout y [batch, ...].
+
+        Raises:
+            InputError: for frames of another shape, or of another batch than the state's; for a
+                network of the `latency` encoding, whose spikes depend on the number of steps.
+        """
         from .sim.encode import encode
 
-        return self._session.step(encode(self.graph, samples_in(x_t)[:, None], 1)[0])
+        frames = samples_in(x_t)
+        self._check(frames)
+        encoded = encode(self.graph, frames[:, None], 1, generators=self._generators)
+        return self._session.step(encoded[0])
+
+    def _check(self, frames: Array) -> None:
+        from .sim.encode import sample_generator
+
+        name, node = self.graph.input_name, self.graph.input
+        if node.encoding == "latency":
+            remedy = "give its spikes as integers: a network lowered with --encode spikes"
+            raise InputError("latency encoding needs all steps at once", node=name, remedy=remedy)
+        if frames.shape[1:] != node.shape or not len(frames):
+            wanted = ", ".join(["sample", *map(str, node.shape)])
+            reason = f"a frame of shape {list(frames.shape)}, the network takes [{wanted}]"
+            raise InputError(reason, node=name, remedy="reshape the data, or pick another network")
+        if not self._generators:
+            self._generators = [sample_generator(self.seed, k) for k in range(len(frames))]
+        if len(frames) != len(self._generators):
+            reason = f"a step of {len(frames)} samples, the state is of {len(self._generators)}"
+            raise InputError(reason, node=name, remedy="call reset() first")
 
     def reset(self) -> None:
         """Forget all state; the next step is the first."""
+        self._generators = []
         self._session.reset()

@@ -16,7 +16,7 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from statistics import median
 from time import process_time
@@ -188,6 +188,16 @@ def tables_of(isa: str | None) -> list[str]:
     return [best, *(name for name in vectors if name != best and isa is None)]
 
 
+def names_in(given: str, known: Iterable[str], option: str) -> list[str]:
+    """Return the names of a list with commas; end with a line that tells the known ones."""
+    names, known = [name for name in given.split(",") if name], list(known)
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        print(f"{option} {', '.join(unknown)}: unknown; known: {', '.join(known)}", file=sys.stderr)
+        raise SystemExit(2)
+    return names
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run; return 1 if any tool's output differs."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -202,9 +212,12 @@ def main(arguments: list[str] | None = None) -> int:
     if options.confined and os.environ.get(CONFINED) != options.confined:
         given = sys.argv[1:] if arguments is None else arguments
         return confined(options.confined, "benchmarks.bench", given)
-    isas, peers = tables_of(options.isa), [p for p in options.peers.split(",") if p]
+    if options.isa is not None:
+        names_in(options.isa, isa_info()["available"], "--isa")
+    isas = tables_of(options.isa)
+    peers = names_in(options.peers, PEERS | APPROXIMATE, "--peers")
     workloads: dict[str, Any] = {}
-    for name in options.workloads.split(","):
+    for name in names_in(options.workloads, WORKLOADS, "--workloads"):
         workload = WORKLOADS[name]()
         if options.save:
             options.save.mkdir(parents=True, exist_ok=True)

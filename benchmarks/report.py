@@ -24,6 +24,7 @@ from .bench import (
     bench,
     machine,
     markdown,
+    names_in,
     peer_table,
     table,
     tables_of,
@@ -155,11 +156,11 @@ def main() -> int:
     """Measure, and write the page; return 1 if any output differed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", default=",".join(SECTIONS), help="sections to measure anew")
-    asked = parser.parse_args().only.split(",")
+    asked = names_in(parser.parse_args().only, SECTIONS, "--only")
     isas = tables_of(None)
     found = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     found = {name: held for name, held in found.items() if name in SECTIONS and "origin" in held}
-    for name in filter(None, asked):
+    for name in asked:
         found[name] = {"origin": origin(isas), "figures": SECTIONS[name](isas)}
         RESULTS.parent.mkdir(parents=True, exist_ok=True)
         RESULTS.write_text(json.dumps(found, indent=1) + "\n")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,18 @@ class _Request:
     timed: bool
     seed: int
     first_sample: int
+    generators: Sequence[np.random.Generator] | None = None
+
+    def generator(self, sample: int) -> np.random.Generator:
+        """Return what draws the spikes of one sample of the batch."""
+        if self.generators is not None:
+            return self.generators[sample]
+        return sample_generator(self.seed, self.first_sample + sample)
+
+
+def sample_generator(seed: int, sample: int) -> np.random.Generator:
+    """Return what draws the `rate` spikes of the sample of that number, step after step."""
+    return np.random.default_rng([seed, sample])
 
 
 def encode(
@@ -29,6 +41,7 @@ def encode(
     encoding: str | None = None,
     seed: int = 0,
     first_sample: int = 0,
+    generators: Sequence[np.random.Generator] | None = None,
 ) -> Array:
     """Return the encoded values [time, batch, *shape] of samples x.
 
@@ -44,6 +57,8 @@ def encode(
         seed: of the `rate` encoding's Bernoulli draws.
         first_sample: the number of x[0] in its data set: the draws of a sample depend on its
             number and the seed, so that batches of any size see the same spikes.
+        generators: one a sample (`sample_generator`), which the draws go on from; for data that
+            comes step by step. Default: new ones.
 
     Raises:
         InputError: for a wrong shape, dtype or range, naming the limit and the value.
@@ -64,7 +79,7 @@ def encode(
     _check_time(name, x, time_steps, timed)
     if seed < 0:
         raise InputError(f"seed {seed}, allowed 0 and above", node=name)
-    request = _Request(time_steps, timed, seed, first_sample)
+    request = _Request(time_steps, timed, seed, first_sample, generators)
     shifted = node.mean is not None or node.std is not None
     # Whole numbers are counts already; in a directly coded net they are raw data, as floats are.
     if x.dtype.kind in "iub" and kind != "direct" and (graph.level == "integer" or not shifted):
@@ -134,8 +149,7 @@ def _rate(x: Array, request: _Request) -> Array:
     frames = _over_time(x, request)
     spikes = np.empty(frames.shape, np.int64)
     for sample in range(frames.shape[1]):
-        generator = np.random.default_rng([request.seed, request.first_sample + sample])
-        draws = generator.random((len(frames), *frames.shape[2:]), dtype=np.float32)
+        draws = request.generator(sample).random((len(frames), *frames.shape[2:]), dtype=np.float32)
         spikes[:, sample] = draws < np.clip(frames[:, sample], 0, 1)
     return spikes
 

@@ -92,10 +92,18 @@ def policy(name: str) -> ViewPolicy:
 def distort(x: Tensor, p: ViewPolicy, generator: Generator) -> Tensor:
     """Return one distorted view of each picture; x [N, C, y, x] in 0..1, and so the result.
 
-    The policy `none` returns x as it is, whatever its range.
+    The policy `none` returns x as it is, whatever its range and shape.
+
+    Raises:
+        InputError: for samples that are no pictures.
     """
     if p == POLICIES["none"]:
         return x
+    if x.ndim != 4:
+        reason = (
+            f"samples of shape {list(x.shape[1:])}, a distortion needs pictures [channel, y, x]"
+        )
+        raise InputError(reason, node="views", remedy="give --views none")
     y = _mapped(x, p, generator) if p.maps else _flipped(x, p.flip, generator)
     if p.pixels:
         y = shift_pixels(y, p.pixels, generator)

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from spikewright.export.ir.errors import UnknownNameError
+from spikewright.export.ir.errors import InputError, UnknownNameError
 from spikewright.trainer.colour import ColourJitter, to_grey
 from spikewright.trainer.encode import over_time
 from spikewright.trainer.views import POLICIES, ViewPolicy, distort, gaussian_blur, policy, solarise
@@ -155,3 +155,9 @@ def test_blur_takes_narrow_pictures_and_a_sigma_of_nothing(shape: tuple[int, int
     y = gaussian_blur(x, torch.tensor([0.0, 0.1, 1.0, 2.0]))
     assert y.shape == x.shape and bool(y.isfinite().all())
     torch.testing.assert_close(y[0], x[0])
+
+
+def test_samples_that_are_no_pictures_are_refused_in_one_line():
+    with pytest.raises(InputError, match=r"samples of shape \[10\].*--views none"):
+        distort(torch.rand(4, 10), policy("crop_flip"), torch.Generator())
+    assert distort(torch.rand(4, 10), policy("none"), torch.Generator()).shape == (4, 10)

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from ...export.ir.errors import InputError
 from ..data import Dataset
-from ..evaluate import EVALUATION_BATCH, labels_of, path_a_features
+from ..evaluate import EVALUATION_BATCH, labels_of, path_a_features, reestimate_batchnorm
 from ..models import Classifier
 
 
@@ -24,6 +24,8 @@ def knn_accuracy(
 ) -> float:
     """Return the share of `test` that the weighted vote of its nearest `train` features names.
 
+    BatchNorm is re-estimated on Path A over `train` first, as for the probe: two paths trained it.
+
     Votes weigh exp(cosine / temperature); 20 neighbours at 0.07 are close to Wu et al.,
     arXiv 1805.01978 (200 at 0.07 on ImageNet), with fewer neighbours for smaller sets.
 
@@ -38,6 +40,7 @@ def knn_accuracy(
         raise InputError(f"temperature {temperature}, allowed above 0, finite", node="knn")
     steps = time_steps or model.time_steps
     classes = max(train.classes, test.classes)  # raises without labels, before the features
+    reestimate_batchnorm(model, train, steps)
     bank, queries = (path_a_features(model, data, steps) for data in (train, test))
     found = vote(bank, labels_of(train), queries, classes, neighbours, temperature)
     return float((found == labels_of(test)).float().mean())
