@@ -202,7 +202,14 @@ class NativeSession:
         self._batch = 0
 
     def memory(self, batch: int = 1, time_steps: int = 1) -> Memory:
-        """Return what is allocated to run so many samples and steps on one thread, trace off."""
+        """Return what is allocated to run so many samples and steps on one thread, trace off.
+
+        Raises:
+            InputError: for less than one sample or step.
+        """
+        for what, count in (("batch", batch), ("time_steps", time_steps)):
+            if count < 1:
+                raise InputError(f"{what} {count}, allowed 1 and up", node="native")
         nodes = self.graph.nodes.values()
         weights = sum(n.weight.nbytes for n in nodes if isinstance(n, WEIGHTS))
         neurons = sum(prod(n.shape) for n in self.graph.neurons.values())

@@ -326,3 +326,10 @@ def test_wrong_values_are_refused() -> None:
     session = Native().prepare(wide(4, "spikes"))
     with pytest.raises(SpikewrightError, match="the network takes"):
         session.run(np.zeros((2, 1, 5), np.int64))
+
+
+@pytest.mark.parametrize(("batch", "steps"), [(0, 5), (1, 0), (-1, 1)])
+def test_memory_of_nothing_is_refused(batch: int, steps: int) -> None:
+    session = Native().prepare(wide(193, "spikes"))
+    with pytest.raises(InputError, match="allowed 1 and up"):
+        session.memory(batch, steps)
