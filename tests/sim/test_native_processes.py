@@ -133,7 +133,7 @@ def test_a_fork_while_another_thread_steps(threads: int) -> None:
 
 
 @forks
-def test_threads_of_a_child_step_at_once() -> None:
+def test_threads_of_a_forked_child_step_at_once() -> None:
     """Nobody was in a step at the fork: no thread takes another one's step for its parent's."""
     session = Native().prepare(wide(65, "spikes"))
     x = np.ones((200, 65), np.uint8)
