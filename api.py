@@ -281,7 +281,7 @@ def _calibration_data(graph: Graph, calibrate: Any) -> tuple[Array, str]:
         )
     if not isinstance(given, str):
         return np.asarray(given)[:CALIBRATION_SAMPLES], "samples"
-    from .trainer.data import at_hand, load
+    from .trainer.data import at_hand, load_training
 
     if calibrate is None and not at_hand(given):
         raise InputError(
@@ -289,7 +289,7 @@ def _calibration_data(graph: Graph, calibrate: Any) -> tuple[Array, str]:
             node=str(graph.metadata.get("source", "network")),
             remedy=f"give --calibrate {given}:PATH (or calibrate=samples)",
         )
-    return load(given, "train", CALIBRATION_SAMPLES).x, given
+    return load_training(given, CALIBRATION_SAMPLES).x, given
 
 
 def read(source: str | Path, **options: Any) -> Graph:

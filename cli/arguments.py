@@ -228,10 +228,28 @@ class Samples:
         if self.data is None and not (trained and at_hand(str(trained))):
             example = f"{trained}:PATH" if trained else "digits"
             raise InputError("no data", node="--data", remedy=f"give --data DATA, e.g. {example}")
-        data = load_data(self.data or str(trained), self.split, self.limit)
+        data = self._load(self.data or str(trained))
         for line in _doubts(graph, data):
             say(f"warning: {data.name}: {line}")
         return data
+
+    def _load(self, spec: str) -> Dataset:
+        return load_data(spec, self.split, self.limit)
+
+
+class HeldOut(Samples):
+    """Samples to judge what was calibrated on others: of undivided data the held-out tenth."""
+
+    def _load(self, spec: str) -> Dataset:
+        from ..export.ir.errors import InputError
+        from ..trainer.data import load_splits, undivided
+
+        if self.split == "test" and undivided(spec):
+            try:
+                return load_splits(spec, self.limit)[1]
+            except InputError:
+                say(f"note: {spec} has too few samples to hold any out; measuring on all")
+        return load_data(spec, self.split, self.limit)
 
 
 def _doubts(graph: Graph, data: Dataset) -> list[str]:

@@ -25,7 +25,8 @@ def command(
     """Lower a network to one integer graph and write it as .spk.
 
     The file is written before anything is measured. The accuracies are those on --data; without it
-    on the first 512 samples, or --limit, of the calibration data's test split. With --target the
+    on the first 512 samples, or --limit, of the calibration data's test split, or of
+    the tenth held out of data without one. With --target the
     result is checked against the chip, too; what does not fit is said, with remedies.
     """
     from ..export.formats.atomic import refuse_overwrite
@@ -75,7 +76,8 @@ def _judging(samples: a.Samples, request: a.Request) -> a.Samples:
     """Return the samples to measure on: those asked for, else a few of the calibration data."""
     if samples.data is not None:
         return samples
-    return replace(samples, data=request.calibrate, limit=samples.limit or JUDGED)
+    limit = samples.limit or JUDGED
+    return a.HeldOut(request.calibrate, samples.split, limit, samples.batch, samples.seed)
 
 
 def fit_of(graph: Graph, target: str | None) -> FitReport | None:

@@ -188,11 +188,10 @@ class Given:
 
 def training_split(spec: str, limit: int | None) -> Dataset:
     """Return what of DATA is trained on; the test split is not read, a tenth held out is left."""
-    from ..trainer.data import load, load_splits
+    from ..trainer.data import load, load_splits, undivided
 
-    train = load(spec, "train", limit)
-    if not train.undivided:
-        return train
+    if not undivided(spec):
+        return load(spec, "train", limit)
     train, test = load_splits(spec, limit)
     say_what_is_held_out(test)
     return train

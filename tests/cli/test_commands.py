@@ -337,3 +337,30 @@ def test_event_timing_is_compared_with_what_was_lowered(
     found = call_json(capsys, *words)["spikes_that_differ"]
     assert found == spikes_that_differ(steps, events)
     assert found != spikes_that_differ(api.run(graph, x), events)
+
+
+def test_accuracies_are_not_measured_on_what_was_calibrated_on(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from spikewright import api
+    from spikewright.cli import lower
+    from spikewright.trainer.data import load
+
+    data, path = load("digits", limit=100), tmp_path / "own.npz"
+    np.savez(path, x=data.x, y=data.labels)
+    judged, measure = [], lower.accuracies
+
+    def accuracies(read: Any, graph: Any, data: Any, seed: int = 0) -> Any:
+        judged.append(data)
+        return measure(read, graph, data, seed)
+
+    monkeypatch.setattr(lower, "accuracies", accuracies)
+    words = ("lower", "digits", "--calibrate", f"npz:{path}", "-o")
+    found = call_json(capsys, *words, str(tmp_path / "a.spk"))
+    assert found["samples"] == 10 and judged[0].split == "held-out"
+    calibrated, _ = api._calibration_data(api.read("digits"), f"npz:{path}")
+    seen = {x.tobytes() for x in calibrated}
+    assert len(seen) == 90 and not seen & {x.tobytes() for x in judged[0].x}
+    np.savez(path, x=data.x[:5], y=data.labels[:5])
+    code, _, err = call(capsys, *words, str(tmp_path / "b.spk"))
+    assert code == 0 and "too few samples to hold any out" in err

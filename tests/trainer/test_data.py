@@ -314,3 +314,22 @@ def test_a_class_has_one_number_in_both_splits(tmp_path):
         (tmp_path / place / "p.png").write_bytes(png((9, 9, 9)))
     train, test = load_splits(f"imagefolder:{tmp_path}")
     assert train.labels.tolist() == [0, 1, 2] and test.labels.tolist() == [1, 2]
+
+
+def test_a_limit_bounds_what_is_decoded_of_undivided_pictures(tmp_path, monkeypatch):
+    from spikewright.trainer.data import imagefolder
+
+    (tmp_path / "one").mkdir()
+    for index in range(40):
+        (tmp_path / "one" / f"{index:02}.png").write_bytes(png((index, 0, 0), 4))
+    spec, decoded, decode = f"imagefolder:{tmp_path}", [], imagefolder.decode_rgb
+    rest, held = load(spec).divided()
+
+    def counted(content, where):
+        decoded.append(where)
+        return decode(content, where)
+
+    monkeypatch.setattr(imagefolder, "decode_rgb", counted)
+    train, test = load_splits(spec, 3)
+    assert len(decoded) == 6 and (train.split, test.split) == ("train", "held-out")
+    assert np.array_equal(train.x, rest.x[:3]) and np.array_equal(test.x, held.x[:3])

@@ -5,3 +5,5 @@ from .readers import READERS as READERS
 from .readers import at_hand as at_hand
 from .readers import load as load
 from .readers import load_splits as load_splits
+from .readers import load_training as load_training
+from .readers import undivided as undivided

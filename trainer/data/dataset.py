@@ -101,8 +101,7 @@ class Dataset:
                 f"{count} of {len(self)} samples held out, allowed 1..{len(self) - 1}",
                 node=self.name,
             )
-        order = np.random.default_rng(0).permutation(len(self))
-        held, rest = np.sort(order[:count]), np.sort(order[count:])
+        rest, held = drawn_apart(len(self), count)
         return self.take(rest), replace(self.take(held), split="validation")
 
     def divided(self) -> tuple[Dataset, Dataset]:
@@ -114,16 +113,13 @@ class Dataset:
         Raises:
             InputError: for fewer than 10 samples.
         """
-        if len(self) < _TENTH:
-            raise InputError(
-                f"{len(self)} samples and no test split, at least {_TENTH} to hold a tenth out",
-                node=self.name,
-                remedy="save test samples as x_test and y_test"
-                if self.name.startswith("npz")
-                else "put test samples into a folder test, the others into train",
-            )
-        rest, held = self.split_off(len(self) // _TENTH)
-        return replace(rest, undivided=False), replace(held, split="held-out", undivided=False)
+        rest, held = tenth_apart(len(self), self.name)
+        return self.parted(rest, held)
+
+    def parted(self, rest: NDArray[np.int64], held: NDArray[np.int64]) -> tuple[Dataset, Dataset]:
+        """Return the samples at `rest` as training split, those at `held` as held out."""
+        held_out = replace(self.take(held), split="held-out", undivided=False)
+        return replace(self.take(rest), undivided=False), held_out
 
     def labelled_share(self, share: float) -> Dataset:
         """Return `share` of the samples of each class, rounded (semi-supervised).
@@ -152,3 +148,26 @@ class Dataset:
             members = order[self.labels[order] == label]
             chosen.append(members[: round(share * len(members))])
         return self.take(np.sort(np.concatenate(chosen)))
+
+
+def drawn_apart(samples: int, count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return (the other indices, `count` drawn ones) of so many samples, always the same ones."""
+    order = np.random.default_rng(0).permutation(samples)
+    return np.sort(order[count:]), np.sort(order[:count])
+
+
+def tenth_apart(samples: int, name: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the indices of (training split, held-out tenth) of undivided data.
+
+    Raises:
+        InputError: for fewer than 10 samples.
+    """
+    if samples < _TENTH:
+        raise InputError(
+            f"{samples} samples and no test split, at least {_TENTH} to hold a tenth out",
+            node=name,
+            remedy="save test samples as x_test and y_test"
+            if name.startswith("npz")
+            else "put test samples into a folder test, the others into train",
+        )
+    return drawn_apart(samples, samples // _TENTH)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ...export.ir.errors import FormatError
-from .dataset import SPLITS, Dataset
+from .dataset import SPLITS, Dataset, tenth_apart
 from .decode import decode_rgb
 
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
@@ -24,7 +24,33 @@ def read_imagefolder(path: Path | None, split: str, limit: int | None) -> Datase
         FormatError: if there is no class folder, no picture, or sizes differ.
     """
     root = Path(path or "")
-    undivided = not any((root / name).is_dir() for name in SPLITS)
+    chosen = _files(root, split)[:limit]
+    return _decoded(chosen, root, split)
+
+
+def undivided_imagefolder(path: Path) -> bool:
+    """Return whether there are no folders for the splits."""
+    return not any((path / name).is_dir() for name in SPLITS)
+
+
+def divide_imagefolder(path: Path, limit: int | None) -> tuple[Dataset, Dataset]:
+    """Return the training split and the held-out tenth of undivided pictures (`load_splits`).
+
+    It is drawn over the files, so that only the first `limit` of each are decoded.
+
+    Raises:
+        InputError: for fewer than 10 pictures; FormatError as `read_imagefolder`.
+    """
+    files = _files(path, "train")
+    rest, held = (part[:limit] for part in tenth_apart(len(files), f"imagefolder:{path}"))
+    data = _decoded([files[n] for n in (*rest, *held)], path, "train")
+    indices = np.arange(len(data))
+    return data.parted(indices[: len(rest)], indices[len(rest) :])
+
+
+def _files(root: Path, split: str) -> list[tuple[Path, int]]:
+    """Return the pictures of a split and their classes, the classes taking turns."""
+    undivided = undivided_imagefolder(root)
     folder = root if undivided else root / split
     if not folder.is_dir():
         remedy = "give the folder above train and test, or above the classes"
@@ -33,7 +59,10 @@ def read_imagefolder(path: Path | None, split: str, limit: int | None) -> Datase
     files = [(file, n) for n, name in enumerate(names) for file in _pictures(folder / name)]
     if not files:
         raise FormatError(f"no CLASS/picture ({', '.join(_SUFFIXES)}) inside", node=str(folder))
-    chosen = _take_turns(files)[:limit]
+    return _take_turns(files)
+
+
+def _decoded(chosen: list[tuple[Path, int]], root: Path, split: str) -> Dataset:
     pictures = [decode_rgb(file.read_bytes(), str(file)) for file, _ in chosen]
     for (file, _), picture in zip(chosen, pictures, strict=True):
         if picture.shape != pictures[0].shape:
@@ -41,7 +70,7 @@ def read_imagefolder(path: Path | None, split: str, limit: int | None) -> Datase
             raise FormatError(f"size {sizes}", node=str(file), remedy="resize all to one size")
     labels = np.array([label for _, label in chosen], np.int64)
     x, name = np.stack(pictures), f"imagefolder:{root}"
-    return Dataset(x, labels, name, split, undivided=undivided)
+    return Dataset(x, labels, name, split, undivided=undivided_imagefolder(root))
 
 
 def _class_names(folders: list[Path]) -> list[str]:

@@ -36,6 +36,15 @@ def read_npz(path: Path | None, split: str, limit: int | None) -> Dataset:
     return Dataset(x, y, f"npz:{path}", split, undivided=undivided).head(limit)
 
 
+def undivided_npz(path: Path) -> bool:
+    """Return whether a readable npz has no test samples."""
+    try:
+        with zipfile.ZipFile(path) as file:
+            return not {"x_test", "x_test.npy"} & set(file.namelist())
+    except (OSError, zipfile.BadZipFile):
+        return False
+
+
 def _arrays(path: Path) -> dict[str, NDArray[Any]]:
     if not path.is_file():
         raise missing_file(path, "an .npz file")

@@ -10,8 +10,8 @@ from ...export.ir.errors import InputError, SpikewrightError, UnknownNameError
 from .cifar10 import read_cifar10
 from .dataset import SPLITS, Dataset
 from .digits import read_digits
-from .imagefolder import read_imagefolder
-from .npz import read_npz
+from .imagefolder import divide_imagefolder, read_imagefolder, undivided_imagefolder
+from .npz import read_npz, undivided_npz
 
 Reader: TypeAlias = Callable[[Path | None, str, int | None], Dataset]
 
@@ -44,16 +44,20 @@ def load(spec: str, split: str = "train", limit: int | None = None) -> Dataset:
         InputError: for another split, a limit below 1, a missing path, or a path without its kind.
         FormatError: for files that are missing, damaged or of another kind.
     """
+    kind, path = _checked(spec, split, limit)
+    return READERS[kind](path, split, limit)
+
+
+def undivided(spec: str) -> bool:
+    """Return whether data know no splits, as far as can be seen without reading them."""
     kind, _, path = spec.partition(":")
-    if kind not in READERS:
-        raise _unknown(spec)
-    if split not in SPLITS:
-        raise InputError(f"split {split!r}, allowed {' or '.join(SPLITS)}", node=spec)
-    if limit is not None and limit < 1:
-        raise InputError(f"limit {limit}, allowed 1 or more", node=spec)
-    if not path and kind not in PACKAGED:
-        raise InputError("no path", node=spec, remedy=f"write {kind}:PATH")
-    return READERS[kind](Path(path) if path else None, split, limit)
+    return bool(path) and kind in _UNDIVIDED and _UNDIVIDED[kind](Path(path))
+
+
+_UNDIVIDED: Mapping[str, Callable[[Path], bool]] = {
+    "npz": undivided_npz,
+    "imagefolder": undivided_imagefolder,
+}
 
 
 def load_splits(spec: str, limit: int | None = None) -> tuple[Dataset, Dataset]:
@@ -65,11 +69,42 @@ def load_splits(spec: str, limit: int | None = None) -> tuple[Dataset, Dataset]:
     Raises:
         InputError: for too few samples to hold any out; else as `load`.
     """
-    train = load(spec, "train", limit)
-    if not train.undivided:
-        return train, load(spec, "test", limit)
+    kind, path = _checked(spec, "train", limit)
+    if path is None or not undivided(spec):
+        return load(spec, "train", limit), load(spec, "test", limit)
+    if kind == "imagefolder":
+        return divide_imagefolder(path, limit)
     rest, held = load(spec).divided()  # of all samples: a limit must not move the tenth
     return rest.head(limit), held.head(limit)
+
+
+def load_training(spec: str, limit: int | None = None) -> Dataset:
+    """Return what may be trained or calibrated on: the first `limit` samples outside the tenth.
+
+    Of undivided data too few to hold a tenth out, and of divided ones, it is the training split.
+
+    Raises:
+        As `load`.
+    """
+    if undivided(spec):
+        try:
+            return load_splits(spec, limit)[0]
+        except InputError:  # too few
+            pass
+    return load(spec, "train", limit)
+
+
+def _checked(spec: str, split: str, limit: int | None) -> tuple[str, Path | None]:
+    kind, _, path = spec.partition(":")
+    if kind not in READERS:
+        raise _unknown(spec)
+    if split not in SPLITS:
+        raise InputError(f"split {split!r}, allowed {' or '.join(SPLITS)}", node=spec)
+    if limit is not None and limit < 1:
+        raise InputError(f"limit {limit}, allowed 1 or more", node=spec)
+    if not path and kind not in PACKAGED:
+        raise InputError("no path", node=spec, remedy=f"write {kind}:PATH")
+    return kind, Path(path) if path else None
 
 
 def _unknown(spec: str) -> SpikewrightError:
