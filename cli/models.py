@@ -57,7 +57,7 @@ def _options(options: Any) -> str:
 
 def one(name: str, json: bool) -> None:
     """Tell about one model, counted on its traced graph."""
-    from ..export.ir import dense_macs, parameters
+    from ..export.ir import UnknownNameError, dense_macs, parameters
     from ..sources import need_torch, read_source, trace_module
     from ..trainer import checkpoint
 
@@ -66,8 +66,10 @@ def one(name: str, json: bool) -> None:
         graph, card = read_source(name), asdict(checkpoint.read_card(name))
     else:
         need_torch("build a model")
-        from ..trainer.models import create
+        from ..trainer.models import MODELS, create
 
+        if name not in MODELS:
+            raise UnknownNameError.of("model", name, [*MODELS, *checkpoint.shipped()])
         module = create(name)
         graph = trace_module(module, module.input_shape, module.time_steps, "direct", {})
     fields = {

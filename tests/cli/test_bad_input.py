@@ -52,6 +52,7 @@ CASES = {
     "unknown cost": (("estimate", "digits", "--target", "loihi1", "--cost", "x"), "davies"),
     "unknown format": (("export", "digits", "--to", "nirr", "-o", "{dir}/a"), "nir"),
     "unknown model": (("models", "resnet_digits"), "spiking_resnet_digits"),
+    "unknown shipped model": (("models", "cifar10-resnett"), "did you mean cifar10-resnet"),
     "unknown scale": (("lower", "digits", "--scale", "maxx", "-o", "{dir}/a.spk"), "max"),
     "unknown level": (("lower", "digits", "--level", "whole", "-o", "{dir}/a.spk"), "folded"),
     "missing file": (("inspect", "{dir}/absent.spk"), "no such file"),

@@ -65,7 +65,8 @@ class Dataset:
             InputError: if the data has none.
         """
         if self.y is None:
-            raise InputError("no labels", node=self.name, remedy="give data with `y`")
+            remedy = "give data with `y`, and with `y_test` where it has `x_test`"
+            raise InputError("no labels", node=self.name, remedy=remedy)
         return self.y
 
     def digest(self) -> str:
