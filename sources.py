@@ -125,10 +125,10 @@ def _onnx(spec: str, options: SourceOptions) -> Graph:
     data = options.calibrate
 
     def measure(model: Any, tensors: list[str]) -> Mapping[str, float]:
-        from .trainer.data import load
+        from .trainer.data import load_training
 
         assert data is not None
-        return largest_activations(model, tensors, load(data, "train", CONVERSION_SAMPLES).x)
+        return largest_activations(model, tensors, load_training(data, CONVERSION_SAMPLES).x)
 
     graph = read_onnx(
         spec,
