@@ -36,7 +36,7 @@ from spikewright.trainer.evaluate import (
 )
 from spikewright.trainer.loop import LoopOptions
 from spikewright.trainer.models import Classifier, create
-from spikewright.trainer.tasks import PretrainOptions, pretrain
+from spikewright.trainer.tasks import PretrainOptions, PretrainResult, pretrain
 from spikewright.trainer.tasks.knn import vote
 from spikewright.trainer.tasks.probe import fit_head_on
 
@@ -171,9 +171,15 @@ def measure(
             reason += f"there are {len(splits.unlabelled):,}"
             raise InputError(reason, node=cell.name, remedy="raise Budget.epochs")
         data = splits.unlabelled.head(images)
-        steps, seconds = _pretrained(model, cell, budget, data, progress=progress, record=record)
-        record["images_per_cpu_second"] = round(steps * budget.batch / seconds, 1)
-        record["step_seconds"] = pace[cell.kind]
+        result, seconds = _pretrained(model, cell, budget, data, progress=progress)
+        steps = result.record.steps
+        record |= {
+            "loss": result.loss,
+            "steps": steps,
+            "cpu_seconds": round(seconds, 2),
+            "images_per_cpu_second": round(steps * budget.batch / seconds, 1),
+            "step_seconds": pace[cell.kind],
+        }
     record |= judge(model, splits)
     return record | {"torch": torch.__version__, "threads": torch.get_num_threads()}
 
@@ -185,9 +191,8 @@ def _pretrained(
     data: Dataset,
     *,
     progress: bool = False,
-    record: dict[str, Any] | None = None,
-) -> tuple[int, float]:
-    """Pretrain on `data`; return the steps and the processor time, also into `record`."""
+) -> tuple[PretrainResult, float]:
+    """Pretrain on `data`; return what came of it and the processor time."""
     assert cell.pair is not None and cell.lr is not None
     loop = LoopOptions(
         epochs=budget.epochs,
@@ -203,10 +208,7 @@ def _pretrained(
     )
     began = process_time()
     result = pretrain(model, data, options, progress=progress)
-    seconds, steps = process_time() - began, result.record.steps
-    if record is not None:
-        record |= {"loss": result.loss, "steps": steps, "cpu_seconds": round(seconds, 2)}
-    return steps, seconds
+    return result, process_time() - began
 
 
 def measured_pace(
@@ -220,9 +222,9 @@ def measured_pace(
             if cell.method == "random":
                 continue
             model = short.network(cell.seed)
-            done, seconds = _pretrained(model, cell, short, data.head(steps * short.batch))
+            result, seconds = _pretrained(model, cell, short, data.head(steps * short.batch))
             if turn:
-                found.setdefault(cell.kind, []).append(seconds / done)
+                found.setdefault(cell.kind, []).append(seconds / result.record.steps)
     return {kind: round(median(times), 5) for kind, times in found.items()}
 
 
