@@ -34,6 +34,7 @@ from .ir import (
     check,
 )
 from .ir.nodes import Encoding, MaxPool, Readout
+from .layout import Layout, layout_of
 from .torch_functions import Lead, averaged_first, convert_call
 from .torch_layers import LAYERS, LayerRule, Refused, rule_of
 
@@ -64,20 +65,25 @@ def trace(
     with eval_mode(module), kept_state(module), torch.no_grad():
         traced = _symbolic(torch, module, sample)
         loop = _one_step(traced, sample)
+        steps = layout_of(module, sample, multi, loop).steps(sample)
         sample = sample if loop is None else loop.first(sample)
         lead = _lead(sample, multi)
         _run(torch, traced, sample, multi)
     builder = _Builder(traced, lead, encoding, readout)
     for fx_node in traced.graph.nodes:
         builder.add(fx_node)
-    steps = {} if loop is None else {"time_steps": loop.steps}
-    return check(builder.graph().replace(metadata=steps))
+    return check(builder.graph().replace(metadata={"time_steps": steps} if steps else {}))
 
 
 def loop_of(module: Any, sample: Any) -> Loop | None:
     """Return the loop over time that forward() runs itself, or None where it takes one step."""
     with eval_mode(module), kept_state(module):
         return _one_step(_symbolic(_torch(), module, sample), sample)
+
+
+def example_layout(module: Any, sample: Any) -> Layout:
+    """Return on which axis of an example input the time of `module` lies."""
+    return layout_of(module, sample, is_multi_step(module), loop_of(module, sample))
 
 
 def _torch() -> Any:
