@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
+from .api_arguments import verb
 from .export.ir import (
     PROFILES,
     Array,
@@ -76,6 +77,7 @@ def steps_for(graph: Graph, x: Array, time_steps: int | None = None) -> int:
     return time_steps_of(graph, time_steps)
 
 
+@verb
 def lower(
     source: Any,
     sample: Any = None,
@@ -188,6 +190,7 @@ def _as_graph(
     return trace_module(source, tuple(shape), meant, encoding, {"time_steps": meant})
 
 
+@verb
 def agreement(
     module: Any, sample: Any, graph: Graph | None = None, *, time_steps: int | None = None
 ) -> Agreement:
@@ -292,6 +295,7 @@ def _calibration_data(graph: Graph, calibrate: Any) -> tuple[Array, str]:
     return load_training(given, CALIBRATION_SAMPLES).x, given
 
 
+@verb
 def read(source: str | Path, **options: Any) -> Graph:
     """Return the graph of a SOURCE, at the level it holds: a .spk or .nir file, for example.
 
@@ -315,6 +319,7 @@ def read(source: str | Path, **options: Any) -> Graph:
     return read_source(str(source), SourceOptions(**given))
 
 
+@verb
 def write(graph: Graph, path: str | Path, *, force: bool = False, **options: Any) -> Written:
     """Write a graph in the format of the suffix: .spk, .nir, .onnx (two files), .net (Lava HDF5).
 
@@ -332,10 +337,11 @@ def write(graph: Graph, path: str | Path, *, force: bool = False, **options: Any
 
     written = write_file(graph_in(graph), path, force=force, **options)
     for line in written.warnings:
-        warnings.warn(f"{path}: {line}", FormatWarning, stacklevel=2)
+        warnings.warn(f"{path}: {line}", FormatWarning, stacklevel=3)
     return written
 
 
+@verb
 def run(
     graph: Graph,
     x: Array,
@@ -369,6 +375,7 @@ def run(
     return found.trace
 
 
+@verb
 def verify(
     graph: Graph,
     x: Array,
@@ -398,6 +405,7 @@ def verify(
     return compare_executors(graph, values, chosen, batch=batch, progress=progress)
 
 
+@verb
 def targets() -> list[Target]:
     """Return the shipped targets, with the source of every limit and constant."""
     from .hw_targets.target import targets as shipped
@@ -405,6 +413,7 @@ def targets() -> list[Target]:
     return shipped()
 
 
+@verb
 def check(graph: Graph, target: str | Target) -> FitReport:
     """Return whether an integer graph fits a target, and every violation with its remedy."""
     from .hw_targets.fit import check as check_fit
@@ -412,6 +421,7 @@ def check(graph: Graph, target: str | Target) -> FitReport:
     return check_fit(graph_in(graph), _target(target))
 
 
+@verb
 def estimate(
     graph: Graph,
     x: Array | Counters,
@@ -443,6 +453,7 @@ def estimate(
     )
 
 
+@verb
 def compare(
     graph: Graph,
     x: Array | Counters,
@@ -487,6 +498,7 @@ def _target(target: str | Target) -> Target:
     return load_target(target)
 
 
+@verb
 def report(
     graph: Graph,
     x: Array,
@@ -570,6 +582,7 @@ class Session:
         graph: of any level. executor, seed: as in `run`.
     """
 
+    @verb
     def __init__(
         self, graph: Graph, executor: str | Executor | None = None, *, seed: int = 0
     ) -> None:
@@ -583,6 +596,7 @@ class Session:
         self._session = chosen.prepare(graph)
         self._generators: list[np.random.Generator] = []
 
+    @verb
     def step(self, x_t: Array) -> Array:
         """Advance by one step of raw frames [batch, *shape]; return the readout y [batch, ...].
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import operator
 from typing import Any
 
 import numpy as np
 
 from ..export.ir import Array, Graph, InputError
+from ..export.ir.arguments import described, whole
 
 
 def graph_in(value: Any) -> Graph:
@@ -19,7 +19,7 @@ def graph_in(value: Any) -> Graph:
     if isinstance(value, Graph):
         return value
     remedy = "lower it first: sw.lower(name, path or module)"
-    raise InputError(f"{_said(value)}, a Graph is needed", node="graph", remedy=remedy)
+    raise InputError(f"{described(value)}, a Graph is needed", node="graph", remedy=remedy)
 
 
 def time_steps_in(value: Any) -> int:
@@ -28,13 +28,7 @@ def time_steps_in(value: Any) -> int:
     Raises:
         InputError: for what is no whole number of at least 1.
     """
-    try:
-        steps = operator.index(value)
-    except TypeError:
-        steps = 0
-    if steps < 1:
-        raise InputError(f"{_said(value)}, allowed whole numbers from 1 up", node="time_steps")
-    return steps
+    return int(whole(1)("time_steps", value))
 
 
 def samples_in(x: Any) -> Array:
@@ -44,15 +38,21 @@ def samples_in(x: Any) -> Array:
         InputError: for one value, or rows of unequal length; `encode` checks the rest.
     """
     if hasattr(x, "detach"):
-        x = x.detach().cpu()
+        x = _from_tensor(x)
     try:
         found = np.asarray(x)
-    except ValueError:
+    except (ValueError, TypeError):
         found = np.zeros(())
     if found.ndim == 0:
         remedy = "give an array [sample, *shape] or [sample, time, *shape]"
-        raise InputError(f"{_said(x)} is no array of samples", node="x", remedy=remedy)
+        raise InputError(f"{described(x)} is no array of samples", node="x", remedy=remedy)
     return found
+
+
+def _from_tensor(x: Any) -> Any:
+    """Return a tensor on the CPU, in a type that numpy has: bfloat16 widened to float32."""
+    x = x.detach().cpu()
+    return x.float() if x.is_floating_point() and x.element_size() < 4 else x
 
 
 def labels_in(labels: Any, samples: int) -> Array | None:
@@ -63,13 +63,11 @@ def labels_in(labels: Any, samples: int) -> Array | None:
     """
     if labels is None:
         return None
-    found = np.asarray(labels)
+    try:
+        found = np.asarray(labels)
+    except ValueError:
+        found = np.zeros(())
     if found.shape != (samples,) or found.dtype.kind not in "biu":
         shape = f"{found.dtype} of shape {found.shape}"
         raise InputError(f"{shape}, one integer a sample is ({samples},)", node="labels")
     return found
-
-
-def _said(value: Any) -> str:
-    text = repr(value).split("\n")[0]
-    return f"{type(value).__name__} {text if len(text) <= 40 else text[:37] + '...'}"

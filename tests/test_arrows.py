@@ -15,11 +15,12 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "sim": ("export.ir", "export.formats"),
     "hw_targets": ("export.ir", "export.formats", "sim"),
     "sources": ("trainer", "export", "sim"),
-    "api": ("trainer", "export", "sim", "hw_targets", "sources"),
+    "api_arguments": ("export", "sim", "hw_targets"),
+    "api": ("trainer", "export", "sim", "hw_targets", "sources", "api_arguments"),
     "cli": ("trainer", "export", "sim", "hw_targets", "sources", "api"),
 }
 ROOMS = ("trainer", "export", "sim", "hw_targets", "cli")
-FACES = ("api.py", "sources.py")
+FACES = ("api.py", "api_arguments.py", "sources.py")
 TORCH = ("torch", "torchvision", "lightning_fabric", "kornia")
 WITHOUT_TORCH = ("export.ir", "sim", "hw_targets")
 

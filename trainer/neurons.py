@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from torch import Tensor, nn
 
+from ..export.ir.arguments import checked
+from .arguments import NEURON
 from .functional.fused_norm import fused_norm_lif
 from .functional.lif import lif, mixed_lif
 from .functional.parameters import LIFParameters, Reset
@@ -38,6 +40,7 @@ class LIF(nn.Module):
 
     multi_step: ClassVar[bool] = True
 
+    @checked(NEURON)
     def __init__(
         self,
         tau: float = 2.0,
@@ -112,6 +115,7 @@ class LIF(nn.Module):
 class IF(LIF):
     """Integrate-and-fire: LIF without a leak (tau infinite)."""
 
+    @checked(NEURON)
     def __init__(
         self,
         v_threshold: float = 1.0,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from functools import partial
+from inspect import signature
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
@@ -16,11 +17,23 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ...export.ir.arguments import checked, text
 from ...export.ir.errors import InputError, UnknownNameError
+from ..arguments import alike, tensor
+
+
+def _as_float(name: str, value: Any) -> Any:
+    """Whole numbers as floats: torch multiplies by none beyond 64 bits; `_check` judges."""
+    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
 
 PairLoss: TypeAlias = Callable[[Tensor, Tensor], Tensor]
+_CONSTANTS = ("off_diagonal", "eps", "temperature", "invariance", "variance", "covariance")
+_EMBEDDINGS = tensor("image", "feature")
+_embeddings = checked({"p": _EMBEDDINGS, "q": _EMBEDDINGS, **dict.fromkeys(_CONSTANTS, _as_float)})
 
 
+@_embeddings
 def barlow_twins(p: Tensor, q: Tensor, *, off_diagonal: float = 5e-3, eps: float = 1e-5) -> Tensor:
     """Return (1/D) [sum_d (C_dd - 1)^2 + off_diagonal sum_{d != e} C_de^2].
 
@@ -34,6 +47,7 @@ def barlow_twins(p: Tensor, q: Tensor, *, off_diagonal: float = 5e-3, eps: float
     Raises:
         InputError: for a batch of 1, which has no correlation, or a constant out of range.
     """
+    alike(p, q, "p and q")
     _check("barlow_twins", at_least_0={"off_diagonal": off_diagonal, "eps": eps})
     samples, width = p.shape
     if samples < 2:
@@ -50,6 +64,7 @@ def _standardise(z: Tensor, eps: float) -> Tensor:
     return (z - mean) * torch.rsqrt(variance + eps)
 
 
+@_embeddings
 def nt_xent(p: Tensor, q: Tensor, *, temperature: float = 0.2) -> Tensor:
     """Return the mean cross entropy of finding each image's partner among 2N - 1 others.
 
@@ -61,6 +76,7 @@ def nt_xent(p: Tensor, q: Tensor, *, temperature: float = 0.2) -> Tensor:
     Raises:
         InputError: for a batch of 1, which has no negatives, or a temperature that is not above 0.
     """
+    alike(p, q, "p and q")
     _check("nt_xent", above_0={"temperature": temperature})
     samples = len(p)
     if samples < 2:
@@ -71,6 +87,7 @@ def nt_xent(p: Tensor, q: Tensor, *, temperature: float = 0.2) -> Tensor:
     return F.cross_entropy(similarity, partner)
 
 
+@_embeddings
 def vicreg(
     p: Tensor,
     q: Tensor,
@@ -90,6 +107,7 @@ def vicreg(
         InputError: for a batch of 1, which has no variance, or a constant out of range.
     """
     weights = {"invariance": invariance, "variance": variance, "covariance": covariance}
+    alike(p, q, "p and q")
     _check("vicreg", at_least_0=weights, above_0={"eps": eps})
     if len(p) < 2:
         raise InputError("batch 1 has no variance", node="vicreg", remedy="give 2 or more")
@@ -129,6 +147,7 @@ PAIR_LOSSES: Mapping[str, Callable[..., Tensor]] = {
 }
 
 
+@checked({"name": text})
 def pair_loss(name: str, **options: Any) -> PairLoss:
     """Return the pair loss `name` with `options` bound.
 
@@ -138,7 +157,7 @@ def pair_loss(name: str, **options: Any) -> PairLoss:
     """
     if name not in PAIR_LOSSES:
         raise UnknownNameError.of("pair loss", name, PAIR_LOSSES)
-    known = PAIR_LOSSES[name].__kwdefaults__ or {}
+    known = signature(PAIR_LOSSES[name]).parameters.keys() - {"p", "q"}
     for option in options:
         if option not in known:
             raise UnknownNameError.of(f"option of {name}", option, known)

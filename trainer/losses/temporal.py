@@ -13,20 +13,25 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from itertools import combinations
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import torch
 from torch import Tensor
 
+from ...export.ir.arguments import callback, checked, text
 from ...export.ir.errors import InputError, UnknownNameError
+from ..arguments import alike, tensor
 from .pair import PairLoss
 
 Pairs: TypeAlias = Literal["all", "cross"]
 Reduction: TypeAlias = Literal["steps", "mean"]
 Index: TypeAlias = tuple[int, int]  # (view, step): view 0 is A, 1 is B
 TemporalLoss: TypeAlias = Callable[[Tensor, Tensor, PairLoss], Tensor]
+_STEPS = tensor("time", "image", "feature")
+_steps = checked({"z_a": _STEPS, "z_b": _STEPS, "pair": callback})
 
 
+@_steps
 def ctl(
     z_a: Tensor,
     z_b: Tensor,
@@ -47,6 +52,7 @@ def ctl(
     return _sum_pairs(z_a, z_b, pair, _select(steps, pairs), len(steps), reduction)
 
 
+@_steps
 def btl(
     z_a: Tensor,
     z_b: Tensor,
@@ -68,17 +74,25 @@ def btl(
     return _sum_pairs(z_a, z_b, pair, _select((0, len(z_a) - 1), pairs), 2, reduction)
 
 
+@_steps
 def non_cross(z_a: Tensor, z_b: Tensor, pair: PairLoss) -> Tensor:
     """Return the baseline without time: the mean over t of l(z_a[t], z_b[t])."""
+    alike(z_a, z_b, "z_a and z_b")
     return torch.stack([pair(a, b) for a, b in zip(z_a, z_b, strict=True)]).mean()
 
 
 def _select(steps: range | tuple[int, ...], pairs: Pairs) -> list[tuple[Index, Index]]:
     """Return each unordered pair of (view, step) once."""
-    if pairs not in ("all", "cross"):
-        raise InputError(f"pairs {pairs!r}, allowed all or cross", node="loss")
+    _refuse_unknown(pairs, "steps")
     indices = [(view, step) for view in (0, 1) for step in steps]
     return [(i, j) for i, j in combinations(indices, 2) if pairs == "all" or i[0] != j[0]]
+
+
+def _refuse_unknown(pairs: Any, reduction: Any) -> None:
+    if not isinstance(pairs, str) or pairs not in ("all", "cross"):
+        raise InputError(f"pairs {pairs!r}, allowed all or cross", node="loss")
+    if not isinstance(reduction, str) or reduction not in ("steps", "mean"):
+        raise InputError(f"reduction {reduction!r}, allowed steps or mean", node="loss")
 
 
 def _sum_pairs(
@@ -93,8 +107,8 @@ def _sum_pairs(
 
     l is symmetric, so each unordered pair is computed once and counted twice.
     """
-    if reduction not in ("steps", "mean"):
-        raise InputError(f"reduction {reduction!r}, allowed steps or mean", node="loss")
+    _refuse_unknown("all", reduction)
+    alike(z_a, z_b, "z_a and z_b")
     views = (z_a, z_b)
     total = torch.stack([pair(views[v][s], views[w][t]) for (v, s), (w, t) in chosen]).sum()
     return total / len(chosen) if reduction == "mean" else 2 * total / steps
@@ -103,6 +117,7 @@ def _sum_pairs(
 LOSSES: tuple[str, ...] = ("ctl", "btl", "non_cross")
 
 
+@checked({"name": text})
 def temporal_loss(
     name: str, *, pairs: Pairs = "all", reduction: Reduction = "mean"
 ) -> TemporalLoss:
@@ -114,6 +129,7 @@ def temporal_loss(
     Raises:
         UnknownNameError: naming the near losses.
     """
+    _refuse_unknown(pairs, reduction)
     if name not in LOSSES:
         raise UnknownNameError.of("loss", name, LOSSES)
     if name == "non_cross":

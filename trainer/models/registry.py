@@ -7,7 +7,9 @@ from typing import Any
 
 import torch
 
+from ...export.ir.arguments import checked, optional, text
 from ...export.ir.errors import InputError, UnknownNameError
+from ..arguments import SEED, SIZE, checked_options, shape
 from .classifier import Classifier
 from .if_net import IFNet, IFNetOptions
 from .spikformer import Spikformer, SpikformerOptions
@@ -49,6 +51,7 @@ KINDS: tuple[tuple[Mapping[str, Any], Any, Any], ...] = (
 """Names, and the options and the class of the networks that they name."""
 
 
+@checked({"name": text, "seed": SEED})
 def create(name: str, *, seed: int = 0, **options: Any) -> Classifier:
     """Return the architecture `name` with random weights drawn from `seed`.
 
@@ -66,13 +69,15 @@ def create(name: str, *, seed: int = 0, **options: Any) -> Classifier:
     for option in options:
         if option not in known:
             raise UnknownNameError.of(f"option of {name}", option, known)
-    chosen = {**MODELS[name], **options}
+    types = {key: str(field.type) for key, field in known.items()}
+    chosen = {**MODELS[name], **checked_options(options, types)}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         built: Classifier = network(kind(**chosen), name)
     return built
 
 
+@checked({"sample_shape": shape, "classes": optional(SIZE), "name": optional(text), "seed": SEED})
 def create_for(
     sample_shape: tuple[int, ...],
     classes: int | None = None,
