@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
+import networkx as nx
 import numpy as np
 
 from .arith import Ints
@@ -29,6 +30,7 @@ from .nodes import (
     MatMul,
     MaxPool,
     Neuron,
+    Node,
     Output,
     Reshape,
     Scale,
@@ -36,8 +38,11 @@ from .nodes import (
     SumPool,
     Transpose,
 )
+from .spike_bounds import most_spikes
 
 INT32_LIMIT = 1 << 31
+GROWING = 64
+"""Rounds in which the spikes around a loop may settle before their cap is taken."""
 FLOAT32_EXACT = 1 << 24
 """Integers up to 2^24 and every partial sum below it are exact in float32."""
 
@@ -75,10 +80,36 @@ def bounds(graph: Graph, *, states: bool = True) -> dict[str, Bound]:
     Raises:
         BoundsError: naming the node whose accumulator, current or membrane could leave int32.
     """
+    several = _several_on_loops(graph)
+    if not several:
+        return _settled(graph, states, 2, several)
+    try:
+        return _settled(graph, states, GROWING, frozenset())
+    except BoundsError:
+        return _settled(graph, states, 2, several)
+
+
+def _several_on_loops(graph: Graph) -> frozenset[str]:
+    """Return the neurons on loops that may spike several times a step."""
+    if not graph.of_kind(Delay):
+        return frozenset()
+    net: nx.MultiDiGraph[Any] = graph.networkx()
+    loops = [part for part in nx.strongly_connected_components(net) if len(part) > 1]
+    several = {n for n, node in graph.neurons.items() if node.max_spikes_per_step > 1}
+    return frozenset(several.intersection(set[str]().union(*loops)))
+
+
+def _settled(graph: Graph, states: bool, rounds: int, capped: frozenset[str]) -> dict[str, Bound]:
+    """Return bounds that hold on from step to step.
+
+    Args:
+        rounds: in which they have to settle, beside one for each Delay.
+        capped: neurons whose spikes are bounded by `max_spikes_per_step` alone.
+    """
     zero = Bound(np.zeros((), np.int64), np.zeros((), np.int64), 0)
     delays = dict.fromkeys(graph.of_kind(Delay), zero)
-    for _ in range(len(delays) + 2):
-        found = _walk(graph, delays, states)
+    for _ in range(rounds + len(delays)):
+        found = _walk(graph, delays, states, capped)
         settled = {name: _with_zero(found[graph.inputs(name)[0]]) for name in delays}
         if all(_same(settled[name], delays[name]) for name in delays):
             return found
@@ -91,7 +122,9 @@ def bounds(graph: Graph, *, states: bool = True) -> dict[str, Bound]:
     )
 
 
-def _walk(graph: Graph, delays: dict[str, Bound], states: bool) -> dict[str, Bound]:
+def _walk(
+    graph: Graph, delays: dict[str, Bound], states: bool, capped: frozenset[str]
+) -> dict[str, Bound]:
     found: dict[str, Bound] = {}
     for name, node in graph.nodes.items():
         if isinstance(node, Delay):
@@ -100,7 +133,7 @@ def _walk(graph: Graph, delays: dict[str, Bound], states: bool) -> dict[str, Bou
         sources = graph.inputs(name)
         inputs = [found[source] for source in sources]
         shapes = [graph.shapes[source] for source in sources]
-        bound = RULES[type(node)](node, shapes, *inputs)
+        bound = _capped(node) if name in capped else RULES[type(node)](node, shapes, *inputs)
         if bound.magnitude >= INT32_LIMIT:
             raise BoundsError(
                 f"worst-case sum {bound.magnitude} exceeds the int32 limit {INT32_LIMIT - 1}",
@@ -233,8 +266,13 @@ def _scale(node: Scale, shapes: list[Shape], x: Bound) -> Bound:
     return _interval(np.minimum(*ends), np.maximum(*ends))
 
 
-def _neuron(node: Neuron, shapes: list[Shape], x: Bound) -> Bound:
+def _capped(node: Node) -> Bound:
+    assert isinstance(node, Neuron)
     return _interval(np.array(0), np.array(node.max_spikes_per_step))
+
+
+def _neuron(node: Neuron, shapes: list[Shape], x: Bound) -> Bound:
+    return _interval(np.array(0), most_spikes(node, x.low, x.high))
 
 
 RULES: dict[type[Any], Callable[..., Bound]] = {
@@ -272,7 +310,9 @@ def _check_state(name: str, node: Neuron | Output, x: Bound) -> None:
             _check_current(name, node, half, current)
             current = half
         if node.reset == "soft_after_decay":
-            bias += _largest(node.v_threshold) * node.max_spikes_per_step
+            # s v_threshold <= v', which is saturated.
+            most = _largest(node.v_threshold) * node.max_spikes_per_step
+            bias += min(most, max(map(abs, node.v_limits)))
     total = half + current + bias
     if total >= INT32_LIMIT:
         raise BoundsError(

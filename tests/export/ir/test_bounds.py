@@ -208,9 +208,15 @@ def chain_of(inputs: int) -> Graph:
         ),
         ({"du": np.int32(0), "state_bits": 24, "u_range": "saturate"}, None),
         ({"du": np.int32(0), "state_shift": 6}, r"n: worst-case current \d+ .* \(int32\)"),
+        # What is subtracted is at most the saturated v, whatever the threshold.
+        ({"reset": "soft_after_decay", "v_threshold": np.int32(2**31 - 2**29)}, None),
         (
-            {"reset": "soft_after_decay", "v_threshold": np.int32(2**31 - 2**29)},
-            "membrane .* exceeds",
+            {
+                "reset": "soft_after_decay",
+                "v_threshold": np.int32(2**29 - 1),
+                "bias": np.int32(2**31 - 2**30 - 2**15 * 127 * 40 + 1),
+            },
+            "membrane 2147483648 exceeds",
         ),
     ],
 )
