@@ -27,10 +27,11 @@ from .export.ir.graph import LEVELS, Level
 from .export.ir.nodes import Encoding
 from .export.ir.profile import ScaleRule
 from .sim.executor import offer
-from .sim.requests import graph_in, labels_in, samples_in, time_steps_in
+from .sim.requests import graph_in, labels_in, samples_in
+from .sim.time_axis import steps_for as steps_for
+from .sim.time_axis import time_steps_of as time_steps_of
 from .sim.trace import Record
 from .sources import (
-    DEFAULT_TIME_STEPS,
     SourceOptions,
     compared,
     encoding_of,
@@ -61,20 +62,6 @@ def _lava() -> Executor:
 
 
 offer("lava", _lava)
-
-
-def time_steps_of(graph: Graph, time_steps: int | None = None) -> int:
-    """Return T: as asked, else as trained or lowered, else 4."""
-    if time_steps is None:
-        return int(graph.metadata.get("time_steps", DEFAULT_TIME_STEPS))
-    return time_steps_in(time_steps)
-
-
-def steps_for(graph: Graph, x: Array, time_steps: int | None = None) -> int:
-    """Return T for samples x: as asked, else the samples' own where they have a time axis."""
-    if time_steps is None and x.ndim == len(graph.input.shape) + 2:
-        return int(x.shape[1])
-    return time_steps_of(graph, time_steps)
 
 
 @verb
@@ -128,7 +115,7 @@ def lower(
     if level == "folded":
         return folded
     if calibrate is None and sample is not None:
-        calibrate = _frames(sample, folded)
+        calibrate = _samples_of(source, sample, folded)
     data, spec = _calibration_data(folded, calibrate)
     integer = _quantised(folded, asked or Profile(), data, spec, scale, time_steps)
     return _for_chip(integer, data, target)
@@ -149,9 +136,17 @@ def _for_chip(integer: Graph, data: Array, target: str | None) -> Graph:
     return calibrate_events(folded, data, folded.metadata["time_steps"], chip)
 
 
-def _frames(sample: Any, graph: Graph) -> Array:
-    """Return the frames [sample, *shape] of an example input, whatever stands before the batch."""
-    return samples_in(sample).reshape(-1, *graph.input.shape)
+def _samples_of(source: Any, sample: Any, graph: Graph) -> Array:
+    """Return a module's example input as samples [sample, time, *shape]; others are samples.
+
+    Latency coding takes frames without time: every step is one.
+    """
+    if hasattr(source, "named_modules"):
+        from .export.trace import example_layout
+
+        sample = example_layout(source, sample).samples(sample)
+    found = samples_in(sample)
+    return found.reshape(-1, *graph.input.shape) if graph.input.encoding == "latency" else found
 
 
 def _as_is(graph: Graph, level: Level, asked: Profile | None) -> Graph:
@@ -186,8 +181,7 @@ def _as_graph(
     shape = getattr(source, "input_shape", None)
     if shape is None:
         raise InputError("a module needs one example input", remedy="give sample=")
-    meant = time_steps or int(getattr(source, "time_steps", DEFAULT_TIME_STEPS))
-    return trace_module(source, tuple(shape), meant, encoding, {"time_steps": meant})
+    return trace_module(source, tuple(shape), time_steps, encoding, {})
 
 
 @verb

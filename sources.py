@@ -8,13 +8,17 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from traceback import extract_tb
-from typing import Any, cast, get_args
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 from .export.ir import FormatError, Graph, InputError, MissingPackageError, UnknownNameError
 from .export.ir.errors import AgreementWarning
 from .export.ir.nodes import Encoding
+from .sim.time_axis import DEFAULT_TIME_STEPS
 
-DEFAULT_TIME_STEPS = 4
+if TYPE_CHECKING:
+    from .export.foreign import Time
+    from .export.layout import Layout
+
 CONVERTED_TIME_STEPS = 32
 """Of a converted network, whose rates need time to tell values apart."""
 CONVERSION_SAMPLES = 256
@@ -187,15 +191,14 @@ def _checkpoint(spec: str, options: SourceOptions) -> Graph:
     card = checkpoint.read_card(spec)
     need_torch("rebuild a checkpoint's network")
     module, _ = checkpoint.load(spec)
-    steps = options.time_steps or module.time_steps
     metadata = {
         "source": spec if spec in checkpoint.shipped() else Path(spec).name,
         "model": card.model,
-        "time_steps": steps,
         "data": card.data,
         "training": {"command": card.command, "seed": card.seed, **dict(card.accuracies)},
     }
-    return trace_module(module, module.input_shape, steps, options.encoding, metadata)
+    steps, encoding = options.time_steps, options.encoding
+    return trace_module(module, module.input_shape, steps, encoding, metadata)
 
 
 def _architectures() -> Collection[str]:
@@ -221,44 +224,65 @@ def encoding_of(module: Any) -> Encoding:
 def trace_module(
     module: Any,
     input_shape: tuple[int, ...],
-    time_steps: int,
+    time_steps: int | None,
     encoding: Encoding | None,
     metadata: dict[str, Any],
 ) -> Graph:
     """Return the float graph of a module, traced on an example of `input_shape`.
 
-    encoding: None for the module's own.
+    Its T is that asked for, else that of a loop in forward(), else the module's `time_steps`;
+    where nobody says it has none, and takes that of its samples.
+
+    Args:
+        encoding: None for the module's own.
     """
     from .export.trace import trace
 
-    sample = _example(module, input_shape, time_steps)
+    said = getattr(module, "time_steps", None)
+    tried = int(time_steps or said or DEFAULT_TIME_STEPS)
+    sample, layout = _example(module, input_shape, tried)
     graph = trace(module, sample, encoding=encoding or encoding_of(module))
-    graph = graph.replace(metadata={**graph.metadata, **metadata})
-    return compared(graph, module, sample, time_steps)
+    known = dict(graph.metadata)
+    traced = known.pop("time_steps", None)
+    # On a time axis the example has as many steps as were tried: they say nothing of the module.
+    own = traced if layout.order == "step" or layout.own else None
+    steps = time_steps or own or said
+    known |= {} if steps is None else {"time_steps": int(steps)}
+    return compared(graph.replace(metadata={**known, **metadata}), module, sample, tried)
 
 
-def _example(module: Any, input_shape: tuple[int, ...], time_steps: int) -> Any:
+def _example(module: Any, input_shape: tuple[int, ...], time_steps: int) -> tuple[Any, Layout]:
     """Return an input as a module takes it: zeros; noise where its own run is to be compared."""
     import torch
 
-    from .export.foreign import BATCH_FIRST, class_name, is_neuron
-    from .export.trace import is_multi_step, loop_of
+    from .export.foreign import is_neuron
+    from .export.layout import Layout
+    from .export.trace import example_layout, is_multi_step
 
-    layers = list(module.modules())
     multi = is_multi_step(module)
-    if not any(is_neuron(layer) for layer in layers):
-        return torch.zeros(*((min(time_steps, 2), 1) if multi else (1,)), *input_shape)
+    if not any(is_neuron(layer) for layer in module.modules()):
+        axes = (min(time_steps, 2), 1) if multi else (1,)
+        return torch.zeros(*axes, *input_shape), Layout("steps" if multi else "step")
     noise = torch.Generator().manual_seed(0)
-    if multi:
-        first = any(class_name(layer) in BATCH_FIRST for layer in layers)
-        lead = (1, time_steps) if first else (time_steps, 1)
-        return torch.rand(*lead, *input_shape, generator=noise)
-    for axis, lead in enumerate(((time_steps, 1), (1, time_steps))):
+    *likely, last = _leads(module, time_steps)
+    for order, lead in likely:
         sample = torch.rand(*lead, *input_shape, generator=noise)
-        loop = loop_of(module, sample)
-        if loop is not None and loop.axis == axis:
-            return sample
-    return torch.rand(1, *input_shape, generator=noise)
+        layout = example_layout(module, sample)
+        if layout.order == order:
+            return sample, layout
+    sample = torch.rand(*last[1], *input_shape, generator=noise)
+    return sample, example_layout(module, sample)
+
+
+def _leads(module: Any, time_steps: int) -> list[tuple[Time, tuple[int, ...]]]:
+    """Return how a module may take time, and the leading axes of an example of one sample then."""
+    from .export.layout import fixed_size, squeezed_layer
+
+    layer = squeezed_layer(module)
+    if layer is not None:
+        steps = fixed_size(layer, "num_timesteps") or time_steps
+        return [("squeezed", (steps * (fixed_size(layer, "batch_size") or 1),))]
+    return [("steps", (time_steps, 1)), ("batch first", (1, time_steps)), ("step", (1,))]
 
 
 def compared(graph: Graph, module: Any, sample: Any, time_steps: int) -> Graph:
@@ -299,9 +323,8 @@ def _own_code(spec: str, options: SourceOptions) -> Graph:
         raise InputError(
             "the shape of one sample is not known", node=spec, remedy="give --input C,Y,X"
         )
-    steps = options.time_steps or int(getattr(found, "time_steps", DEFAULT_TIME_STEPS))
-    metadata = {"source": f"{Path(path).name}:{name}", "time_steps": steps}
-    return trace_module(found, tuple(shape), steps, options.encoding, metadata)
+    metadata = {"source": f"{Path(path).name}:{name}"}
+    return trace_module(found, tuple(shape), options.time_steps, options.encoding, metadata)
 
 
 def own_object(spec: str, weights: str | None = None) -> Any:

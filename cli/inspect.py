@@ -25,6 +25,7 @@ def command(request: a.Request, json: a.Json = False) -> None:
     fields = {
         "source": request.source,
         "level": graph.level,
+        "time_steps": graph.metadata.get("time_steps"),
         "profile": graph.profile.name if graph.profile else None,
         "digest": digest(graph),
         "layers": layers,

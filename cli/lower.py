@@ -44,13 +44,15 @@ def command(
     if data is not None:
         if judging.limit != samples.limit and len(data) == judging.limit:
             say(f"wrote {out}; measuring on {len(data)} samples of {data.name} (--limit for more)")
-        found = {f"{k}_accuracy": v for k, v in accuracies(read, graph, data, judging.seed).items()}
+        measured = accuracies(read, graph, data, judging.seed, request.time_steps)
+        found = {f"{k}_accuracy": v for k, v in measured.items()}
         graph = graph.replace(metadata={**graph.metadata, "accuracies": card(found, data)})
-        found |= event_accuracies(graph, data, judging.seed)
+        found |= event_accuracies(graph, data, judging.seed, request.time_steps)
         written = write(graph, out, force=True)
     fit = fit_of(graph, request.target)
     if json:
         told = {
+            "time_steps": graph.metadata.get("time_steps"),
             "samples": None if data is None else len(data),
             "fit": fit and fit.to_json(),
             "event_calibration": graph.metadata.get(KEY),
@@ -108,13 +110,16 @@ def show(graph: Graph) -> None:
         print_table(rows, ("neuron", "spikes unlike float"))
 
 
-def accuracies(read: Graph, graph: Graph, data: Dataset, seed: int = 0) -> dict[str, float | None]:
+def accuracies(
+    read: Graph, graph: Graph, data: Dataset, seed: int = 0, time_steps: int | None = None
+) -> dict[str, float | None]:
     """Return the accuracy on `data` of the float graph and of the integers, None without."""
     from .. import api
     from ..sim.run import run
 
+    steps = api.steps_for(graph, data.x, time_steps)
+
     def measured(one: Graph) -> float | None:
-        steps = api.steps_for(one, data.x, api.time_steps_of(graph))
         return run(one, data.x, steps, seed=seed).accuracy(data.y)
 
     return {
@@ -123,7 +128,9 @@ def accuracies(read: Graph, graph: Graph, data: Dataset, seed: int = 0) -> dict[
     }
 
 
-def event_accuracies(graph: Graph, data: Dataset, seed: int = 0) -> dict[str, float | None]:
+def event_accuracies(
+    graph: Graph, data: Dataset, seed: int = 0, time_steps: int | None = None
+) -> dict[str, float | None]:
     """Return, of a graph calibrated for events, the accuracy at event timing, and that before."""
     from .. import api
     from ..hw_targets.event_calibration import KEY, uncalibrated
@@ -132,7 +139,7 @@ def event_accuracies(graph: Graph, data: Dataset, seed: int = 0) -> dict[str, fl
 
     if KEY not in graph.metadata:
         return {}
-    steps, events = api.steps_for(graph, data.x), EventDriven()
+    steps, events = api.steps_for(graph, data.x, time_steps), EventDriven()
     before, after = (
         run(one, data.x, steps, executor_name=events, seed=seed).accuracy(data.y)
         for one in (uncalibrated(graph), graph)

@@ -70,7 +70,8 @@ def _refuse_counts(steps: list[Any], order: Mapping[Any, int], frames: int | Non
     if frames is not None and frames != count:
         raise Refused(
             f"its loop returns {count} steps, the input has {frames}",
-            "take every frame of the input, and return every step",
+            "take every frame of the input, and return every step; "
+            f"or give an input of {count} steps (-T {count})",
         )
     for name, calls in Counter(call.target for call in order).items():
         if calls != count and calls % count == 0:

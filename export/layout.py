@@ -17,17 +17,18 @@ class Layout:
     Attributes:
         order: `steps` [time, batch, ...], `batch first` [batch, time, ...], `squeezed`
             [batch * time, ...] or `step`, one step a call, [batch, ...].
-        batch: of `squeezed`. loops: how often a `step` module runs its input itself, None for once.
+        batch: of `squeezed`. own: T where the module sets it, whatever its input: of a loop in
+            forward() that takes one frame, of sinabs' `num_timesteps`.
     """
 
     order: Time
     batch: int = 1
-    loops: int | None = None
+    own: int | None = None
 
     def steps(self, example: Any) -> int | None:
         """Return how many time steps an example input spans, None for a module of one step."""
         if self.order == "step":
-            return self.loops
+            return self.own
         if self.order == "squeezed":
             return int(example.shape[0]) // self.batch
         return int(example.shape[0 if self.order == "steps" else 1])
@@ -59,31 +60,39 @@ def layout_of(module: Any, example: Any, multi_step: bool, loop: Loop | None = N
     Raises:
         InputError: for a squeezed example that its batch does not divide.
     """
-    orders = [(layer, time_of(layer)) for layer in module.modules()]
-    squeezed = next((layer for layer, order in orders if order == "squeezed"), None)
-    if squeezed is not None:
-        return Layout("squeezed", _batch(squeezed, int(example.shape[0])))
+    layer = squeezed_layer(module)
+    if layer is not None:
+        return _squeezed(layer, int(example.shape[0]))
     if loop is not None:
-        order: Time = "step" if loop.axis is None else "batch first" if loop.axis else "steps"
-        return Layout(order, loops=loop.steps)
+        if loop.axis is None:
+            return Layout("step", own=loop.steps)
+        return Layout("batch first" if loop.axis else "steps")
     if not multi_step:
         return Layout("step")
-    return Layout("batch first" if any(o == "batch first" for _, o in orders) else "steps")
+    first = any(time_of(layer) == "batch first" for layer in module.modules())
+    return Layout("batch first" if first else "steps")
 
 
-def _batch(layer: Any, size: int) -> int:
-    """Return the batch in an axis of `size` that holds batch and time, as sinabs' layer reads it.
+def squeezed_layer(module: Any) -> Any | None:
+    """Return a layer of `module` that takes batch and time as one axis, if there is any."""
+    return next((layer for layer in module.modules() if time_of(layer) == "squeezed"), None)
 
-    A layer made with `batch_size` knows it, one made with `num_timesteps` knows T.
-    """
-    steps = int(getattr(layer, "num_timesteps", None) or -1)
-    batch = int(getattr(layer, "batch_size", None) or -1)
-    batch = batch if batch > 0 else size // steps
-    if batch < 1 or size % batch:
+
+def fixed_size(layer: Any, name: str) -> int | None:
+    """Return `batch_size` or `num_timesteps` of a squeezed layer, None where it has not set it."""
+    size = int(getattr(layer, name, None) or -1)
+    return size if size > 0 else None
+
+
+def _squeezed(layer: Any, size: int) -> Layout:
+    """Return how sinabs' layer splits an axis of `size`: it knows the batch, or T."""
+    steps, batch = fixed_size(layer, "num_timesteps"), fixed_size(layer, "batch_size")
+    batch = batch or (size // steps if steps else 1)
+    if batch < 1 or size % batch or (steps and size != batch * steps):
+        known = f"num_timesteps {steps}" if steps else f"batch_size {batch}"
         raise InputError(
-            f"the example input is [{size}, ...], batch times time of a layer with "
-            f"{'batch_size ' + str(batch) if steps < 1 else 'num_timesteps ' + str(steps)}",
+            f"the example input is [{size}, ...], batch times time of a layer with {known}",
             node=type(layer).__name__,
             remedy="give one whose first axis is a multiple of it",
         )
-    return batch
+    return Layout("squeezed", batch, steps)

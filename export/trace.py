@@ -34,7 +34,7 @@ from .ir import (
     check,
 )
 from .ir.nodes import Encoding, MaxPool, Readout
-from .layout import Layout, layout_of
+from .layout import Layout, layout_of, squeezed_layer
 from .torch_functions import Lead, averaged_first, convert_call
 from .torch_layers import LAYERS, LayerRule, Refused, rule_of
 
@@ -83,7 +83,8 @@ def loop_of(module: Any, sample: Any) -> Loop | None:
 
 def example_layout(module: Any, sample: Any) -> Layout:
     """Return on which axis of an example input the time of `module` lies."""
-    return layout_of(module, sample, is_multi_step(module), loop_of(module, sample))
+    multi = is_multi_step(module) or squeezed_layer(module) is not None
+    return layout_of(module, sample, multi, None if multi else loop_of(module, sample))
 
 
 def _torch() -> Any:

@@ -110,7 +110,9 @@ def _totals(graph: Graph) -> str:
     total = sum(parameters(node) for node in graph.nodes.values())
     macs = sum(dense_macs(graph, name) for name in graph.nodes)
     name = f", profile {graph.profile.name}" if graph.profile else ""
-    return f"{graph.level} graph{name}: {total:,} parameters, {macs:,} dense MACs a step"
+    steps = graph.metadata.get("time_steps")
+    time = f", T = {steps}" if steps else ""
+    return f"{graph.level} graph{name}{time}: {total:,} parameters, {macs:,} dense MACs a step"
 
 
 def as_html(graph: Graph) -> str:

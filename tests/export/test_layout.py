@@ -44,8 +44,8 @@ def test_samples_of_every_layout_and_back(layout: Layout, example: str) -> None:
 def test_a_step_module_has_the_steps_of_its_loop_only() -> None:
     frame = torch.rand(2, 5)
     assert Layout("step").steps(frame) is None
-    assert Layout("step", loops=7).steps(frame) == 7
-    assert torch.equal(Layout("step", loops=7).samples(frame), frame)
+    assert Layout("step", own=7).steps(frame) == 7
+    assert torch.equal(Layout("step", own=7).samples(frame), frame)
 
 
 @pytest.mark.parametrize("how", [{"batch_size": 2}, {"num_timesteps": 3}])
