@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -34,6 +34,9 @@ class Discretisation:
         divides: v counts in units of what the input is multiplied by, as snntorch has it.
         delays_spikes: loops delay the spikes before their weights, not the currents behind.
         shrinks_tau: the tool writes tau * dt (norse), which is undone.
+        start: where v of a neuron starts: at 0, v_leak or v_reset (which is 0 where a node or the
+            tool has none).
+        current_leaks: the current of CubaLIF starts at v_leak and decays to it, as v does (norse).
     """
 
     dt: float | None = DEFAULT_DT
@@ -48,6 +51,8 @@ class Discretisation:
     divides: bool = False
     delays_spikes: bool = False
     shrinks_tau: bool = False
+    start: Literal["zero", "v_leak", "v_reset"] = "zero"
+    current_leaks: bool = False
 
     def keep(self, tau_steps: Array) -> Array:
         """Return what a state keeps a step, of tau in steps."""
@@ -66,9 +71,16 @@ DIALECTS: dict[str, Discretisation] = {
     "literal": Discretisation(),  # the same, written by every node type that NIR has
     "subtract": Discretisation(reset="soft"),  # NIR's own equation before 1.0.6
     "exponential": Discretisation(exponential=True),
-    "norse": Discretisation(1e-3, uses_r=False, keeps_v_reset=False, shrinks_tau=True),
+    "norse": Discretisation(
+        1e-3,
+        uses_r=False,
+        keeps_v_reset=False,
+        shrinks_tau=True,
+        start="v_leak",
+        current_leaks=True,
+    ),
     "snntorch": Discretisation(keeps_v_reset=False, divides=True, delays_spikes=True),
-    "spikingjelly": Discretisation(compare=">="),
+    "spikingjelly": Discretisation(compare=">=", start="v_reset"),
     "sinabs": Discretisation(
         None,
         exponential=True,

@@ -73,12 +73,20 @@ def _membrane(site: Site, unit: Array) -> dict[str, Any]:
     return {
         "v_threshold": compact(threshold / unit),
         "v_reset": compact(v_reset / unit),
+        "v_init": compact(_start(site, v_reset) / unit),
         "v_scale": None if (unit == 1).all() else unit,
         "v_min": compact(-threshold / unit) if low else None,
         "reset": dialect.reset,
         "compare": dialect.compare,
         "max_spikes_per_step": dialect.max_spikes_per_step,
     }
+
+
+def _start(site: Site, v_reset: Array) -> Array:
+    """Return v before the first step, as the tool's importer has it."""
+    if site.dialect.start == "v_leak":
+        return site.each("v_leak", 0.0)
+    return v_reset if site.dialect.start == "v_reset" else np.zeros(())
 
 
 def _if(site: Site) -> list[Part]:
@@ -107,7 +115,11 @@ def _cuba(site: Site) -> tuple[Array, Array, Array, Array]:
 
 def _cuba_lif(site: Site) -> list[Part]:
     alpha, keep, drive, gain = _cuba(site)
-    return _spiking(site, keep, drive * gain, site.leak(), alpha)
+    leak = site.leak()
+    if leak is not None and site.dialect.current_leaks:
+        # A current that starts at v_leak and decays to it is one from 0 to 0, and v_leak.
+        leak = leak * (1 + site.each("r"))
+    return _spiking(site, keep, drive * gain, leak, alpha)
 
 
 def _integrator(site: Site) -> list[Part]:

@@ -71,7 +71,7 @@ def stepped(
     x: Array, keep: float, gain: float, bias: float = 0.0, **rule: Any
 ) -> tuple[Array, Array]:
     """One layer step by step: spikes and v, after reset."""
-    v, spikes, states = np.zeros(x.shape[1:]), [], []
+    v, spikes, states = np.full(x.shape[1:], rule.get("start", 0.0)), [], []
     threshold, reset = rule["threshold"], rule.get("reset", 0.0)
     for i in x:
         v = keep * v + gain * i + bias
@@ -91,11 +91,12 @@ def stepped(
 def test_a_leaky_neuron_in_each_dialect(tmp_path: Path, reading: str, r: float) -> None:
     steps = 4 * (DIALECTS[reading].dt or 1.0)
     reset = 0.0 if reading in ("norse", "snntorch", "sinabs") else -0.25
+    equal = {"equal": True, "start": reset}
     path = chain_file(tmp_path / "n.nir", n=nir.LIF(**full(steps, r, 0.0, 0.3, reset)))
     x = drive(4)
     expected: dict[str, Callable[[], tuple[Array, Array]]] = {
         "portable": lambda: stepped(x, 0.75, r / 4, threshold=0.3, reset=reset),
-        "spikingjelly": lambda: stepped(x, 0.75, r / 4, threshold=0.3, reset=reset, equal=True),
+        "spikingjelly": lambda: stepped(x, 0.75, r / 4, threshold=0.3, reset=reset, **equal),
         "norse": lambda: stepped(x, 0.75, 1 / 4, threshold=0.3),
         "snntorch": lambda: stepped(x, 0.75, r / 4, threshold=0.3),
         "sinabs": lambda: stepped(x, np.exp(-1 / 4), 1.0, threshold=0.3, reset=None, several=True),
@@ -120,12 +121,57 @@ def test_integrate_and_fire_in_each_dialect(tmp_path: Path, reading: str) -> Non
     x = drive(4)
     spikes, v = {
         "portable": lambda: stepped(x, 1, 0.5, threshold=0.8, reset=0.1),
-        "spikingjelly": lambda: stepped(x, 1, 0.5, threshold=0.8, reset=0.1, equal=True),
+        "spikingjelly": lambda: stepped(x, 1, 0.5, threshold=0.8, reset=0.1, start=0.1, equal=True),
         "norse": lambda: stepped(x, 1, 1, threshold=0.8),
         "sinabs": lambda: stepped(x, 1, 1, threshold=0.8, reset=None, several=True, low=-0.8),
         "subtract": lambda: stepped(x, 1, 0.5, threshold=0.8, reset=None),
     }[reading]()
     compare(read_nir(chain_file(tmp_path / "n.nir", n=node), reading), x, spikes, v)
+
+
+STARTS = {"norse": "v_leak", "spikingjelly": "v_reset"}
+
+
+@pytest.mark.parametrize("reading", sorted(DIALECTS))
+@pytest.mark.parametrize("kind", ["LIF", "IF", "CubaLIF"])
+def test_v_starts_where_the_dialects_own_importer_has_it(
+    tmp_path: Path, reading: str, kind: str
+) -> None:
+    """norse: v_leak, which its IF has not; spikingjelly: v_reset; all others: 0."""
+    tau = np.full(4, 4 * (DIALECTS[reading].dt or 1.0))
+    leak, threshold, reset = np.full(4, 0.7), np.full(4, 2.0), np.array([0.5, -0.5, 0.25, 0.0])
+    shared = {"r": np.full(4, 2.0), "v_threshold": threshold, "v_reset": reset}
+    node = {
+        "LIF": lambda: nir.LIF(tau=tau, v_leak=leak, **shared),
+        "IF": lambda: nir.IF(**shared),
+        "CubaLIF": lambda: nir.CubaLIF(tau_syn=tau, tau_mem=tau, v_leak=leak, **shared),
+    }[kind]()
+    graph = read_nir(chain_file(tmp_path / "n.nir", n=node), reading)
+    unit = graph.neurons["n"].v_scale
+    due = {"v_leak": leak if kind != "IF" else 0, "v_reset": reset}.get(STARTS.get(reading, ""), 0)
+    found = np.broadcast_to(graph.neurons["n"].v_init * (1.0 if unit is None else unit), (4,))
+    np.testing.assert_allclose(found, np.broadcast_to(due, (4,)), rtol=1e-12)
+
+
+def test_a_current_of_norse_starts_at_v_leak_and_decays_to_it(tmp_path: Path) -> None:
+    """norse's importer hands v_leak to the filter of the current, too."""
+    tau = np.full(4, 4e-3)
+    node = nir.CubaLIF(
+        tau_syn=2 * tau,
+        tau_mem=tau,
+        r=np.full(4, 2.0),
+        v_leak=np.full(4, 0.3),
+        v_threshold=np.full(4, 1.6),
+        w_in=np.full(4, 1.5),
+        v_reset=np.zeros(4),
+    )
+    x, current = drive(4), np.zeros((STEPS, 4))
+    for t in range(STEPS):
+        before = current[t - 1] if t else np.full(4, 0.3)
+        current[t] = before + 0.125 * (0.3 - before + 1.5 * x[t])
+    spikes, v = stepped(2 * current, 0.75, 0.25, 0.25 * 0.3, threshold=1.6, start=0.3)
+    assert 0.02 < spikes.mean() < 0.9
+    compare(read_nir(chain_file(tmp_path / "n.nir", n=node), "norse"), x, spikes, v)
 
 
 def test_the_boundary_is_where_the_dialect_has_it(tmp_path: Path) -> None:
