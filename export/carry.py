@@ -19,7 +19,7 @@ from .ir import (
     SumPool,
     Transpose,
 )
-from .ir.nodes import MaxPool
+from .ir.nodes import MaxPool, is_padded
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ def through(name: str, node: Node, shape: Shape, carry: Carry) -> Carry:
         return carry
     if isinstance(node, SumPool):
         _need_constant(name, node, shape, carry)
-        if carry.has_offset and any(node.padding):
+        if carry.has_offset and is_padded(node):
             raise LoweringError(
                 "a biased current is sum-pooled with padding, so the bias varies at the border",
                 node=name,

@@ -29,7 +29,7 @@ from .ir import (
     Weight,
     check,
 )
-from .ir.nodes import POOLS, MaxPool, Pool, Transpose
+from .ir.nodes import POOLS, MaxPool, Pool, Transpose, is_padded
 
 
 def fold(graph: Graph) -> Graph:
@@ -44,7 +44,7 @@ def fold(graph: Graph) -> Graph:
         graph = _fold_batch_norm(graph, name)
     pools: dict[str, Pool] = graph.of_kind(AvgPool, SumPool, MaxPool)
     for name, pool in pools.items():
-        if max(*pool.kernel, *pool.stride) == 1 and not any(pool.padding):
+        if max(*pool.kernel, *pool.stride) == 1 and not is_padded(pool):
             graph = _bypass(graph, name)
     for name in graph.of_kind(AvgPool):
         graph = _split_average(graph, name)
@@ -87,7 +87,7 @@ def _host(graph: Graph, name: str, axis: int, gain: Array) -> str:
         elif isinstance(node, MaxPool):
             if (gain < 0).any():
                 raise _refused(name, f"{int((gain < 0).sum())} negative scales after a MaxPool")
-        elif not isinstance(node, (AvgPool, SumPool)) or any(node.padding):
+        elif not isinstance(node, (AvgPool, SumPool)) or is_padded(node):
             raise _refused(name, f"it follows {here} ({node.kind}), not a Linear or convolution")
         elif isinstance(node, SumPool):
             raise _refused(name, "it follows a SumPool")
@@ -157,7 +157,7 @@ def _split_average(graph: Graph, name: str) -> Graph:
     for key, other in graph.nodes.items():
         nodes[key] = other
         if key == name:
-            nodes[key] = SumPool(node.kernel, node.stride, node.padding)
+            nodes[key] = SumPool(node.kernel, node.stride, node.padding, node.padding_end)
             nodes[divisor] = Scale(np.array(1 / prod(node.kernel)))
     edges = [edge._replace(source=divisor) if edge.source == name else edge for edge in graph.edges]
     return graph.replace(nodes, [*edges, Edge(name, divisor)])

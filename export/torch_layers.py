@@ -25,7 +25,7 @@ from .ir import (
     Shape,
 )
 from .ir.nodes import MaxPool
-from .same_padding import same_padding
+from .ir.uneven_padding import same_padding
 
 
 class Refused(Exception):
@@ -64,10 +64,13 @@ def _conv(module: Any, before: Shape, after: Shape) -> list[Node]:
     if module.padding_mode != "zeros":
         raise Refused(f"padding_mode {module.padding_mode!r} is not zeros", "pad with zeros")
     dilation = as_tuple(module.dilation, rank)
-    weight, padding = _padded(module, dilation)
+    weight = array(module.weight)
+    assert weight is not None
+    padding, padding_end = _padding(module, weight.shape[2:], dilation)
     options = {
         "stride": as_tuple(module.stride, rank),
         "padding": padding,
+        "padding_end": padding_end,
         "dilation": dilation,
         "groups": int(module.groups),
     }
@@ -75,18 +78,12 @@ def _conv(module: Any, before: Shape, after: Shape) -> list[Node]:
     return [kind(weight, array(module.bias), **options)]  # type: ignore[arg-type]
 
 
-def _padded(module: Any, dilation: Shape) -> tuple[Array, Shape]:
-    """Return the weights and the padding at both ends."""
-    weight = array(module.weight)
-    assert weight is not None
-    if module.padding == "valid":
-        return weight, (0,) * len(dilation)
-    if module.padding != "same":
-        return weight, as_tuple(module.padding, len(dilation))
-    found = same_padding(weight, dilation)
-    if found is None:
-        raise Refused("padding 'same' with an even, dilated kernel", "use an odd kernel")
-    return found
+def _padding(module: Any, kernel: Shape, dilation: Shape) -> tuple[Shape, Shape]:
+    """Return the padding in front of each axis and behind it."""
+    if module.padding == "same":
+        return same_padding(kernel, dilation)
+    both = 0 if module.padding == "valid" else module.padding
+    return (as_tuple(both, len(dilation)),) * 2
 
 
 def _batch_norm(module: Any, before: Shape, after: Shape) -> list[Node]:

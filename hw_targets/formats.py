@@ -21,6 +21,7 @@ from ..export.ir import (
     SumPool,
 )
 from ..export.ir.arith import DECAY_ONE
+from ..export.ir.nodes import is_padded
 from .mapping import at_most, host_nodes
 from .shift import has_exponents, shifted_bits
 from .target import Target
@@ -205,7 +206,7 @@ def _pool(name: str, node: SumPool, target: Target) -> Iterator[Violation]:
     allowed = target.supports.get("pools")
     if not allowed:
         return
-    plain = node.kernel == node.stride and not any(node.padding)
+    plain = node.kernel == node.stride and not is_padded(node)
     if not plain or any(str(k) not in allowed for k in node.kernel):
         found = f"{node.kernel} stride {node.stride}"
         remedy = "pool windows that do not overlap, of one of these sizes"

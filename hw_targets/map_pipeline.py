@@ -21,6 +21,7 @@ from typing import Any
 import networkx as nx
 
 from ..export.ir import WEIGHTS, Conv2d, Graph, Input, Linear, Neuron, Shape, SumPool
+from ..export.ir.uneven_padding import evenly_padded
 from .mapping import Layer, Mapped, at_most, layers, weight_nodes
 from .reach import sources_into, weights_into
 from .target import Target
@@ -96,7 +97,8 @@ def _needs(graph: Graph, layer: Layer, channels: int) -> Need:
 def _kernel(graph: Graph, name: str, node: Any) -> tuple[int, Shape]:
     """Return the input channels and the kernel of a weight node; a Linear reads a whole map."""
     if not isinstance(node, Linear):
-        return graph.shapes[graph.inputs(name)[0]][0], tuple(node.weight.shape[2:])
+        kernel = evenly_padded(node).weight.shape[2:]  # the chip pads alike at both ends
+        return graph.shapes[graph.inputs(name)[0]][0], tuple(kernel)
     here = graph.inputs(name)[0]
     while graph.nodes[here].kind in ("Flatten", "Reshape"):
         here = graph.inputs(here)[0]
@@ -161,6 +163,7 @@ def _shape_rules(graph: Graph, layer: Layer, target: Target) -> Iterator[Violati
 
 
 def _convolution(name: str, node: Conv2d, target: Target) -> Iterator[Violation]:
+    node = evenly_padded(node)
     strides = target.supports.get("strides", ())
     for stride in node.stride:
         if strides and str(stride) not in strides:

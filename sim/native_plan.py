@@ -30,6 +30,7 @@ from ..export.ir import (
 )
 from ..export.ir.arith import symmetric_limits
 from ..export.ir.nodes import Conv, Conv1d, Conv2d, MaxPool
+from ..export.ir.uneven_padding import evenly_padded
 from .native_fusion import fused_neurons
 from .native_values import (
     INT32,
@@ -146,6 +147,8 @@ class _Builder:
     def conv(self, name: str, node: Conv, read: list[Value]) -> Value:
         before, after = self._shapes(name)
         value = self.placed(read[0], channels_last(before))
+        if prod(node.weight.shape[2:]) == 1:  # one tap unpadded in front is a plain product there
+            node = evenly_padded(node)
         window = _conv_window(node, before, after)
         op = self._weights(name, node, value, window, node.weight, node.groups)
         return self._value_of_sums(name, op, prod(after[1:]), after[0], channels_last(after))

@@ -62,7 +62,7 @@ def conv(node: Conv, x: Array) -> Array:
     """Return [batch, out, *places]: the weights times the windows as columns, group by group."""
     kernel, g = node.weight.shape[2:], node.groups
     rank = len(kernel)
-    view = windows(padded(_factor(x), node.padding), kernel, node.stride, node.dilation)
+    view = windows(padded(_factor(x), node), kernel, node.stride, node.dilation)
     batch, places = len(x), view.shape[2 : 2 + rank]
     # [batch, in, *places, *kernel] -> [batch, g, in / g * kernel, places]
     taps_first = (0, 1, *range(2 + rank, 2 + 2 * rank), *range(2, 2 + rank))
@@ -74,7 +74,7 @@ def conv(node: Conv, x: Array) -> Array:
 
 def sum_pool(node: SumPool | AvgPool, x: Array) -> Array:
     """Return the sums over windows; a padded entry adds 0."""
-    view = windows(padded(x, node.padding), node.kernel, node.stride)
+    view = windows(padded(x, node), node.kernel, node.stride)
     summed: Array = view.sum(axis=tuple(range(-len(node.kernel), 0)), dtype=x.dtype)
     return summed
 
@@ -88,7 +88,7 @@ def avg_pool(node: AvgPool, x: Array) -> Array:
 def max_pool(node: MaxPool, x: Array) -> Array:
     """Return the maxima over windows; a padded entry is minus infinity."""
     lowest = -np.inf if x.dtype.kind == "f" else np.iinfo(x.dtype).min
-    view = windows(padded(x, node.padding, lowest), node.kernel, node.stride)
+    view = windows(padded(x, node, lowest), node.kernel, node.stride)
     largest: Array = view.max(axis=tuple(range(-len(node.kernel), 0)))
     return largest
 

@@ -8,13 +8,15 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from ..export.ir import Array, Shape
+from ..export.ir.nodes import Conv, Pool, is_padded, paddings
 
 
-def padded(x: Array, padding: Shape, value: Any = 0) -> Array:
-    """Return x with `padding` entries of `value` on both ends of each trailing axis."""
-    if not any(padding):
+def padded(x: Array, node: Conv | Pool, value: Any = 0) -> Array:
+    """Return x with the entries of `value` that a node pads on both ends of each trailing axis."""
+    if not is_padded(node):
         return x
-    width = [(0, 0)] * (x.ndim - len(padding)) + [(p, p) for p in padding]
+    ends = tuple(zip(*paddings(node), strict=True))
+    width = [(0, 0)] * (x.ndim - len(ends)) + [*ends]
     return np.pad(x, width, constant_values=value)
 
 

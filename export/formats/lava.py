@@ -33,6 +33,7 @@ from ..ir import (
     Shape,
 )
 from ..ir.arith import DECAY_ONE
+from ..ir.uneven_padding import evenly_padded
 from .atomic import atomic_path
 from .lava_in import read_lava
 from .lava_rules import (
@@ -158,7 +159,7 @@ def _weight_problems(
         yield "feeds a count of spikes, netx needs a neuron behind weights", "put one there"
     if isinstance(node, Linear) and len(graph.shapes[name]) > 1:
         yield f"weighs each of {graph.shapes[name][:-1]}, netx only one vector", "flatten before it"
-    problem = conv_problem(node) if isinstance(node, Conv2d) else None
+    problem = conv_problem(evenly_padded(node)) if isinstance(node, Conv2d) else None
     if problem is not None:
         yield problem
     yield from _scaled_problems(graph, name, node, loop)
@@ -306,6 +307,7 @@ def _dense(node: Linear) -> Layer:
 
 
 def _conv(node: Conv2d) -> Layer:
+    node = evenly_padded(node)  # which has one number for both ends
     out, per_group, *kernel = node.weight.shape
     return {
         "type": _type("conv"),

@@ -26,7 +26,7 @@ from ..ir import (
     Shape,
     SumPool,
 )
-from ..same_padding import same_padding
+from ..ir.uneven_padding import same_padding
 from .nir_neurons import STATEFUL, Part
 from .nir_site import Site
 from .nir_structure import shape_of
@@ -86,20 +86,18 @@ def _whole(site: Site, key: str, rank: int, default: int | Shape) -> Shape:
     return tuple(int(n) for n in (value if value.size == rank else np.repeat(value[:1], rank)))
 
 
-def _padded(site: Site, weight: Array, dilation: Shape) -> tuple[Array, Shape]:
-    """Return the weights and the padding at both ends."""
+def _padding(site: Site, kernel: Shape, dilation: Shape) -> tuple[Shape, Shape]:
+    """Return the padding in front of each axis and behind it."""
     padding = site.fields.get("padding", 0)
     if not isinstance(padding, str):
-        return weight, _whole(site, "padding", len(dilation), 0)
+        return (_whole(site, "padding", len(dilation), 0),) * 2
     if padding == "valid":
-        return weight, (0,) * len(dilation)
-    found = same_padding(weight, dilation) if padding == "same" else None
-    if found is None:
-        raise FormatError(
-            f"padding {padding[:20]!r} of a kernel {weight.shape[2:]} is not the same on both ends",
-            node=site.name,
-        )
-    return found
+        return ((0,) * len(dilation),) * 2
+    if padding == "same":
+        return same_padding(kernel, dilation)
+    raise FormatError(
+        f"padding {padding[:20]!r}", node=site.name, remedy="known: same, valid or numbers"
+    )
 
 
 def _conv(site: Site) -> list[Part]:
@@ -113,12 +111,13 @@ def _conv(site: Site) -> list[Part]:
     elif not np.array_equal(_spatial(declared, rank), site.shape[1:]):
         site.repairs.note(site.name, "another input_shape than what enters, not heeded")
     dilation = _whole(site, "dilation", rank, 1)
-    weight, padding = _padded(site, weight, dilation)
+    padding, padding_end = _padding(site, weight.shape[2:], dilation)
     options: dict[str, Any] = {
         "stride": _whole(site, "stride", rank, 1),
         "dilation": dilation,
         "groups": _whole(site, "groups", 1, 1)[0],
         "padding": padding,
+        "padding_end": padding_end,
     }
     bias = site.array("bias").astype(np.float32) if "bias" in site.fields else None
     return [(Conv1d if rank == 1 else Conv2d)(weight, bias, **options)]

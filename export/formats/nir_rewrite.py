@@ -32,6 +32,8 @@ from ..ir import (
     Weight,
     check,
 )
+from ..ir.nodes import is_padded, paddings
+from ..ir.uneven_padding import evenly_padded
 from .nir_dialect import Dialect
 from .nir_integrators import inner_nodes
 from .nir_names import unused
@@ -54,7 +56,7 @@ def rewrite(graph: Graph, dialect: Dialect, gained: Callable[[Neuron], bool]) ->
         graph = _bias_out_of_loop(graph, delay)
         if dialect.long_loops:
             graph = _identity_behind(graph, delay)
-    graph = graph.map_nodes(lambda _, node: typed(node))
+    graph = graph.map_nodes(lambda name, node: typed(_even(node, graph.shapes[name])))
     if dialect.few_layers:
         within = inner_nodes(graph)
         for name, node in list(graph.nodes.items()):
@@ -230,14 +232,20 @@ def _identity_behind(graph: Graph, delay: str) -> Graph:
 def typed(node: Node) -> Node:
     """Return convolutions as nir's own type check takes them: square and without groups."""
     if isinstance(node, Conv2d):
-        return _square(_ungrouped(node))
-    return _ungrouped(node) if isinstance(node, Conv1d) else node
+        return _square(_ungrouped(evenly_padded(node)))
+    return _ungrouped(evenly_padded(node)) if isinstance(node, Conv1d) else node
+
+
+def _even(node: Node, shape: tuple[int, ...]) -> Node:
+    """Return a node whose padding no field of NIR holds as one whose padding does."""
+    uneven = isinstance(node, SumPool) and node.padding_end is not None and len(node.kernel) == 2
+    return _summing(node, shape[0]) if uneven and isinstance(node, SumPool) else node
 
 
 def _plain(graph: Graph, name: str, node: Node) -> Graph:
     """Return the graph with one pool or factor as weights, where that is needed."""
     found: Node | None = None
-    if isinstance(node, SumPool) and len(node.kernel) == 2 and any(node.padding):
+    if isinstance(node, SumPool) and len(node.kernel) == 2 and is_padded(node):
         found = _summing(node, graph.shapes[name][0])
     elif isinstance(node, Scale):
         found = _scaling(node, graph.shapes[name])
@@ -248,7 +256,9 @@ def _summing(node: SumPool, channels: int) -> Conv2d:
     """Return the convolution that sums windows: readers leave the padding of pools out."""
     diagonal = np.eye(channels)[:, :, None, None]
     kernel = np.broadcast_to(diagonal, (channels, channels, *node.kernel))
-    return _square(Conv2d(kernel, stride=node.stride, padding=node.padding))
+    front, end = paddings(node)
+    summing = Conv2d(kernel, stride=node.stride, padding=front, padding_end=end)
+    return _square(evenly_padded(summing))
 
 
 def _scaling(node: Scale, shape: tuple[int, ...]) -> Weight | None:

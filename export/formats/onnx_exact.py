@@ -15,6 +15,7 @@ import numpy as np
 
 from ..ir import Array, Bound, Conv1d, FormatError, Linear, Weight
 from ..ir.bounds import FLOAT32_EXACT
+from ..ir.nodes import paddings
 from .onnx_scope import FLOAT, INT32, UINT8, Scope
 
 Arithmetic: TypeAlias = Literal["auto", "integer", "exact-float"]
@@ -61,9 +62,10 @@ def attributes(node: Weight) -> dict[str, Any]:
     """Return the ONNX attributes of a convolution."""
     if isinstance(node, Linear):
         return {}
+    front, end = paddings(node)
     return {
         "strides": list(node.stride),
-        "pads": [*node.padding, *node.padding],
+        "pads": [*front, *end],
         "dilations": list(node.dilation),
         "group": node.groups,
     }
@@ -144,9 +146,10 @@ def _integer_product(scope: Scope, node: Weight, digit: str) -> str:
     # One axis becomes two: ConvInteger over one axis is not implemented everywhere.
     axis = scope.constant([2], np.int64)
     weight = scope.parameter("weight", node.weight[:, :, None, :], np.int8)
+    front, end = paddings(node)
     options: dict[str, Any] = {
         "strides": [1, *node.stride],
-        "pads": [0, *node.padding, 0, *node.padding],
+        "pads": [0, *front, 0, *end],
         "dilations": [1, *node.dilation],
         "group": node.groups,
     }

@@ -19,7 +19,7 @@ from ..ir import (
     Transpose,
     Weight,
 )
-from ..ir.nodes import MaxPool, Pool
+from ..ir.nodes import MaxPool, Pool, is_padded, paddings
 from .onnx_exact import attributes
 from .onnx_scope import FLOAT, INT32, Scope
 
@@ -86,10 +86,11 @@ def pool(scope: Scope, node: Pool, x: str, before: Shape, after: Shape, *, integ
     """Return a pool, one axis after the other (no int32 pool exists in onnxruntime)."""
     first = len(before) - len(node.kernel)
     maximum = isinstance(node, MaxPool)
+    front, end = paddings(node)
     y = _padded(scope, node, x, first, maximum, integer)
     for k, size in enumerate(node.kernel):
         axis = first + k
-        whole = size == before[axis] + 2 * node.padding[k]
+        whole = size == before[axis] + front[k] + end[k]
         y = (
             scope.op("ReduceMax" if maximum else "ReduceSum", y, _axis(scope, axis), keepdims=1)
             if whole
@@ -106,10 +107,11 @@ def _axis(scope: Scope, axis: int) -> str:
 
 
 def _padded(scope: Scope, node: Pool, x: str, first: int, maximum: bool, integer: bool) -> str:
-    if not any(node.padding):
+    if not is_padded(node):
         return x
-    front = [0] * (first + 1)
-    pads = scope.constant([*front, *node.padding, *front, *node.padding], np.int64)
+    front, end = paddings(node)
+    leading = [0] * (first + 1)
+    pads = scope.constant([*leading, *front, *leading, *end], np.int64)
     dtype: Any = np.int32 if integer else np.float32
     lowest = np.iinfo(np.int32).min if integer else -np.inf
     return scope.op("Pad", x, pads, scope.constant(lowest if maximum else 0, dtype))

@@ -37,6 +37,7 @@ from .nodes import (
     Shape,
     SumPool,
     Transpose,
+    is_padded,
 )
 from .spike_bounds import most_spikes
 
@@ -193,7 +194,7 @@ def _linear(node: Linear, shapes: list[Shape], x: Bound) -> Bound:
 
 def _conv(node: Conv, shapes: list[Shape], x: Bound) -> Bound:
     low, high = _per_channel(x, shapes[0], 0)
-    if any(node.padding):
+    if is_padded(node):
         low, high = np.minimum(low, 0), np.maximum(high, 0)
     out = node.weight.shape[0] // node.groups
     per_group = node.weight.shape[1]
@@ -216,7 +217,7 @@ def _conv(node: Conv, shapes: list[Shape], x: Bound) -> Bound:
 
 def _sum_pool(node: SumPool, shapes: list[Shape], x: Bound) -> Bound:
     low, high = _over_windows(x, shapes[0], len(node.kernel))
-    if any(node.padding):
+    if is_padded(node):
         low, high = np.minimum(low, 0), np.maximum(high, 0)
     return _interval(low * prod(node.kernel), high * prod(node.kernel))
 

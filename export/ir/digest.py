@@ -11,6 +11,9 @@ import numpy as np
 from .graph import Graph
 from .nodes import Array
 
+ADDED = ("padding_end",)
+"""Fields that came later: where they are None they do not count, so that old digests stay."""
+
 
 def digest(graph: Graph) -> str:
     """Return sha256 (hex) over level, nodes, arrays, edges and profile; metadata does not count."""
@@ -19,6 +22,8 @@ def digest(graph: Graph) -> str:
     hashed.update(_bytes([*head, [list(edge) for edge in graph.edges]]))
     for name, node in graph.nodes.items():
         for field, value in node.field_values().items():
+            if value is None and field in ADDED:
+                continue
             hashed.update(_bytes([name, node.kind, field]))
             if isinstance(value, np.ndarray):
                 hashed.update(_bytes([value.dtype.name, list(value.shape)]))

@@ -55,6 +55,9 @@ class _Node:
             value = getattr(self, name)
             if isinstance(value, Sequence):
                 object.__setattr__(self, name, tuple(int(n) for n in value))
+        end = getattr(self, "padding_end", None)
+        if end is not None and end == getattr(self, "padding", None):
+            object.__setattr__(self, "padding_end", None)  # one form for what is the same
 
     @property
     def kind(self) -> str:
@@ -110,11 +113,12 @@ class Linear(_Node):
 class Conv1d(_Node):
     """Cross-correlation over one axis, as torch's: x [in, x], weight [out, in / groups, k].
 
-    Other fields as in `Linear` and torch.nn.Conv1d; padding is zeros, the same on both ends.
+    Other fields as in `Linear` and torch.nn.Conv1d; padding is zeros in front of each axis, and as
+    many behind it unless `padding_end` says another number.
     """
 
     array_fields: ClassVar[tuple[str, ...]] = ("weight", "bias", "scale")
-    tuple_fields: ClassVar[tuple[str, ...]] = ("stride", "padding", "dilation")
+    tuple_fields: ClassVar[tuple[str, ...]] = ("stride", "padding", "dilation", "padding_end")
 
     weight: Array
     bias: Array | None = None
@@ -125,17 +129,19 @@ class Conv1d(_Node):
     scale: Array | None = None
     weight_shift: int = 0
     bits: int | None = None
+    padding_end: Shape | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Conv2d(_Node):
     """Cross-correlation over two axes, as torch's: x [in, y, x], weight [out, in / groups, ky, kx].
 
-    Other fields as in `Linear` and torch.nn.Conv2d; padding is zeros, the same on both ends.
+    Other fields as in `Linear` and torch.nn.Conv2d; padding is zeros in front of each axis, and as
+    many behind it unless `padding_end` says another number.
     """
 
     array_fields: ClassVar[tuple[str, ...]] = ("weight", "bias", "scale")
-    tuple_fields: ClassVar[tuple[str, ...]] = ("stride", "padding", "dilation")
+    tuple_fields: ClassVar[tuple[str, ...]] = ("stride", "padding", "dilation", "padding_end")
 
     weight: Array
     bias: Array | None = None
@@ -146,17 +152,19 @@ class Conv2d(_Node):
     scale: Array | None = None
     weight_shift: int = 0
     bits: int | None = None
+    padding_end: Shape | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SumPool(_Node):
-    """Sum over windows of the trailing len(kernel) axes; padding adds zeros."""
+    """Sum over windows of the trailing len(kernel) axes; padding adds zeros (ends: see Conv1d)."""
 
-    tuple_fields: ClassVar[tuple[str, ...]] = ("kernel", "stride", "padding")
+    tuple_fields: ClassVar[tuple[str, ...]] = ("kernel", "stride", "padding", "padding_end")
 
     kernel: Shape
     stride: Shape
     padding: Shape
+    padding_end: Shape | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -166,22 +174,24 @@ class AvgPool(_Node):
     Float level only: folding makes it a SumPool whose 1 / prod(kernel) moves on.
     """
 
-    tuple_fields: ClassVar[tuple[str, ...]] = ("kernel", "stride", "padding")
+    tuple_fields: ClassVar[tuple[str, ...]] = ("kernel", "stride", "padding", "padding_end")
 
     kernel: Shape
     stride: Shape
     padding: Shape
+    padding_end: Shape | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MaxPool(_Node):
     """Maximum over windows of the trailing len(kernel) axes; padding counts as minus infinity."""
 
-    tuple_fields: ClassVar[tuple[str, ...]] = ("kernel", "stride", "padding")
+    tuple_fields: ClassVar[tuple[str, ...]] = ("kernel", "stride", "padding", "padding_end")
 
     kernel: Shape
     stride: Shape
     padding: Shape
+    padding_end: Shape | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -387,6 +397,19 @@ Node: TypeAlias = (
 Weight: TypeAlias = Linear | Conv1d | Conv2d
 Conv: TypeAlias = Conv1d | Conv2d
 Pool: TypeAlias = SumPool | AvgPool | MaxPool
+
+
+def paddings(node: Conv | Pool) -> tuple[Shape, Shape]:
+    """Return what is padded in front of each axis, and what behind it."""
+    return node.padding, node.padding if node.padding_end is None else node.padding_end
+
+
+def is_padded(node: Conv | Pool) -> bool:
+    """Whether anything is padded."""
+    front, end = paddings(node)
+    return any(front) or any(end)
+
+
 WEIGHTS = (Linear, Conv1d, Conv2d)
 POOLS = (SumPool, AvgPool, MaxPool)
 KINDS: dict[str, type[Any]] = {

@@ -30,6 +30,7 @@ from .nodes import (
     Shape,
     SumPool,
     Transpose,
+    paddings,
 )
 
 
@@ -42,22 +43,27 @@ def _need(condition: bool, reason: str) -> None:
         raise ShapeMismatch(reason)
 
 
-def window_count(size: int, kernel: int, stride: int, padding: int, dilation: int = 1) -> int:
-    """Return how many windows fit one axis: floor((size + 2p - d(k - 1) - 1) / s) + 1."""
-    return (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
+def window_count(size: int, kernel: int, stride: int, padded: int, dilation: int = 1) -> int:
+    """Return how many windows fit one axis: floor((size + padded - d(k - 1) - 1) / s) + 1.
+
+    Args:
+        padded: at both ends together.
+    """
+    return (size + padded - dilation * (kernel - 1) - 1) // stride + 1
 
 
-def _windows(
-    spatial: Shape, kernel: Shape, stride: Shape, padding: Shape, dilation: Shape
-) -> Shape:
-    rank = len(kernel)
+def _windows(spatial: Shape, kernel: Shape, node: Conv | Pool, dilation: Shape) -> Shape:
+    rank, stride, (front, end) = len(kernel), node.stride, paddings(node)
     _need(len(spatial) == rank, f"{len(spatial)} spatial axes {spatial}, kernel has {rank}")
-    for name, value in (("stride", stride), ("padding", padding), ("dilation", dilation)):
+    entries = {"stride": stride, "padding": front, "padding_end": end, "dilation": dilation}
+    for name, value in entries.items():
         _need(len(value) == rank, f"{name} {value} has not the {rank} entries of the kernel")
     _need(min((*kernel, *stride, *dilation)) >= 1, "kernel, stride and dilation must be at least 1")
-    _need(min(padding) >= 0, f"padding {padding} is negative")
-    out = tuple(map(window_count, spatial, kernel, stride, padding, dilation))
-    _need(min(out) >= 1, f"kernel {kernel} does not fit map {spatial} with padding {padding}")
+    said = f"padding {front}" if front == end else f"padding {front} in front and {end} behind"
+    _need(min(*front, *end) >= 0, f"{said} is negative")
+    both = tuple(a + b for a, b in zip(front, end, strict=True))
+    out = tuple(map(window_count, spatial, kernel, stride, both, dilation))
+    _need(min(out) >= 1, f"kernel {kernel} does not fit map {spatial} with {said}")
     return out
 
 
@@ -84,17 +90,18 @@ def _conv(node: Conv, x: Shape) -> Shape:
         f"weight takes {per_group * node.groups} channels, not {x[0]}",
     )
     kernel = node.weight.shape[2:]
-    return (out, *_windows(x[1:], kernel, node.stride, node.padding, node.dilation))
+    return (out, *_windows(x[1:], kernel, node, node.dilation))
 
 
 def _pool(node: Pool, x: Shape) -> Shape:
     rank = len(node.kernel)
     _need(1 <= rank <= len(x), f"a kernel of {rank} axes on input {x}")
     split, ones = len(x) - rank, (1,) * rank
-    out = _windows(x[split:], node.kernel, node.stride, node.padding, ones)
+    out = _windows(x[split:], node.kernel, node, ones)
     if isinstance(node, MaxPool):
-        padded = all(2 * p <= k for p, k in zip(node.padding, node.kernel, strict=True))
-        _need(padded, f"padding {node.padding} is more than half the kernel {node.kernel}")
+        for ends in paddings(node):
+            inside = all(2 * p <= k for p, k in zip(ends, node.kernel, strict=True))
+            _need(inside, f"padding {ends} is more than half the kernel {node.kernel}")
     return (*x[:split], *out)
 
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from ...export.formats.lava_weights import CONV_FIELD_LIMIT, conv_excess, int8_parts
 from ...export.ir import Array, Conv2d, ExecutorError, Linear, Node, Scale, Shape, SumPool
+from ...export.ir.uneven_padding import evenly_padded
 from .entries import entries
 from .program import Process
 
@@ -53,6 +54,7 @@ def synapse(
         ExecutorError: for a matrix of more than ENTRY_LIMIT entries that are not 0.
     """
     if len(shape) == 3 and len(target) == 3 and np.array_equal(order, lava_order(shape)):
+        node = evenly_padded(node) if isinstance(node, Conv2d) else node
         kernel = _kernel(node, shape)
         if kernel is not None and not conv_excess(node, kernel.shape[2:]):
             return [_conv(kernel, node, shape, bits)]
@@ -66,7 +68,7 @@ def _kernel(node: Node, shape: Shape) -> Array | None:
     channels = shape[0]
     if isinstance(node, Conv2d):
         return node.weight.astype(np.int32) << node.weight_shift
-    if isinstance(node, SumPool) and len(node.kernel) == 2:
+    if isinstance(node, SumPool) and len(node.kernel) == 2 and node.padding_end is None:
         return np.ones((channels, 1, *node.kernel), np.int32)
     if isinstance(node, Scale) and (node.factor.size == 1 or node.factor.shape == (channels, 1, 1)):
         return np.broadcast_to(node.factor, (channels, 1, 1)).reshape(-1, 1, 1, 1)

@@ -166,15 +166,22 @@ def _weight(draft: Draft, shape: Shape, channels: int | None = None, shift: int 
     dilation = tuple(2 if k == 2 and draft.chance(0.3) else 1 for k in kernel)
     weight, bits = _codes(draft, out, shape[0] // groups, *kernel)
     kind = Conv1d if rank == 1 else Conv2d
+    padding = tuple(draft.pick(0, 2) for _ in range(rank))
     return kind(
         weight,
         stride=tuple(draft.pick(1, 2) for _ in range(rank)),
-        padding=tuple(draft.pick(0, 2) for _ in range(rank)),
+        padding=padding,
+        padding_end=padding_end(draft, padding, (2,) * rank),
         dilation=dilation,
         groups=groups,
         weight_shift=shift,
         bits=bits,
     )
+
+
+def padding_end(draft: Draft, padding: Shape, most: Shape) -> Shape:
+    """What is padded behind: mostly as in front."""
+    return tuple(draft.pick(0, n) for n in most) if draft.chance(0.2) else padding
 
 
 def _currents(draft: Draft) -> None:
@@ -285,7 +292,8 @@ def _pool(draft: Draft) -> None:
     kernel = tuple(draft.pick(2, min(3, n)) for n in draft.shape[1:])
     stride = tuple(draft.pick(1, 2) for _ in kernel)
     padding = tuple(draft.pick(0, k // 2) for k in kernel)
-    draft.put((MaxPool if draft.chance(0.5) else SumPool)(kernel, stride, padding))
+    end = padding_end(draft, padding, tuple(k // 2 for k in kernel))
+    draft.put((MaxPool if draft.chance(0.5) else SumPool)(kernel, stride, padding, end))
     _settle_shape(draft)
 
 

@@ -171,6 +171,7 @@ def _weight_marks(node: Weight) -> list[tuple[str, bool]]:
         *marks,
         ("strided", max(node.stride) > 1),
         ("padded", max(node.padding) > 0),
+        ("padded unevenly", node.padding_end is not None),
         ("dilated", max(node.dilation) > 1),
         ("in groups", node.groups > 1),
     ]

@@ -27,7 +27,17 @@ from spikewright.export.ir import (
     check,
 )
 
-from .graphs import Draft, Rng, _codes, _heads, _pool, _residual, _settle_shape, enliven
+from .graphs import (
+    Draft,
+    Rng,
+    _codes,
+    _heads,
+    _pool,
+    _residual,
+    _settle_shape,
+    enliven,
+    padding_end,
+)
 from .graphs import random_input as narrow_input
 from .neurons import random_neuron
 
@@ -95,10 +105,12 @@ def _weight(draft: Draft, shape: Shape) -> Node:
     outputs = -(-outputs // groups) * groups
     weight, bits = _codes(draft, outputs, shape[0] // groups, *kernel)
     kind = Conv1d if rank == 1 else Conv2d
+    padding = tuple(draft.pick(0, k // 2) for k in kernel)
     return kind(
         weight,
         stride=(2,) * rank if draft.chance(0.5) else tuple(draft.pick(1, 3) for _ in range(rank)),
-        padding=tuple(draft.pick(0, k // 2) for k in kernel),
+        padding=padding,
+        padding_end=padding_end(draft, padding, (1,) * rank),
         dilation=tuple(2 if k == 2 and draft.chance(0.3) else 1 for k in kernel),
         groups=groups,
         weight_shift=shift,

@@ -36,7 +36,7 @@ def brute_force(node: Weight, x_shape: tuple[int, ...], *, effective: bool) -> n
     weight = (node.weight != 0) if effective else np.ones_like(node.weight)
     options = {
         name: getattr(node, name)
-        for name in ("stride", "padding", "dilation", "groups")
+        for name in ("stride", "padding", "padding_end", "dilation", "groups")
         if hasattr(node, name)
     }
     probe = type(node)(weight.astype(np.int8), **options)
@@ -58,6 +58,7 @@ def brute_force(node: Weight, x_shape: tuple[int, ...], *, effective: bool) -> n
         {"stride": (1, 2), "padding": (2, 0), "dilation": (2, 1)},
         {"groups": 2, "padding": (1, 1)},
         {"stride": (3, 3)},
+        {"padding": (0, 2), "padding_end": (1, 0), "stride": (2, 1)},
     ],
 )
 def test_fan_out_is_what_exists(options: dict, effective: bool) -> None:

@@ -72,7 +72,7 @@ def float_graph() -> Graph:
             ),
             "bn": BatchNorm(np.zeros(4), np.ones(4), np.ones(4), np.zeros(4), 1e-3),
             "n": Neuron((4, 6, 6), f64(1), tau=f64(2), v_scale=f64(0.5)),
-            "pool": AvgPool((2, 2), (2, 2), (0, 0)),
+            "pool": AvgPool((2, 2), (2, 2), (0, 0), (1, 0)),
             "out": Output("spike_count", scale=0.25),
         },
         "float",

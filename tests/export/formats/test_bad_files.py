@@ -249,7 +249,6 @@ NIR: dict[str, tuple[Make, str]] = {
         lambda p: chain_file(p, f=nir.Flatten({"input": np.array([4])}, 0, 3), n=lif((4,))),
         "f: flattens axes 0..3 of (4,)",
     ),
-    "even kernel": (convolution(padding="same", dilation=3), "c: padding 'same' of a kernel (2,)"),
     "another padding": (convolution(padding="reflect"), "c: padding 'reflect'"),
     "half a stride": (convolution(stride=1.5), "c: stride [1.5] are no whole numbers"),
     "no stride": (convolution(stride=0), "c: kernel, stride and dilation must be at least 1"),

@@ -152,20 +152,21 @@ def test_equal_padding_given_at_both_ends_is_taken(tmp_path: Path) -> None:
     assert graph.of_kind(Conv2d)["c"].padding == (2, 2)
 
 
+@pytest.mark.parametrize("dilation", [1, 3])
 @pytest.mark.parametrize("kernel", [(2, 2), (4, 3), (3, 2)])
-def test_padding_same_of_even_kernels(tmp_path: Path, kernel: tuple[int, int]) -> None:
-    """The one value more lies behind, as torch has it."""
-    graph = quiet(conv_file(tmp_path / "a.nir", kernel, padding="same"))
+def test_padding_same_of_even_kernels(
+    tmp_path: Path, kernel: tuple[int, int], dilation: int
+) -> None:
+    """The one value more lies behind, as torch has it; the kernel keeps its size."""
+    options = {"padding": "same", "dilation": np.array([dilation] * 2)}
+    graph = quiet(conv_file(tmp_path / "a.nir", kernel, **options))
     x = torch.rand(1, 3, 6, 7, dtype=torch.float64)
-    layer = torch.nn.Conv2d(3, 2, kernel, padding="same", bias=False, dtype=torch.float64)
+    layer = torch.nn.Conv2d(
+        3, 2, kernel, padding="same", dilation=dilation, bias=False, dtype=torch.float64
+    )
     weight = np.random.default_rng(0).normal(size=(2, 3, *kernel)).astype(np.float32)
     layer.weight.data = torch.from_numpy(weight).double()
     due = layer(x).detach().numpy()
     for found in (graph, trace(torch.nn.Sequential(layer), x)):
         np.testing.assert_allclose(outputs(found, x.numpy()[None]).output[0], due, atol=1e-12)
-
-
-def test_padding_same_of_an_even_dilated_kernel_is_refused(tmp_path: Path) -> None:
-    path = conv_file(tmp_path / "a.nir", (2, 2), padding="same", dilation=np.array([3, 3]))
-    with pytest.raises(FormatError, match="is not the same on both ends"):
-        read_nir(path)
+        assert [n.weight.shape[2:] for n in found.of_kind(Conv2d).values()] == [kernel]

@@ -34,13 +34,16 @@ from spikewright.export.ir.shapes import broadcasts, window_count
 SMALL = st.integers(1, 4)
 
 
-@given(st.integers(1, 12), SMALL, SMALL, st.integers(0, 3), SMALL)
+PADDED = st.integers(0, 3)
+
+
+@given(st.integers(1, 12), SMALL, SMALL, PADDED, PADDED, SMALL)
 def test_windows_are_those_that_fit(
-    size: int, kernel: int, stride: int, padding: int, dilation: int
+    size: int, kernel: int, stride: int, front: int, end: int, dilation: int
 ) -> None:
-    starts = range(-padding, size + padding, stride)
-    fitting = [s for s in starts if s + dilation * (kernel - 1) < size + padding]
-    assert max(0, window_count(size, kernel, stride, padding, dilation)) == len(fitting)
+    starts = range(-front, size + end, stride)
+    fitting = [s for s in starts if s + dilation * (kernel - 1) < size + end]
+    assert max(0, window_count(size, kernel, stride, front + end, dilation)) == len(fitting)
 
 
 def shape_of(node: Node, *inputs: Shape) -> Shape:
@@ -58,6 +61,8 @@ GOOD: list[tuple[Node, list[Shape], Shape]] = [
     (Linear(np.ones((5, 3))), [(3,)], (5,)),
     (Linear(np.ones((5, 3))), [(2, 7, 3)], (2, 7, 5)),
     (Conv1d(np.ones((6, 2, 3)), stride=(2,), padding=(1,)), [(2, 9)], (6, 5)),
+    (Conv1d(np.ones((6, 2, 2)), padding=(0,), padding_end=(1,)), [(2, 9)], (6, 9)),
+    (MaxPool((2,), (2,), (0,), (1,)), [(2, 9)], (2, 5)),
     (Conv1d(np.ones((6, 1, 3)), groups=2, dilation=(3,)), [(2, 9)], (6, 3)),
     (Conv2d(np.ones((6, 2, 3, 1)), stride=(2, 1), padding=(0, 2)), [(2, 9, 4)], (6, 4, 8)),
     (SumPool((2,), (2,), (0,)), [(3, 4, 7)], (3, 4, 3)),
