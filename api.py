@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -22,7 +21,7 @@ from .export.ir import (
     UnknownNameError,
 )
 from .export.ir import profile as profile_named
-from .export.ir.errors import FormatWarning
+from .export.ir.errors import FormatWarning, warn
 from .export.ir.graph import LEVELS, Level
 from .export.ir.nodes import Encoding
 from .export.ir.profile import ScaleRule
@@ -331,7 +330,7 @@ def write(graph: Graph, path: str | Path, *, force: bool = False, **options: Any
 
     written = write_file(graph_in(graph), path, force=force, **options)
     for line in written.warnings:
-        warnings.warn(f"{path}: {line}", FormatWarning, stacklevel=3)
+        warn(f"{path}: {line}", FormatWarning)
     return written
 
 
@@ -389,12 +388,14 @@ def verify(
     Raises:
         InputError, ExecutorError, UnknownNameError: see `sim.verify`.
     """
+    from .sim.doubts import doubt_samples
     from .sim.encode import encode
     from .sim.executor import able
     from .sim.verify import verify as compare_executors
 
     graph, x = graph_in(graph), samples_in(x)
     values = encode(graph, x, steps_for(graph, x, time_steps), encoding, seed)
+    doubt_samples(graph, x)
     chosen = able(graph) if executors is None else executors
     return compare_executors(graph, values, chosen, batch=batch, progress=progress)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import warnings
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from traceback import extract_tb
 from typing import TYPE_CHECKING, Any, cast, get_args
 
 from .export.ir import FormatError, Graph, InputError, MissingPackageError, UnknownNameError
-from .export.ir.errors import AgreementWarning
+from .export.ir.errors import AgreementWarning, warn
 from .export.ir.nodes import Encoding
 from .sim.time_axis import DEFAULT_TIME_STEPS
 
@@ -303,7 +302,7 @@ def compared(graph: Graph, module: Any, sample: Any, time_steps: int) -> Graph:
         name = type(module).__name__
         said = f"{name}: {found.differ:.3%} of its spikes differ between its own run and ours"
         where = ", ".join(f"{n} {share:.3%}" for n, share in found.by_neuron.items() if share)
-        warnings.warn(f"{said} ({where})", AgreementWarning, stacklevel=4)
+        warn(f"{said} ({where})", AgreementWarning)
     told = {
         "differ": found.differ,
         "spike_rate": found.spike_rate,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields, is_dataclass, replace
 from inspect import Parameter, signature
@@ -129,7 +128,7 @@ class Request:
         An ONNX network takes its thresholds from --calibrate, else from `samples`.
         """
         from ..export.formats.nir_discretise import told
-        from ..export.ir.errors import InputError, SpikewrightWarning
+        from ..export.ir.errors import InputError
         from ..sources import SourceOptions, read_source, refuse_idle
 
         given = self._given()
@@ -147,16 +146,7 @@ class Request:
             convert=self.convert,
             calibrate=self.calibrate or (samples.data if samples else None),
         )
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always", SpikewrightWarning)
-            graph = read_source(self.source, options)
-        for warning in caught:
-            if issubclass(warning.category, SpikewrightWarning):
-                say(f"warning: {warning.message}")
-            else:
-                warnings.warn_explicit(
-                    warning.message, warning.category, warning.filename, warning.lineno
-                )
+        graph = read_source(self.source, options)
         if "dt_from" in graph.metadata:
             say(f"{self.source}: {told(graph.metadata)}")
         if graph.level == "integer" and (idle := idle_on_integers(given)):
@@ -228,10 +218,7 @@ class Samples:
         if self.data is None and not (trained and at_hand(str(trained))):
             example = f"{trained}:PATH" if trained else "digits"
             raise InputError("no data", node="--data", remedy=f"give --data DATA, e.g. {example}")
-        data = self._load(self.data or str(trained))
-        for line in _doubts(graph, data):
-            say(f"warning: {data.name}: {line}")
-        return data
+        return self._load(self.data or str(trained))
 
     def _load(self, spec: str) -> Dataset:
         return load_data(spec, self.split, self.limit)
@@ -250,12 +237,6 @@ class HeldOut(Samples):
             except InputError:
                 say(f"note: {spec} has too few samples to hold any out; measuring on all")
         return load_data(spec, self.split, self.limit)
-
-
-def _doubts(graph: Graph, data: Dataset) -> list[str]:
-    from ..sim.doubts import doubts
-
-    return doubts(graph, data.x, data.y)
 
 
 LAST = ("force", "json")

@@ -30,6 +30,7 @@ from . import (
     train,
     verify,
 )
+from .output import library_warnings_said
 from .usage import CLICK_ERROR, one_line
 
 # Plain help: rich's boxes would take longer to import than everything else.
@@ -76,7 +77,8 @@ def main() -> None:
     # whose two cores were busy the demo took 65 s so, and over 250 s otherwise.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
-        code = app(standalone_mode=False)
+        with library_warnings_said():
+            code = app(standalone_mode=False)
         if code == INTERRUPTED:
             print("interrupted: what was not finished is not written", file=sys.stderr)
         if code:

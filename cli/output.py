@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from math import isfinite
@@ -64,6 +65,28 @@ def _cell(value: Any) -> str:
 def say(message: str) -> None:
     """Print a line of progress or a warning on stderr."""
     print(message, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def library_warnings_said() -> Iterator[None]:
+    """Within the context the library's warnings are lines on stderr, each text once.
+
+    Warnings of other packages are shown as Python shows them.
+    """
+    usual, lines = warnings.showwarning, set[str]()
+
+    def show(message: Any, category: type[Warning], *where: Any, **more: Any) -> None:
+        # By name: the errors' module brings numpy, and --help is not to wait for it.
+        if not any(parent.__name__ == "SpikewrightWarning" for parent in category.__mro__):
+            usual(message, category, *where, **more)
+        elif str(message) not in lines:
+            lines.add(str(message))
+            say(f"warning: {message}")
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", UserWarning)
+        warnings.showwarning = show
+        yield
 
 
 def percent(share: float | None) -> str:

@@ -1,4 +1,4 @@
-"""Doubts about samples: what may well be a mistake, though every value is allowed."""
+"""Doubts about samples, labels and what came of them: allowed, and yet perhaps a mistake."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import numpy as np
 
 from ..export.ir import Array, Graph
 from ..export.ir.arith import quantise_input
+from ..export.ir.errors import DoubtWarning, warn
+from .counters import Counters
 from .encode import normalised
 
 SATURATED = 0.05
@@ -14,14 +16,42 @@ calibration on other samples of the same data leaves well below a percent beyond
 LOOKED_AT = 256
 
 
-def doubts(graph: Graph, x: Array, y: Array | None = None) -> list[str]:
-    """Return a line for each thing about samples x and labels y that is probably a mistake.
+def doubt_samples(graph: Graph, x: Array) -> None:
+    """Warn of an input that saturates: pictures of 0..255 for a network calibrated on 0..1.
 
-    Looks at the first 256 samples: whether the input saturates (pictures of 0..255 for a network
-    calibrated on 0..1), and at all labels: whether the network has an output for each.
+    Looks at the first 256 samples x, raw as `encode` takes them.
     """
-    found = [_saturated(graph, x[:LOOKED_AT]), _beyond(graph, y)]
-    return [line for line in found if line is not None]
+    if (line := _saturated(graph, x[:LOOKED_AT])) is not None:
+        warn(line, DoubtWarning)
+
+
+def doubt_labels(outputs: Array, labels: Array) -> None:
+    """Warn of labels [sample] that a network with `outputs` [sample, ...] has no output for."""
+    last = int(np.prod(outputs.shape[1:])) - 1
+    beyond = np.count_nonzero((labels < 0) | (labels > last))
+    if not beyond:
+        return
+    warn(
+        f"{beyond} of {len(labels)} labels lie outside 0 to {last}, the network's outputs (they "
+        f"are {labels.min()} to {labels.max()}): give the labels that it was trained on",
+        DoubtWarning,
+    )
+
+
+def doubt_silence(counters: Counters) -> None:
+    """Warn of neuron layers without a spike in all samples of a run.
+
+    Of several the first is named: those behind it may well be silent for its sake.
+    """
+    neurons = [layer for layer in counters.layers.values() if layer.kind == "Neuron"]
+    silent = [layer.name for layer in neurons if layer.neurons and not layer.spikes.any()]
+    if silent:
+        more = f" (and {len(silent) - 1} layers more)" if len(silent) > 1 else ""
+        warn(
+            f"{silent[0]}{more} never spikes in {counters.samples} samples of "
+            f"{counters.time_steps} steps: look at its input, its v_threshold and the encoding",
+            DoubtWarning,
+        )
 
 
 def _saturated(graph: Graph, x: Array) -> str | None:
@@ -41,15 +71,4 @@ def _saturated(graph: Graph, x: Array) -> str | None:
     return (
         f"{100 * share:.0f} % of the input saturates: data of {x.min():.4g}..{x.max():.4g}, "
         f"the network was calibrated on {low:.4g}..{high:.4g}; scale the data, or calibrate on it"
-    )
-
-
-def _beyond(graph: Graph, y: Array | None) -> str | None:
-    outputs = int(np.prod(graph.shapes[graph.output_name]))
-    if y is None or not len(y) or int(y.max()) < outputs:
-        return None
-    above = int(np.count_nonzero(y >= outputs))
-    return (
-        f"{above} of {len(y)} labels lie above {outputs - 1}, the last of the network's {outputs} "
-        f"outputs (the largest is {int(y.max())}): give the labels that it was trained on"
     )

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..export.ir import Array, Graph, InputError
 from .counters import Counters, count
+from .doubts import doubt_labels, doubt_samples, doubt_silence
 from .encode import encode
 from .executor import Executor, executor, usual
 from .fan_out import FanOuts
@@ -41,9 +42,14 @@ class Run:
         return len(self.predictions) / self.seconds if self.seconds else float("inf")
 
     def accuracy(self, labels: Array | None) -> float | None:
-        """Return the share of right predictions, None without labels."""
+        """Return the share of right predictions, None without labels.
+
+        Warns:
+            DoubtWarning: for labels that the network has no output for.
+        """
         if labels is None:
             return None
+        doubt_labels(self.outputs, labels)
         return float(np.mean(self.predictions == labels[: len(self.predictions)]))
 
 
@@ -68,6 +74,9 @@ def run(
         keep: what the returned trace holds; None returns no trace, and no state is recorded.
         watch: called with the trace of each batch, states and all, before it is dropped.
 
+    Warns:
+        DoubtWarning: for an input that saturates, and layers that never spike.
+
     Raises:
         InputError: for no samples, a batch below 1, or see `encode`.
         ExecutorError, MissingPackageError: see `Executor.prepare`.
@@ -86,6 +95,8 @@ def run(
     seconds = 0.0
     for start in range(0, len(x), batch):
         values = encode(graph, x[start : start + batch], time_steps, encoding, seed, start)
+        if not start:
+            doubt_samples(graph, x)
         began = perf_counter()
         trace = session.run(values, seen)
         seconds += perf_counter() - began
@@ -100,5 +111,6 @@ def run(
             progress(start + len(values[0]))
     predictions, outputs = (np.concatenate(kind) for kind in zip(*parts, strict=True))
     assert counted is not None
+    doubt_silence(counted)
     whole = join(traces) if traces else None
     return Run(chosen.name, predictions, outputs, counted, whole, seconds)

@@ -7,7 +7,6 @@ the version of nir, the delays put into loops and what was repaired.
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,7 @@ from ..ir import (
     SpikewrightError,
     check,
 )
-from ..ir.errors import FormatWarning
+from ..ir.errors import FormatWarning, warn
 from ..ir.shapes import RULES, ShapeMismatch
 from .nir_card import KEY, is_ours, restore, untouched
 from .nir_discretise import DIALECTS, dialect_named, step_of
@@ -85,7 +84,7 @@ def read_nir(
         said = f"{error.node}: {error.reason}" if error.node else error.reason
         raise FormatError(said, node=str(path), remedy=error.remedy) from None
     for line in repairs.lines():
-        warnings.warn(f"{path}: {line}", FormatWarning, stacklevel=2)
+        warn(f"{path}: {line}", FormatWarning)
     return graph
 
 
@@ -95,7 +94,7 @@ def _tell_idle(path: str | Path, dialect: str | None, dt: float | None) -> None:
     idle = [name for name, value in given.items() if value is not None]
     if idle:
         said = f"restored exactly as spikewright wrote it; {' and '.join(idle)} cannot act"
-        warnings.warn(f"{path}: {said}", FormatWarning, stacklevel=3)
+        warn(f"{path}: {said}", FormatWarning)
 
 
 class _Reader:

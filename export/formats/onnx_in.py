@@ -9,7 +9,6 @@ ICLR 2022). A Scale of th behind each neuron gives a spike its worth; samples sa
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -30,7 +29,7 @@ from ..ir import (
     UnknownNameError,
     check,
 )
-from ..ir.errors import FormatWarning
+from ..ir.errors import FormatWarning, warn
 from ..ir.shapes import RULES, ShapeMismatch
 from .onnx_file import attributes, constants, embed, label, load_onnx, shape_of_input
 from .onnx_operators import OPERATORS, Site, integrate_and_fire
@@ -75,7 +74,7 @@ def read_onnx(
         said = f"{error.node}: {error.reason}" if error.node else error.reason
         raise FormatError(said, node=str(path), remedy=error.remedy) from None
     for line in reader.warnings:
-        warnings.warn(f"{path}: {line}", FormatWarning, stacklevel=2)
+        warn(f"{path}: {line}", FormatWarning)
     return graph
 
 
@@ -94,7 +93,7 @@ def _with_thresholds(graph: Graph, reader: _Reader, largest: Mapping[str, float]
         nodes[name] = integrate_and_fire(neuron.shape, theta)
         nodes[f"{name}.worth"] = Scale(theta)
     for line in reader.warnings:
-        warnings.warn(line, FormatWarning, stacklevel=3)
+        warn(line, FormatWarning)
     return check(graph.replace(nodes))
 
 

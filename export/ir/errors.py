@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -53,6 +55,18 @@ class AgreementWarning(SpikewrightWarning):
 
 class FormatWarning(SpikewrightWarning):
     """A file that was repaired while it was read: the node, and what was assumed."""
+
+
+class DoubtWarning(SpikewrightWarning):
+    """Samples, labels or weights that may well be a mistake, though every value is allowed."""
+
+
+def warn(message: str, category: type[SpikewrightWarning] = SpikewrightWarning) -> None:
+    """Warn at the line of the user's that called into this package, however deep we are in it."""
+    package, level, frame = __name__.partition(".")[0], 1, sys._getframe()
+    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] == package:
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, category, stacklevel=level)
 
 
 class InputError(SpikewrightError):
