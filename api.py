@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
-from .api_arguments import verb
+from .api_arguments import report_verb, verb
 from .export.ir import (
     PROFILES,
     Array,
@@ -493,7 +493,7 @@ def _target(target: str | Target) -> Target:
     return load_target(target)
 
 
-@verb
+@report_verb
 def report(
     graph: Graph,
     x: Array,

@@ -147,3 +147,6 @@ ARGUMENTS: Mapping[str, Check] = {
 
 verb = checked(ARGUMENTS)
 """Decorates a public verb: its arguments are checked before it runs."""
+
+report_verb = checked({**ARGUMENTS, "source": optional(of_kind(Graph))})
+"""Of `report`, whose source is the float graph that its graph was lowered from, or none."""
