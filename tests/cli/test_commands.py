@@ -160,10 +160,10 @@ def test_lowering_writes_first_and_measures_what_was_asked(
 
     seen, out, measure = [], tmp_path / "a.spk", lower.accuracies
 
-    def accuracies(read: Any, graph: Any, data: Any, seed: int = 0) -> Any:
+    def accuracies(read: Any, graph: Any, data: Any, *options: Any) -> Any:
         assert out.is_file(), "written before anything is measured"
         seen.append(len(data))
-        return measure(read, graph, data, seed)
+        return measure(read, graph, data, *options)
 
     monkeypatch.setattr(lower, "accuracies", accuracies)
     monkeypatch.setattr(lower, "JUDGED", 20)
@@ -350,9 +350,9 @@ def test_accuracies_are_not_measured_on_what_was_calibrated_on(
     np.savez(path, x=data.x, y=data.labels)
     judged, measure = [], lower.accuracies
 
-    def accuracies(read: Any, graph: Any, data: Any, seed: int = 0) -> Any:
+    def accuracies(read: Any, graph: Any, data: Any, *options: Any) -> Any:
         judged.append(data)
-        return measure(read, graph, data, seed)
+        return measure(read, graph, data, *options)
 
     monkeypatch.setattr(lower, "accuracies", accuracies)
     words = ("lower", "digits", "--calibrate", f"npz:{path}", "-o")
