@@ -167,8 +167,11 @@ def _as_graph(
     time_steps: int | None,
     encoding: Encoding | None,
 ) -> Graph:
+    from .export.unwrap import unwrapped
+
     if isinstance(source, Graph):
         return source
+    source = unwrapped(source)
     if sample is not None:
         from .export.trace import trace
 

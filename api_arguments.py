@@ -23,6 +23,7 @@ from .export.ir.arguments import (
 from .export.ir.graph import LEVELS
 from .export.ir.nodes import Encoding
 from .export.ir.profile import ScaleRule
+from .export.unwrap import unwrapped
 from .sim.requests import graph_in, samples_in
 from .sim.trace import Record
 
@@ -86,29 +87,15 @@ def _accuracies(name: str, value: Any) -> Any:
 
 
 def _module(name: str, value: Any) -> Any:
-    """A torch module, seen by what it has: torch need not be installed."""
-    if isinstance(value, type) or not hasattr(value, "named_modules"):
-        raise InputError(f"{described(value)}, a torch.nn.Module is needed", node=name)
-    return value
+    """A torch module, seen by what it has: torch need not be installed. Wrappers are taken off."""
+    return unwrapped(value, name)
 
 
 def _source(name: str, value: Any) -> Any:
     """A name or a path, which the reading of sources judges; a Graph, or a module."""
     if isinstance(value, (str, Path)):
         return text(name, str(value))
-    if isinstance(value, Mapping):
-        raise InputError(
-            f"{described(value)}, without the network that it belongs to",
-            node=name,
-            remedy="build the network, call its load_state_dict(...), and give it with sample=",
-        )
-    if isinstance(value, Graph) or (
-        hasattr(value, "named_modules") and not isinstance(value, type)
-    ):
-        return value
-    raise InputError(
-        f"{described(value)}, a torch.nn.Module, a Graph, a name or a path is needed", node=name
-    )
+    return value if isinstance(value, Graph) else unwrapped(value, name)
 
 
 def _data(name: str, value: Any) -> Any:

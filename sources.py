@@ -6,7 +6,6 @@ import importlib.util
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from traceback import extract_tb
 from typing import TYPE_CHECKING, Any, cast, get_args
 
 from .export.ir import FormatError, Graph, InputError, MissingPackageError, UnknownNameError
@@ -28,7 +27,7 @@ class SourceOptions:
     """What a source may need beside its name.
 
     Attributes:
-        weights: safetensors for the module of a ``file.py:factory``.
+        weights: a state dict (safetensors, .pt, .pth) for the module of a ``file.py:factory``.
         input_shape: of one sample, for the same. time_steps: T of the example input.
         encoding: how samples become values, None for the network's own.
         dialect, dt, strict: of a NIR file.
@@ -163,12 +162,27 @@ def _hdf5(spec: str, options: SourceOptions) -> Graph:
     return reader(spec, options)
 
 
+def _weights(spec: str, options: SourceOptions) -> Graph:
+    """Refuse weights without the network that they are of."""
+    if not Path(spec).is_file():
+        raise FormatError("no such file", node=spec)
+    raise InputError(
+        "weights alone do not say what is computed with them",
+        node=spec,
+        remedy=f"give the code that builds the network: file.py:factory --weights {spec}",
+    )
+
+
+WEIGHTS = (".pt", ".pth", ".bin", ".ckpt")
+"""What files of torch are called."""
+
 READERS: dict[str, Callable[[str, SourceOptions], Graph]] = {
     ".spk": _archive,
     ".nir": _nir,
     ".onnx": _onnx,
     ".net": _lava,
     **dict.fromkeys(HDF5, _hdf5),
+    **dict.fromkeys(WEIGHTS, _weights),
 }
 
 
@@ -330,57 +344,26 @@ def own_object(spec: str, weights: str | None = None) -> Any:
     """Return what the factory of ``file.py:factory`` makes: a torch module or a Graph.
 
     Args:
-        weights: safetensors for the module.
+        weights: a state dict for the module: safetensors, or a torch file of tensors.
 
     Raises:
         InputError: for code that raises, or returns anything else.
         FormatError: for a file that is missing, or weights that do not fit.
     """
-    path, _, name = spec.rpartition(":")
-    found = _called(_factory(Path(path), name), Path(path), spec)
-    if not isinstance(found, Graph):
-        if not hasattr(found, "named_modules"):
-            kind = type(found).__name__
-            raise InputError(f"returned a {kind}, not a torch.nn.Module or a Graph", node=spec)
+    from .export.unwrap import unwrapped
+    from .trainer.own_code import call_own
+
+    found = call_own(spec)
+    if isinstance(found, Graph):
         if weights is not None:
-            _load_weights(found, weights)
-    return found
-
-
-def _called(work: Callable[[], Any], path: Path, where: str) -> Any:
-    """Run the user's code; whatever it raises becomes one line that names the place."""
+            raise InputError("--weights cannot act here, it returned a Graph", node=spec)
+        return found
     try:
-        return work()
-    except Exception as error:  # the user's code may raise anything
-        own = [f.lineno for f in extract_tb(error.__traceback__) if Path(f.filename) == path]
-        place = f" (line {own[-1]})" if own else ""
-        raise InputError(f"{type(error).__name__}: {error}{place}", node=where) from error
+        module = unwrapped(found)
+    except InputError as error:
+        raise InputError(f"returned {error.reason}", node=spec, remedy=error.remedy) from None
+    if weights is not None:
+        from .trainer.state_dicts import load_weights
 
-
-def _factory(path: Path, name: str) -> Callable[[], Any]:
-    if not path.is_file():
-        raise FormatError("no such file", node=str(path))
-    module_spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert module_spec is not None and module_spec.loader is not None
-    module = importlib.util.module_from_spec(module_spec)
-    loader = module_spec.loader
-    _called(lambda: loader.exec_module(module), path, str(path))
-    factory = getattr(module, name, None)
-    if not callable(factory):
-        known = [n for n, value in vars(module).items() if callable(value) and n[0] != "_"]
-        raise UnknownNameError.of(f"function in {path.name}", name, known)
-    return factory  # type: ignore[no-any-return]
-
-
-def _load_weights(module: Any, path: str) -> None:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        tensors = load_file(path)
-        module.load_state_dict(tensors)
-    except (SafetensorError, OSError) as error:
-        raise FormatError(f"not a readable safetensors file ({error})", node=path) from None
-    except RuntimeError as error:
-        lines = str(error).splitlines()
-        raise FormatError(f"does not fit the module: {' '.join(lines[1:2])}", node=path) from None
+        load_weights(module, weights)
+    return module

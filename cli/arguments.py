@@ -65,7 +65,10 @@ Scale = Annotated[str, typer.Option("--scale", help="Of the weights: max, percen
 LevelName = Annotated[
     str | None, typer.Option("--level", help="float, folded or integer (the default).")
 ]
-Weights = Annotated[Path | None, typer.Option("--weights", help="safetensors for file.py:factory.")]
+Weights = Annotated[
+    Path | None,
+    typer.Option("--weights", help="State dict (.safetensors, .pt, .pth) for file.py:factory."),
+]
 InputShape = Annotated[
     str | None,
     typer.Option("--input", help="Sample shape for file.py:factory, e.g. 3,32,32."),

@@ -37,6 +37,7 @@ from .ir.nodes import Encoding, MaxPool, Readout
 from .layout import Layout, layout_of, squeezed_layer
 from .torch_functions import Lead, averaged_first, convert_call
 from .torch_layers import LAYERS, LayerRule, Refused, rule_of
+from .unwrap import unwrapped
 
 
 def trace(
@@ -60,7 +61,7 @@ def trace(
     Raises:
         LoweringError: naming the source path that cannot be traced, and the remedy.
     """
-    torch = _torch()
+    torch, module = _torch(), unwrapped(module)
     multi = is_multi_step(module) if multi_step is None else multi_step
     with eval_mode(module), kept_state(module), torch.no_grad():
         traced = _symbolic(torch, module, sample)
@@ -83,6 +84,7 @@ def loop_of(module: Any, sample: Any) -> Loop | None:
 
 def example_layout(module: Any, sample: Any) -> Layout:
     """Return on which axis of an example input the time of `module` lies."""
+    module = unwrapped(module)
     multi = is_multi_step(module) or squeezed_layer(module) is not None
     return layout_of(module, sample, multi, None if multi else loop_of(module, sample))
 

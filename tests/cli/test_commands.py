@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import spikewright as sw
 from spikewright.cli import main as cli
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -233,6 +234,29 @@ def test_own_code_is_a_source(capsys: pytest.CaptureFixture[str], tmp_path: Path
     page = tmp_path / "page.html"
     assert call_json(capsys, "report", *words, "-o", str(page))["path"] == str(page)
     assert json.loads(page.with_suffix(".json").read_text())["verification"]["equal"]
+
+
+def test_weights_of_own_code_come_from_torch_files(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    torch = pytest.importorskip("torch")
+    (tmp_path / "layers_beside.py").write_text("from torch import nn\nwidth = 10\n")
+    path, weights = tmp_path / "mine.py", tmp_path / "w.pt"
+    path.write_text(
+        "from layers_beside import nn, width\n"
+        "from spikewright.trainer.neurons import IF\n"
+        "def net():\n"
+        "    return nn.Sequential(nn.Flatten(2), nn.Linear(64, width), IF(0.5))\n"
+    )
+    values = torch.linspace(-0.5, 1, 640).reshape(10, 64)
+    tensors = {"_orig_mod.1.weight": values, "_orig_mod.1.bias": torch.zeros(10)}
+    torch.save({"model": {f"module.{name}": value for name, value in tensors.items()}}, weights)
+    spk = tmp_path / "n.spk"
+    words = (f"{path}:net", "--input", "1,8,8", "--weights", str(weights))
+    call_json(capsys, "lower", *words, "--level", "float", "-o", str(spk))
+    assert np.array_equal(sw.read(spk).nodes["1"].weight, values.numpy())  # type: ignore[union-attr]
+    code, _, err = call(capsys, "lower", str(weights), "-o", str(tmp_path / "m.spk"))
+    assert code == 2 and f"file.py:factory --weights {weights}" in err
 
 
 def test_help_is_quick_to_import() -> None:
