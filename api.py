@@ -25,6 +25,7 @@ from .export.ir.errors import FormatWarning, warn
 from .export.ir.graph import LEVELS, Level
 from .export.ir.nodes import Encoding
 from .export.ir.profile import ScaleRule
+from .sim.encoding import settled, with_encoding
 from .sim.executor import offer
 from .sim.requests import graph_in, labels_in, samples_in
 from .sim.time_axis import steps_for as steps_for
@@ -32,6 +33,7 @@ from .sim.time_axis import time_steps_of as time_steps_of
 from .sim.trace import Record
 from .sources import (
     SourceOptions,
+    as_asked,
     compared,
     encoding_of,
     read_source,
@@ -110,12 +112,13 @@ def lower(
         return _as_is(graph, level, asked)
     from .export.fold import fold
 
-    folded = fold(graph) if graph.level == "float" else graph
     if level == "folded":
-        return folded
+        return fold(graph)
     if calibrate is None and sample is not None:
-        calibrate = _samples_of(source, sample, folded)
-    data, spec = _calibration_data(folded, calibrate)
+        calibrate = _samples_of(source, sample, graph)
+    data, spec = _calibration_data(graph, calibrate)
+    graph = settled(graph, data)
+    folded = fold(graph) if graph.level == "float" else graph
     integer = _quantised(folded, asked or Profile(), data, spec, scale, time_steps)
     return _for_chip(integer, data, target)
 
@@ -170,7 +173,7 @@ def _as_graph(
     from .export.unwrap import unwrapped
 
     if isinstance(source, Graph):
-        return source
+        return as_asked(source, SourceOptions(time_steps=time_steps, encoding=encoding))
     source = unwrapped(source)
     if sample is not None:
         from .export.trace import trace
@@ -363,12 +366,15 @@ def run(
     graph, x = graph_in(graph), samples_in(x)
     if record not in get_args(Record):
         raise UnknownNameError.of("record", str(record), get_args(Record))
-    steps = steps_for(graph, x, time_steps)
-    found = run_batches(
-        graph, x, steps, executor_name=executor, encoding=encoding, seed=seed, keep=record
-    )
+    graph, steps = _on(graph, x, encoding), steps_for(graph, x, time_steps)
+    found = run_batches(graph, x, steps, executor_name=executor, seed=seed, keep=record)
     assert found.trace is not None
     return found.trace
+
+
+def _on(graph: Graph, x: Array, encoding: str | None) -> Graph:
+    """Return the graph as samples x enter it: encoded as asked, else as its source or they say."""
+    return settled(with_encoding(graph, encoding), x)
 
 
 @verb
@@ -397,7 +403,8 @@ def verify(
     from .sim.verify import verify as compare_executors
 
     graph, x = graph_in(graph), samples_in(x)
-    values = encode(graph, x, steps_for(graph, x, time_steps), encoding, seed)
+    graph = _on(graph, x, encoding)
+    values = encode(graph, x, steps_for(graph, x, time_steps), seed=seed)
     doubt_samples(graph, x)
     chosen = able(graph) if executors is None else executors
     return compare_executors(graph, values, chosen, batch=batch, progress=progress)
@@ -445,6 +452,7 @@ def estimate(
         return estimate_costs(graph, x, chip, cost=cost, conventions=conventions)
     chip.cost(cost)
     x = samples_in(x)
+    graph = settled(graph, x)
     found, activity = measure(graph, x, steps_for(graph, x, time_steps), chip)
     return estimate_costs(
         graph, found.counters, chip, cost=cost, conventions=conventions, activity=activity
@@ -477,6 +485,7 @@ def compare(
         counters = x
     else:
         x = samples_in(x)
+        graph = settled(graph, x)
         counters = run_batches(graph, x, steps_for(graph, x, time_steps)).counters
     chosen = method or DEFAULT
     return compare_costs(graph, counters, _target(target), method=chosen, conventions=conventions)
@@ -531,7 +540,8 @@ def report(
     if not chosen:
         raise InputError("no target", node="targets", remedy="name one or more, e.g. loihi1")
     graph, x = graph_in(graph), samples_in(x)
-    labels = labels_in(labels, len(x))
+    labels, graph = labels_in(labels, len(x)), settled(graph, x)
+    source = None if source is None else with_encoding(source, graph.input.encoding)
     steps = steps_for(graph, x, time_steps)
 
     def measured(target: Target) -> OnTarget | NotOnTarget:

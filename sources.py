@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast, get_args
 from .export.ir import FormatError, Graph, InputError, MissingPackageError, UnknownNameError
 from .export.ir.errors import AgreementWarning, warn
 from .export.ir.nodes import Encoding
+from .sim.encoding import with_encoding
 from .sim.time_axis import DEFAULT_TIME_STEPS
 
 if TYPE_CHECKING:
@@ -97,14 +98,26 @@ def read_source(spec: str, options: SourceOptions | None = None) -> Graph:
     options = options or SourceOptions()
     suffix = Path(spec).suffix.lower()
     if ".py:" in spec:
-        return _own_code(spec, options)
+        return as_asked(_own_code(spec, options), options)
     reader = READERS.get(suffix)
     if reader is not None:
-        return reader(spec, options)
+        return as_asked(reader(spec, options), options)
     if suffix == ".py":
         remedy = f"write {spec}:FACTORY, the name of a function that returns it"
         raise InputError("Python code, but not which network in it", node=spec, remedy=remedy)
     return _checkpoint(spec, options)
+
+
+def as_asked(graph: Graph, options: SourceOptions) -> Graph:
+    """Return a graph with the encoding and the T that were asked for, whatever it was read from.
+
+    Raises:
+        InputError: for integers that cannot take the encoding.
+    """
+    graph = with_encoding(graph, options.encoding)
+    if options.time_steps is None:
+        return graph
+    return graph.replace(metadata={**graph.metadata, "time_steps": options.time_steps})
 
 
 def _archive(spec: str, options: SourceOptions) -> Graph:

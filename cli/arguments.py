@@ -154,6 +154,18 @@ class Request:
             say(f"{self.source}: {told(graph.metadata)}")
         if graph.level == "integer" and (idle := idle_on_integers(given)):
             say(f"note: {self.source} holds integers already: {' and '.join(idle)} cannot act")
+        return self._settled(graph, self.calibrate or (samples.data if samples else None))
+
+    def _settled(self, graph: Graph, data: str | None) -> Graph:
+        """Return the graph with the encoding that DATA shows, where the source says none."""
+        from ..export.ir.graph import ENCODING_ASSUMED
+        from ..sim.encoding import LOOKED_AT, settled
+        from ..trainer.data import load_training
+
+        if data is None or ENCODING_ASSUMED not in graph.metadata:
+            return graph
+        graph = settled(graph, load_training(data, LOOKED_AT).x)
+        say(f"{self.source}: encoding {graph.input.encoding}, as {data} shows (--encode to choose)")
         return graph
 
     def _given(self) -> dict[str, Any]:

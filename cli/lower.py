@@ -36,7 +36,7 @@ def command(
     refuse_overwrite(out, force=force)
     request = replace(request, level=request.level or "integer")
     judging = _judging(samples, request)
-    read = request.read()
+    read = request.read(judging)
     graph = request.lowered(read, judging)
     data = judging.of(graph) if judging.data or graph.metadata.get("data") else None
     written = write(graph, out, force=force)

@@ -37,7 +37,7 @@ def command(
     refuse_suffix(out, "the page", (".html", ".htm"))
     for path in (out, out.with_suffix(".json")):
         refuse_overwrite(path, force=force)
-    read = request.read()
+    read = request.read(samples)
     graph = request.lowered(read, samples)
     data = samples.of(graph)
     page = api.report(

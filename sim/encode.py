@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from ..export.ir import Array, Graph, Input, InputError, UnknownNameError
+from ..export.ir import Array, Graph, Input, InputError
 from ..export.ir.arith import quantise_input
+from .encoding import with_encoding
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,16 +65,9 @@ def encode(
         InputError: for a wrong shape, dtype or range, naming the limit and the value.
         UnknownNameError: for an unknown encoding.
     """
+    graph = with_encoding(graph, encoding)
     node, name, x = graph.input, graph.input_name, np.asarray(x)
-    kind = encoding or node.encoding
-    if kind not in ENCODINGS:
-        raise UnknownNameError.of("encoding", kind, ENCODINGS)
-    if (kind == "direct") != (node.encoding == "direct"):
-        raise InputError(
-            f"encoding {kind!r} does not fit a network lowered for {node.encoding!r}",
-            node=name,
-            remedy=f"lower it with --encode {kind}",
-        )
+    kind = node.encoding
     _check_numbers(name, x)
     timed = _check_shape(name, node, x)
     _check_time(name, x, time_steps, timed)

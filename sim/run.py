@@ -13,6 +13,7 @@ from ..export.ir import Array, Graph, InputError
 from .counters import Counters, count
 from .doubts import doubt_labels, doubt_samples, doubt_silence
 from .encode import encode
+from .encoding import with_encoding
 from .executor import Executor, executor, usual
 from .fan_out import FanOuts
 from .recording import fitting_batch
@@ -83,6 +84,7 @@ def run(
     """
     if batch < 1 or len(x) < 1:
         raise InputError(f"{len(x)} samples in batches of {batch}, both must be 1 or more")
+    graph = with_encoding(graph, encoding)
     named = executor_name or usual(graph)
     chosen = executor(named) if isinstance(named, str) else named
     seen: Record = "states" if keep == "states" or watch else "spikes"
@@ -94,7 +96,7 @@ def run(
     traces: list[Trace] = []
     seconds = 0.0
     for start in range(0, len(x), batch):
-        values = encode(graph, x[start : start + batch], time_steps, encoding, seed, start)
+        values = encode(graph, x[start : start + batch], time_steps, None, seed, start)
         if not start:
             doubt_samples(graph, x)
         began = perf_counter()

@@ -28,6 +28,7 @@ from ..ir import (
     check,
 )
 from ..ir.errors import FormatWarning, warn
+from ..ir.graph import ENCODING_ASSUMED
 from ..ir.shapes import RULES, ShapeMismatch
 from .nir_card import KEY, is_ours, restore, untouched
 from .nir_discretise import DIALECTS, dialect_named, step_of
@@ -153,6 +154,7 @@ class _Reader:
             "nir_version": self.raw.version,
             "delays": self.cut,
             "repairs": self.repairs.lines(),
+            ENCODING_ASSUMED: True,
         }
 
     def _read_out(self) -> None:

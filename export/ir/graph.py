@@ -17,6 +17,8 @@ from .shapes import infer
 
 Level: TypeAlias = Literal["float", "folded", "integer"]
 LEVELS: tuple[Level, ...] = ("float", "folded", "integer")
+ENCODING_ASSUMED = "encoding_assumed"
+"""In the metadata of a graph whose source does not say how samples enter it, as NIR does not."""
 N = TypeVar("N")
 
 

@@ -130,8 +130,18 @@ BAD: list[tuple[Graph, Any, dict[str, Any], str]] = [
     (graph("spikes"), timed(0.5, 1.0), {}, "spikes data must be whole numbers; use --encode"),
     (graph("latency"), timed(0.5, 1.0), {}, "latency encoding takes static samples"),
     (graph("rate"), np.full((1, 2, 3), 255, np.uint8), {"time_steps": 1}, r"input 255..255 leaves"),
-    (graph(), timed(0, 1), {"encoding": "rate"}, "'rate' does not fit .* lowered for 'direct'"),
-    (graph("spikes"), X[None], {"encoding": "direct"}, "does not fit a network lowered for 'spik"),
+    (
+        graph(),
+        timed(0, 1),
+        {"encoding": "rate"},
+        "for encoding 'direct' cannot take 'rate'",
+    ),
+    (
+        graph("spikes"),
+        X[None],
+        {"encoding": "direct"},
+        "'spikes' cannot take 'dir",
+    ),
 ]
 
 
