@@ -142,7 +142,7 @@ def _recurrent_weights(recurrent: Any, shape: Shape) -> Node:
     return Conv2d(weight, bias, padding=tuple(int(p) for p in recurrent.padding))
 
 
-# norse: v += dt / tau (v_leak - v + i), spike where v - v_th > 0, v = v_reset
+# norse: v += dt / tau (v_leak - v + i) from v_leak on, spike where v - v_th > 0, v = v_reset
 
 
 def _norse_membrane(m: Any, shape: Shape) -> tuple[Array, dict[str, Any]]:
@@ -155,6 +155,7 @@ def _norse_membrane(m: Any, shape: Shape) -> tuple[Array, dict[str, Any]]:
         "bias": leak if leak.any() else None,
         "v_threshold": number("v_th", m.p.v_th, shape),
         "v_reset": number("v_reset", m.p.v_reset, shape),
+        "v_init": number("v_leak", m.p.v_leak, shape),
     }
 
 
@@ -176,13 +177,14 @@ def _norse_lif(m: Any, shape: Shape) -> list[Node]:
 
 def _norse_iaf(m: Any, shape: Shape) -> list[Node]:
     threshold, reset = number("v_th", m.p.v_th, shape), number("v_reset", m.p.v_reset, shape)
-    return [Neuron(shape, threshold, beta=np.ones(()), v_reset=reset)]
+    return [Neuron(shape, threshold, beta=np.ones(()), v_reset=reset, v_init=reset)]
 
 
 def _norse_li_box(m: Any, shape: Shape) -> list[Node]:
     gain = m.dt * number("tau_mem_inv", m.p.tau_mem_inv, shape)
-    bias = gain * number("v_leak", m.p.v_leak, shape)
-    return [Scale(gain), Output("leaky", bias=bias if bias.any() else None, beta=1 - gain)]
+    if number("v_leak", m.p.v_leak, shape).any():
+        raise Refused("a readout that starts at v_leak", "v_leak=0, and add it to what comes out")
+    return [Scale(gain), Output("leaky", beta=1 - gain)]
 
 
 # spikingjelly: v += x or v += (v_reset - v (+ x)) / tau, spike where v - v_threshold >= 0
@@ -224,7 +226,7 @@ def _jelly_cuba(m: Any, shape: Shape) -> list[Node]:
 def _sinabs_neuron(m: Any, shape: Shape) -> list[Node]:
     if m.spike_fn is None:
         return _sinabs_leaky(m, shape)
-    keeps = m.tau_mem is None and not m.train_alphas
+    keeps = not m.train_alphas and m.tau_mem is None
     beta = np.ones(()) if keeps else number("tau_mem", m.alpha_mem_calculated, shape)
     nodes: list[Node] = [] if keeps else _sinabs_gain(m, beta, shape)
     fields: dict[str, Any] = {"beta": beta, "compare": ">=", **_sinabs_reset(m)}
@@ -233,6 +235,8 @@ def _sinabs_neuron(m: Any, shape: Shape) -> list[Node]:
         nodes.append(Scale(fields["alpha"]))  # i = alpha (i + x)
     if m.min_v_mem is not None:
         fields["v_min"] = number("min_v_mem", m.min_v_mem, shape)
+        if (fields["v_min"] > 0).any():
+            raise Refused("min_v_mem above 0, which also lifts resets", "min_v_mem of 0 or less")
     fields["max_spikes_per_step"] = _sinabs_spikes(m)
     threshold = number("spike_threshold", m.spike_threshold, shape)
     return [*nodes, Neuron(shape, threshold, **fields)]

@@ -321,6 +321,29 @@ class TestSinabs:
         )
         assert_equal(module, spikes(4, 20, 20))
 
+    @pytest.mark.parametrize("norm_input", [True, False])
+    def test_trained_decays(self, norm_input: bool) -> None:
+        """alphas in place of time constants; 4 / ln 2 halves in 4 steps."""
+        sl, options = self.sl, {"train_alphas": True, "norm_input": norm_input}
+        half = 1 / np.log(2)
+        module = nn.Sequential(
+            nn.Linear(20, 16),
+            sl.LIF(half, spike_threshold=torch.tensor(threshold(0.5)), **options),
+            nn.Linear(16, 5),
+            sl.LIF(half, half, torch.tensor(threshold(1)), **options),
+        )
+        for layer in (module[1], module[3]):
+            layer.alpha_mem.data.fill_(0.5)
+        module[3].alpha_syn.data.fill_(0.5)
+        assert_equal(module, spikes(4, 20, 20))
+        readout = nn.Sequential(*module[:3], sl.ExpLeak(half, train_alphas=True))
+        assert trace(readout, spikes(4, 20, 20)).output.readout == "leaky"
+
+    def test_a_floor_above_rest_is_refused(self) -> None:
+        module = nn.Sequential(nn.Linear(20, 16), self.sl.IAF(min_v_mem=0.25))
+        with pytest.raises(LoweringError, match="min_v_mem above 0"):
+            trace(module, spikes(4, 20, 20))
+
 
 def test_a_module_without_such_neurons_is_refused() -> None:
     with pytest.raises(InputError, match="no neuron of another framework"):

@@ -48,7 +48,11 @@ from tests.interop.environments import PEERS, Peer, python_of
 from tests.interop.page import page
 
 ROOT = Path(__file__).parents[2]
-LIVE = ("tests/export/test_foreign.py", "tests/test_docs_frameworks.py")
+LIVE = (
+    "tests/export/test_foreign.py",
+    "tests/export/test_starting_states.py",
+    "tests/test_docs_frameworks.py",
+)
 """Tests of live modules, and the snippets of the page on frameworks."""
 WORKER = Path(__file__).with_name("peers") / "worker.py"
 NO_ENVIRONMENT = 3
