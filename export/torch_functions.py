@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .ir import Add, AvgPool, Linear, MatMul, Node, Scale, Shape, Transpose
-from .torch_layers import Refused, array, reshaped
+from .torch_layers import Refused, array, check_map, conv_node, reshaped
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,19 +125,30 @@ def _scaled(call: _Call, tensor: Any, factor: Any) -> Called:
 
 
 def _constant(value: Any) -> Any:
-    """Return a number, or the numpy value of a parameter or buffer."""
-    if hasattr(value, "meta"):
-        return array(value.meta["value"])
-    return value
+    """Return a number, or the numpy value of a tensor that does not depend on the input."""
+    if not hasattr(value, "meta"):
+        return value
+    if value.meta.get("value") is None:
+        raise Refused("weights or factors that depend on the input", "make them parameters")
+    return array(value.meta["value"])
 
 
 def _matmul(call: _Call) -> Called:
     a, b = call.fx_node.args[0], call.argument(1, "other")
-    if not (call.is_tensor(a) and call.is_tensor(b)):
-        raise Refused("multiplies by a constant matrix", "use a Linear layer")
+    if not call.is_tensor(a):
+        raise Refused("multiplies a constant matrix by a value", "use a Linear layer")
+    if not call.is_tensor(b):
+        return _by_matrix(call, _constant(b))
     if call.leads[a].averaged or call.leads[b].averaged:
         raise averaged_first("a product")
     return Called([MatMul()], (a, b), call.leads[a])
+
+
+def _by_matrix(call: _Call, matrix: Any) -> Called:
+    """A value times a constant matrix [in, out] is a Linear; a stack of matrices is not."""
+    if np.ndim(matrix) != 2 or not call.shape:
+        raise Refused("multiplies by a constant that is no matrix", "use a Linear layer")
+    return Called([Linear(np.ascontiguousarray(matrix.T))], (call.source,), call.lead)
 
 
 def _reshape(call: _Call) -> Called:
@@ -218,6 +229,21 @@ def _linear(call: _Call) -> Called:
     return Called([node], (call.source,), call.lead)
 
 
+def _conv(call: _Call) -> Called:
+    """A convolution with weights that are constants: standardised, masked, quantised ones."""
+    weight, bias = _constant(call.argument(1, "weight")), call.argument(2, "bias")
+    check_map(call.fx_node.target.__name__, weight.ndim - 2, call.shape, len(call.lead.sizes), 1)
+    node = conv_node(
+        weight,
+        None if bias is None else _constant(bias),
+        stride=call.argument(3, "stride", 1),
+        padding=call.argument(4, "padding", 0),
+        dilation=call.argument(5, "dilation", 1),
+        groups=call.argument(6, "groups", 1),
+    )
+    return Called([node], (call.source,), call.lead)
+
+
 def _keep(call: _Call) -> Called:
     return Called([], (call.source,), call.lead)
 
@@ -254,7 +280,7 @@ INSTEAD: Mapping[str, str] = {
     "max_pool2d": "use a layer, e.g. nn.MaxPool2d",
     "avg_pool2d": "use a layer, e.g. nn.AvgPool2d",
     "batch_norm": "use a layer, e.g. nn.BatchNorm2d",
-    "conv2d": "use a layer, e.g. nn.Conv2d",
+    "pad": "pad in the convolution: padding=",
 }
 """What to write for an operation that has no rule and that networks often hold."""
 
@@ -278,6 +304,8 @@ FUNCTIONS: dict[str, Callable[[_Call], Called]] = {
     "transpose": _transpose,
     "mean": _mean,
     "linear": _linear,
+    "conv1d": _conv,
+    "conv2d": _conv,
     "contiguous": _keep,
     "dropout": _dropout,
 }

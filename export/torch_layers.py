@@ -6,8 +6,8 @@ in order, that stand for it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -26,6 +26,9 @@ from .ir import (
 )
 from .ir.nodes import MaxPool
 from .ir.uneven_padding import same_padding
+from .overridden import overrides
+
+LayerRule: TypeAlias = Callable[[Any, Shape, Shape], list[Node]]
 
 
 class Refused(Exception):
@@ -50,9 +53,33 @@ def array(tensor: Any) -> Array | None:
     return values
 
 
+def check_map(what: str, rank: int, own: Shape, lead: int, allowed: int) -> None:
+    """Refuse maps that torch reads by other axes than ours: a batch or time axis as channels.
+
+    Args:
+        rank: of the windows. own: the shape [channel, *map] without time and batch.
+        lead: how many axes stand before it. allowed: how many the layer folds.
+    """
+    if lead == allowed and len(own) == rank + 1:
+        return
+    axes = "[time, batch, ...]" if lead == 2 else "[batch, ...]"
+    raise Refused(
+        f"{what} takes axis 1 of {axes} for its channels, and {list(own)} for the map",
+        time_folded(what) if lead > allowed else "give the map a channel axis: x.unsqueeze(1)",
+    )
+
+
+def time_folded(layer: str) -> str:
+    """Return what to write for a layer that knows no time axis."""
+    if f"Seq{layer}" in OVER_TIME["spikewright.trainer.layers"]:
+        return f"take spikewright.trainer.layers.Seq{layer}, which folds time into the batch"
+    return "fold time into the batch before it, x.flatten(0, 1), and unfold it behind"
+
+
 def as_tuple(value: Any, rank: int) -> tuple[int, ...]:
     """Return torch's int-or-tuple option as a tuple of `rank` entries."""
-    return (int(value),) * rank if isinstance(value, int) else tuple(int(v) for v in value)
+    values = (value,) if isinstance(value, int) else tuple(value)
+    return tuple(int(v) for v in (values * rank if len(values) == 1 else values))
 
 
 def _linear(module: Any, before: Shape, after: Shape) -> list[Node]:
@@ -60,29 +87,38 @@ def _linear(module: Any, before: Shape, after: Shape) -> list[Node]:
 
 
 def _conv(module: Any, before: Shape, after: Shape) -> list[Node]:
-    rank = module.weight.ndim - 2
     if module.padding_mode != "zeros":
         raise Refused(f"padding_mode {module.padding_mode!r} is not zeros", "pad with zeros")
-    dilation = as_tuple(module.dilation, rank)
     weight = array(module.weight)
     assert weight is not None
-    padding, padding_end = _padding(module, weight.shape[2:], dilation)
-    options = {
-        "stride": as_tuple(module.stride, rank),
-        "padding": padding,
-        "padding_end": padding_end,
-        "dilation": dilation,
-        "groups": int(module.groups),
-    }
+    options = {n: getattr(module, n) for n in ("stride", "padding", "dilation", "groups")}
+    return [conv_node(weight, array(module.bias), **options)]
+
+
+def conv_node(
+    weight: Array, bias: Array | None, *, stride: Any, padding: Any, dilation: Any, groups: int
+) -> Node:
+    """Return the convolution with torch's options: numbers, tuples, or a padding by name."""
+    rank = weight.ndim - 2
+    steps = as_tuple(dilation, rank)
+    front, end = _padding(padding, weight.shape[2:], steps)
     kind = Conv1d if rank == 1 else Conv2d
-    return [kind(weight, array(module.bias), **options)]  # type: ignore[arg-type]
+    return kind(
+        weight,
+        bias,
+        stride=as_tuple(stride, rank),
+        padding=front,
+        padding_end=end,
+        dilation=steps,
+        groups=int(groups),
+    )
 
 
-def _padding(module: Any, kernel: Shape, dilation: Shape) -> tuple[Shape, Shape]:
+def _padding(padding: Any, kernel: Shape, dilation: Shape) -> tuple[Shape, Shape]:
     """Return the padding in front of each axis and behind it."""
-    if module.padding == "same":
+    if padding == "same":
         return same_padding(kernel, dilation)
-    both = 0 if module.padding == "valid" else module.padding
+    both = 0 if padding == "valid" else padding
     return (as_tuple(both, len(dilation)),) * 2
 
 
@@ -112,6 +148,18 @@ def _pool_windows(module: Any, before: Shape) -> tuple[tuple[int, ...], ...]:
     return kernel, stride, as_tuple(module.padding, rank)
 
 
+def _maps(rule: LayerRule) -> LayerRule:
+    """Return a pool's rule for maps without a channel axis too: torch takes them as one channel."""
+
+    def convert(module: Any, before: Shape, after: Shape) -> list[Node]:
+        if len(before) > _window_rank(module):
+            return rule(module, before, after)
+        pooled = rule(module, (1, *before), (1, *after))
+        return [Reshape((1, *before)), *pooled, *reshaped((1, *after), after)]
+
+    return convert
+
+
 def _avg_pool(module: Any, before: Shape, after: Shape) -> list[Node]:
     kernel, stride, padding = _pool_windows(module, before)
     if any(padding) and not module.count_include_pad:
@@ -125,6 +173,8 @@ def _max_pool(module: Any, before: Shape, after: Shape) -> list[Node]:
     kernel, stride, padding = _pool_windows(module, before)
     if any(d != 1 for d in as_tuple(module.dilation, len(kernel))):
         raise Refused("a dilated max-pool", "use dilation=1")
+    if module.return_indices:
+        raise Refused("return_indices returns places beside values", "leave return_indices out")
     return [MaxPool(kernel, stride, padding)]
 
 
@@ -140,10 +190,6 @@ def whole_windows(before: Shape, after: Shape) -> list[Node]:
     return [AvgPool(kernel, kernel, (0,) * len(kernel))]
 
 
-def _flatten(module: Any, before: Shape, after: Shape) -> list[Node]:
-    return reshaped(before, after)
-
-
 def reshaped(before: Shape, after: Shape) -> list[Node]:
     """Return the node that gives `before` the shape `after`, none if it has it."""
     if before == after:
@@ -155,7 +201,6 @@ def _nothing(module: Any, before: Shape, after: Shape) -> list[Node]:
     return []
 
 
-LayerRule = Callable[[Any, Shape, Shape], list[Node]]
 LAYERS: dict[str, LayerRule] = {
     "torch.nn.Linear": _linear,
     "torch.nn.Conv1d": _conv,
@@ -163,14 +208,14 @@ LAYERS: dict[str, LayerRule] = {
     "torch.nn.BatchNorm1d": _batch_norm,
     "torch.nn.BatchNorm2d": _batch_norm,
     "torch.nn.SyncBatchNorm": _batch_norm,
-    "torch.nn.AvgPool1d": _avg_pool,
-    "torch.nn.AvgPool2d": _avg_pool,
-    "torch.nn.MaxPool1d": _max_pool,
-    "torch.nn.MaxPool2d": _max_pool,
-    "torch.nn.AdaptiveAvgPool1d": _adaptive_avg_pool,
-    "torch.nn.AdaptiveAvgPool2d": _adaptive_avg_pool,
-    "torch.nn.Flatten": _flatten,
-    "torch.nn.Unflatten": _flatten,
+    "torch.nn.AvgPool1d": _maps(_avg_pool),
+    "torch.nn.AvgPool2d": _maps(_avg_pool),
+    "torch.nn.MaxPool1d": _maps(_max_pool),
+    "torch.nn.MaxPool2d": _maps(_max_pool),
+    "torch.nn.AdaptiveAvgPool1d": _maps(_adaptive_avg_pool),
+    "torch.nn.AdaptiveAvgPool2d": _maps(_adaptive_avg_pool),
+    "torch.nn.Flatten": _nothing,  # a view, read as one (see RESHAPES)
+    "torch.nn.Unflatten": _nothing,
     "torch.nn.Identity": _nothing,
     "torch.nn.Dropout": _nothing,
     "torch.nn.Dropout1d": _nothing,
@@ -178,11 +223,75 @@ LAYERS: dict[str, LayerRule] = {
 }
 
 
+RESHAPES = ("torch.nn.Flatten", "torch.nn.Unflatten")
+"""Layers that may fold time into the batch, as views do."""
+OVER_TIME: Mapping[str, tuple[str, ...]] = {
+    "spikewright.trainer.layers": (
+        *("SeqConv1d", "SeqConv2d", "SeqBatchNorm1d", "SeqBatchNorm2d"),
+        *("SeqAvgPool2d", "SeqMaxPool2d"),
+    ),
+    "spikingjelly": (
+        *("Linear", "Conv1d", "Conv2d", "BatchNorm1d", "BatchNorm2d", "Flatten", "MaxPool1d"),
+        *("MaxPool2d", "AvgPool1d", "AvgPool2d", "AdaptiveAvgPool1d", "AdaptiveAvgPool2d"),
+    ),
+}
+"""Subclasses of torch's layers that fold time into the batch and else compute what those do."""
+
+
 def rule_of(module: Any) -> LayerRule | None:
-    """Return the rule of the nearest class of `module` in the table, or None."""
+    """Return the rule of the class that `module` computes by (`table_name`), or None."""
+    name = table_name(module)
+    return None if name is None else LAYERS[name]
+
+
+def table_name(module: Any) -> str | None:
+    """Return the name in `LAYERS` of the class that `module` computes by, or None.
+
+    That is its own class or a parent's, where no method that enters its values is another.
+    """
     for cls in type(module).__mro__:
-        package = cls.__module__.split(".modules")[0]
-        rule = LAYERS.get(f"{package}.{cls.__name__}")
-        if rule is not None:
-            return rule
+        name = _name_of((cls,)) or (_name_of(cls.__mro__) if _folds_time(cls) else None)
+        if name is not None:
+            return None if overrides(module, cls) else name
     return None
+
+
+def check_axes(module: Any, own: Shape, lead: int) -> None:
+    """Refuse a layer that reads a batch or time axis as channels or as part of the map.
+
+    Args:
+        own: the shape that enters, without time and batch. lead: how many axes stand before it.
+    """
+    kind, name = (table_name(module) or "").rsplit(".", 1)[-1], type(module).__name__
+    rank, allowed = _window_rank(module), 2 if _takes_steps(module) else 1
+    if kind.startswith("Conv"):
+        check_map(name, rank, own, lead, allowed)
+    elif "BatchNorm" in kind and lead != allowed:
+        check_map(name, len(own) - 1, own, lead, allowed)
+    elif "Pool" in kind and len(own) < rank:
+        raise Refused(
+            f"{name} pools over the batch axis of [..., batch, {', '.join(map(str, own))}]",
+            f"use AvgPool{len(own)}d or MaxPool{len(own)}d, or give the map its axes",
+        )
+
+
+def _window_rank(module: Any) -> int:
+    """Return over how many axes the windows of a layer go: 2 of Conv2d."""
+    return next((k for k in (1, 2) if (table_name(module) or "").endswith(f"{k}d")), 0)
+
+
+def _takes_steps(module: Any) -> bool:
+    """Whether a layer takes [time, batch, ...]: ours do, others where their step_mode says so."""
+    return bool(getattr(module, "multi_step", False)) or getattr(module, "step_mode", "s") == "m"
+
+
+def _folds_time(cls: type) -> bool:
+    return any(
+        f"{cls.__module__}.".startswith(f"{package}.") and cls.__name__ in names
+        for package, names in OVER_TIME.items()
+    )
+
+
+def _name_of(classes: tuple[type, ...]) -> str | None:
+    names = (f"{cls.__module__.split('.modules')[0]}.{cls.__name__}" for cls in classes)
+    return next((name for name in names if name in LAYERS), None)

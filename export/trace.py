@@ -11,10 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from inspect import signature
 from typing import Any
 
-from .foreign import Looped, foreign_rule, is_foreign, is_neuron, known_classes, started, time_of
+from .foreign import Looped, foreign_rule, is_neuron, known_classes, started, time_of
 from .foreign_calls import START, one_step
 from .foreign_loop import Loop
 from .foreign_state import kept_state
@@ -26,7 +25,6 @@ from .ir import (
     Input,
     InputError,
     LoweringError,
-    MissingPackageError,
     Neuron,
     Node,
     Output,
@@ -35,8 +33,18 @@ from .ir import (
 )
 from .ir.nodes import Encoding, MaxPool, Readout
 from .layout import Layout, layout_of, squeezed_layer
+from .symbolic import first_line, symbolic, torch_for_tracing
 from .torch_functions import Lead, averaged_first, convert_call
-from .torch_layers import LAYERS, LayerRule, Refused, rule_of
+from .torch_layers import (
+    LAYERS,
+    RESHAPES,
+    LayerRule,
+    Refused,
+    check_axes,
+    rule_of,
+    table_name,
+    time_folded,
+)
 from .unwrap import unwrapped
 
 
@@ -61,10 +69,10 @@ def trace(
     Raises:
         LoweringError: naming the source path that cannot be traced, and the remedy.
     """
-    torch, module = _torch(), unwrapped(module)
+    torch, module = torch_for_tracing(), unwrapped(module)
     multi = is_multi_step(module) if multi_step is None else multi_step
     with eval_mode(module), kept_state(module), torch.no_grad():
-        traced = _symbolic(torch, module, sample)
+        traced = symbolic(module, sample)
         loop = _one_step(traced, sample)
         steps = layout_of(module, sample, multi, loop).steps(sample)
         sample = sample if loop is None else loop.first(sample)
@@ -79,7 +87,7 @@ def trace(
 def loop_of(module: Any, sample: Any) -> Loop | None:
     """Return the loop over time that forward() runs itself, or None where it takes one step."""
     with eval_mode(module), kept_state(module):
-        return _one_step(_symbolic(_torch(), module, sample), sample)
+        return _one_step(symbolic(module, sample), sample)
 
 
 def example_layout(module: Any, sample: Any) -> Layout:
@@ -87,16 +95,6 @@ def example_layout(module: Any, sample: Any) -> Layout:
     module = unwrapped(module)
     multi = is_multi_step(module) or squeezed_layer(module) is not None
     return layout_of(module, sample, multi, None if multi else loop_of(module, sample))
-
-
-def _torch() -> Any:
-    try:
-        import torch
-    except ImportError:
-        raise MissingPackageError.of(
-            "torch", "trace a torch module", "pip install 'spikewright[train]'"
-        ) from None
-    return torch
 
 
 def is_multi_step(module: Any) -> bool:
@@ -140,57 +138,6 @@ def eval_mode(module: Any) -> Iterator[None]:
             m.training = mode
 
 
-def _symbolic(torch: Any, module: Any, sample: Any) -> Any:
-    if not isinstance(sample, torch.Tensor):
-        raise InputError(f"the example input is a {type(sample).__name__}, one tensor is needed")
-
-    class Sized(torch.fx.Proxy):  # type: ignore[misc]
-        """The input: its sizes are known, so that forward() may loop over its steps."""
-
-        shape = sample.shape
-
-        def size(self, dim: int | None = None) -> Any:
-            return self.shape if dim is None else self.shape[dim]
-
-        def __len__(self) -> int:
-            return int(self.shape[0])
-
-        def __iter__(self) -> Iterator[Any]:
-            return (self[k] for k in range(len(self)))
-
-    class Tracer(torch.fx.Tracer):  # type: ignore[misc]
-        def is_leaf_module(self, m: Any, path: str) -> bool:
-            known = hasattr(m, "to_node") or rule_of(m) is not None or is_foreign(m)
-            return known or bool(super().is_leaf_module(m, path))
-
-        def proxy(self, node: Any) -> Any:
-            first = node.op == "placeholder" and node.prev.op == "root"
-            return Sized(node, self) if first else super().proxy(node)
-
-    tracer = Tracer()
-    tracer.record_stack_traces = True
-    try:
-        graph = tracer.trace(module, concrete_args=_left_out(module))
-        return torch.fx.GraphModule(module, graph)
-    except Exception as error:  # fx raises many kinds, each for code that depends on data
-        raise LoweringError(
-            f"torch.fx cannot follow forward(): {_first_line(error)}",
-            node=type(module).__name__,
-            remedy="keep data-dependent branches and loops out of forward(); over time, take "
-            "multi-step neurons, e.g. sw.MixedLIF",
-        ) from error
-
-
-def _left_out(module: Any) -> dict[str, Any]:
-    """Return the arguments of forward() behind the first that may be left out, at their defaults.
-
-    State is one; a number of steps, which a loop runs over, another.
-    """
-    given = list(signature(module.forward).parameters.values())[1:]
-    plain = (type(None), bool, int, float, str)
-    return {p.name: p.default for p in given if isinstance(p.default, plain)}
-
-
 def _one_step(traced: Any, sample: Any) -> Loop | None:
     """Reduce the fx graph, in place, to one step of its neurons; return the loop it was."""
     modules = dict(traced.named_modules())
@@ -202,14 +149,6 @@ def _one_step(traced: Any, sample: Any) -> Loop | None:
     return loop
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
-
-
-TIME_FOLDED = ("Conv1d", "Conv2d", "BatchNorm1d", "BatchNorm2d", "AvgPool2d", "MaxPool2d")
-"""torch layers that know no time axis and have a twin in `trainer.layers`, named Seq..."""
-
-
 def _layer(traced: Any, fx_node: Any) -> str:
     """Return the class of the layer that a node calls, else nothing."""
     if fx_node.op != "call_module":
@@ -218,24 +157,24 @@ def _layer(traced: Any, fx_node: Any) -> str:
 
 
 def _remedy(layer: str, multi_step: bool) -> str | None:
-    if not multi_step or layer not in TIME_FOLDED:
+    if not multi_step or not layer.startswith(("Conv", "BatchNorm", "AvgPool", "MaxPool", "Adapt")):
         return None
-    return (
-        "the neurons make this a multi-step network, [time, batch, ...]: take "
-        f"spikewright.trainer.layers.Seq{layer}, which folds time into the batch"
-    )
+    return f"the neurons make this a multi-step network, [time, batch, ...]: {time_folded(layer)}"
 
 
 def _run(torch: Any, traced: Any, sample: Any, multi_step: bool) -> None:
     """Run the sample through, noting each value's shape in `meta`."""
 
     class Shapes(torch.fx.Interpreter):  # type: ignore[misc]
+        def call_module(self, target: Any, args: Any, kwargs: Any) -> Any:
+            return self.fetch_attr(target).forward(*args, **kwargs)  # its hooks are nodes here
+
         def run_node(self, n: Any) -> Any:
             try:
                 value = super().run_node(n)
             except Exception as error:
                 raise LoweringError(
-                    f"fails on the example input: {_first_line(error)}",
+                    f"fails on the example input: {first_line(error)}",
                     node=_path(n),
                     remedy=_remedy(_layer(traced, n), multi_step),
                 ) from error
@@ -322,14 +261,29 @@ class _Builder:
                 return
             start = fx_node.meta.get(START)
             nodes = found if start is None else started(found, start, after)
+        elif table_name(module) in RESHAPES:
+            called = convert_call("reshape", fx_node, self.leads)
+            self.leads[fx_node], nodes = called.lead, called.nodes
         else:
-            nodes = _rule(module)(module, before, after)
+            layer = _rule(module)
+            check_axes(module, before, len(self.leads[source].sizes))
+            nodes = layer(module, before, after)
+        self._check_lead(fx_node, type(module).__name__)
         if self.leads[source].averaged and any(isinstance(n, (Neuron, MaxPool)) for n in nodes):
             raise averaged_first(f"a {type(module).__name__}")
         if nodes and isinstance(nodes[-1], Output):
             self.integrators[fx_node] = nodes[-1]
             nodes = nodes[:-1]
         self._chain(fx_node, nodes, (source,))
+
+    def _check_lead(self, fx_node: Any, layer: str) -> None:
+        """Refuse a layer that leaves other axes for time and batch than it was given."""
+        sizes, full = self.leads[fx_node].sizes, tuple(fx_node.meta["value_shape"])
+        if full[: len(sizes)] != sizes:
+            raise Refused(
+                f"{layer} makes {list(full)} of time and batch {list(sizes)}",
+                "keep these axes as they are",
+            )
 
     def _loop(self, fx_node: Any, looped: Looped, source: Any) -> None:
         """Put a neuron whose spikes come back through weights, a step later."""
