@@ -64,10 +64,16 @@ class Estimate:
     host_macs: float = 0.0
     host_energy_uj: float | None = None
 
+    @property
+    def time_steps(self) -> int:
+        """The network's T, without the steps of a pipeline."""
+        return len(self.steps) - self.pipeline_steps
+
     def to_json(self) -> dict[str, Any]:
         """Return the estimate as JSON-able data."""
         return {
             "target": self.target,
+            "time_steps": self.time_steps,
             "cost": self.cost,
             "energy_uj": self.energy_uj,
             "energy_range_uj": _listed(self.energy_range_uj),
@@ -120,12 +126,13 @@ class Estimate:
         return "\n".join(lines)
 
     def _headline(self) -> str:
+        time = f", T = {self.time_steps}"
         if self.energy_uj is None:
-            return f"{self.target}: no sourced energy, {self.sops:,.0f} SOPs per inference"
+            return f"{self.target}: no sourced energy, {self.sops:,.0f} SOPs per inference{time}"
         parts = ", ".join(f"{k} {v:.4g}" for k, v in self.energy_uj.items() if k != "total")
         return (
             f"{self.target} --cost {self.cost}: {self.energy_uj['total']:.4g} uJ per inference"
-            f"{_range(self.energy_range_uj, 'uJ')} ({parts}), {self.sops:,.0f} SOPs"
+            f"{_range(self.energy_range_uj, 'uJ')} ({parts}), {self.sops:,.0f} SOPs{time}"
         )
 
     def _repr_html_(self) -> str:

@@ -26,6 +26,7 @@ class FitReport:
         budgets: what is over a budget of real time, which is no limit (SpiNNaker).
         silicon: where the chip's numbers may overflow in the worst case (Loihi).
         grouped_thresholds: by neuron, what lowering moved so that a core holds its thresholds.
+        time_steps: T of the graph, None where it has none.
     """
 
     target: str
@@ -37,6 +38,7 @@ class FitReport:
     silicon: tuple[SiliconLimit, ...] = ()
     budgets: tuple[Violation, ...] = ()
     grouped_thresholds: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    time_steps: int | None = None
 
     @property
     def fits(self) -> bool:
@@ -53,6 +55,7 @@ class FitReport:
         return {
             "target": self.target,
             "fits": self.fits,
+            "time_steps": self.time_steps,
             "cores": self.cores,
             "per_core_max": self.per_core_max,
             "host_layers": list(self.host),
@@ -80,7 +83,8 @@ class FitReport:
         placed = f"{counted(self.cores, 'core')} in layer order"
         if not self.layers:
             placed = "not placed, so that limits of cores are not checked yet"
-        lines = [f"{self.target}: {verdict}; {placed}"]
+        time = "" if self.time_steps is None else f", T = {self.time_steps}"
+        lines = [f"{self.target}: {verdict}; {placed}{time}"]
         lines += [f"  on the host: {name} (its input is analog)" for name in self.host]
         lines += [f"  {rewrite}" for rewrite in self.rewrites]
         lines += [
@@ -151,4 +155,5 @@ def check(graph: Graph, target: Target, mapped: Mapped | None = None) -> FitRepo
         tuple(number_limits(graph, target.profile)) if target.profile in CHIPS else (),
         budgets=tuple(v for v in found if v.limit in soft),
         grouped_thresholds=graph.metadata.get(GROUPED_THRESHOLDS, {}),
+        time_steps=graph.metadata.get("time_steps"),
     )

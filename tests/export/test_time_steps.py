@@ -127,3 +127,14 @@ def test_calibration_samples_of_swapped_axes_are_refused() -> None:
     module = torch.nn.Sequential(torch.nn.Linear(3, 2), LIF())
     with pytest.raises(InputError, match="the axes are swapped"):
         sw.lower(module, torch.rand(6, 4, 3), calibrate=np.random.default_rng(0).random((6, 4, 3)))
+
+
+def test_t_is_shown_by_check_and_estimate() -> None:
+    module = torch.nn.Sequential(torch.nn.Linear(3, 2), LIF())
+    graph = sw.lower(module, torch.rand(6, 4, 3))
+    fit = sw.check(graph, "loihi1")
+    assert fit.to_json()["time_steps"] == 6 and "T = 6" in str(fit).splitlines()[0]
+    for chip in ("loihi1", "generic-45nm"):
+        cost = sw.estimate(graph, np.ones((2, 6, 3)), chip)
+        assert cost.to_json()["time_steps"] == 6 and "T = 6" in str(cost).splitlines()[0]
+    assert "T = 6" in str(graph)
