@@ -11,7 +11,7 @@ from .output import emit_json, progress
 
 FirstLayer = Annotated[
     str,
-    typer.Option("--first-layer", help="MACs of an analog first layer: once, or each_step."),
+    typer.Option("--first-layer", help="MACs of a frame that repeats: once, or each_step."),
 ]
 IntegerInputs = Annotated[
     str, typer.Option("--integer-inputs", help="Operations on sums of spikes: ac, or mac.")

@@ -33,9 +33,11 @@ COLUMNS = (
     "kind",
     "neurons",
     "spikes",
+    "events",
     "spike_rate",
     "sops",
     "sops_effective",
+    "sops_per_spike",
     "macs",
     "neuron_updates",
 )

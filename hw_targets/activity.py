@@ -1,8 +1,10 @@
 """Activity: what each core did, step by step, counted from recorded spikes and a mapping.
 
 A spike makes one packet for each core that holds a neuron it drives (a core replicates it inside),
-and a synaptic operation for each synapse there. Packets go first east-west, then north-south. What
-comes from the host (the Input, layers on the host) makes packets that enter cores and no others.
+and a synaptic operation for each synapse there. An integer of several spikes is one event where the
+chip's spikes carry numbers (Loihi 2), elsewhere as many events as spikes. Packets go first
+east-west, then north-south. What comes from the host (the Input, layers on the host) makes packets
+that enter cores and no others.
 A synapse works in the step its spike is sent in; a Delay holds back what it adds to the neuron.
 Where each synapse takes a step (Loihi), a layer works that much later (`depth`), and the steps
 until the readout has all are counted too: neurons there are at rest, or hold what they have left.
@@ -22,7 +24,7 @@ from ..sim.counters import events_of, values_of
 from ..sim.trace import EVENT, Trace
 from .depth import depths
 from .latency import step_ns
-from .lava.silicon import CHIPS
+from .lava.silicon import CHIPS, payload_limit
 from .mapping import Layer, Mapped
 from .reach import collapsed
 from .split import reaches
@@ -138,7 +140,8 @@ class Observer:
         for link in self._links:
             own = {n: np.zeros_like(v) for n, v in counts.items()}
             late = self._when(link.source, trace)
-            link.count(_events(trace, link.source), {n: v[late] for n, v in own.items()})
+            sent = _events(trace, link.source, graded=is_graded(self.target))
+            link.count(sent, {n: v[late] for n, v in own.items()})
             self._add(link.layer.name, own, counts)
         for layer in self.computing:
             own = {n: np.zeros_like(counts[n]) for n in ("fired", "updated")}
@@ -214,16 +217,22 @@ class Observer:
         )
 
 
+def is_graded(target: Target) -> bool:
+    """Whether one spike of the chip carries a number."""
+    return target.profile in CHIPS and payload_limit(target.profile) > 1
+
+
 def _global(layer: Layer) -> Array:
     assert layer.core_of is not None
     found: Array = layer.core_of.astype(np.int64) + layer.first_core
     return found
 
 
-def _events(trace: Trace, source: str) -> Array:
+def _events(trace: Trace, source: str, *, graded: bool) -> Array:
     """Return how many events each neuron of a source sent, [time, batch, *shape]."""
     neuron = trace.neurons.get(source)
-    return events_of(trace.input if neuron is None else neuron.spikes, trace)
+    values = trace.input if neuron is None else neuron.spikes
+    return events_of(values, trace) if graded else np.abs(values)
 
 
 def _fired(trace: Trace, layer: str) -> Array | None:

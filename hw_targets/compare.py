@@ -27,9 +27,17 @@ from dataclasses import dataclass
 from math import ceil, log2, prod
 from typing import Any, Literal, TypeAlias
 
-from ..export.ir import WEIGHTS, Graph, InputError, MatMul, Neuron, dense_macs, value_kinds
+from ..export.ir import (
+    WEIGHTS,
+    Graph,
+    InputError,
+    MatMul,
+    Neuron,
+    analog_values,
+    dense_macs,
+)
 from ..sim.counters import Counters
-from .cost_operations import Conventions, ends, has_memory, operations
+from .cost_operations import Conventions, ends, has_memory, kept, operations
 from .foreign_counts import refuse_foreign
 from .reach import sources_into, weights_into
 from .target import Constant, CostTable, Target
@@ -270,7 +278,7 @@ def _snn_pj(
         pj = macs * (cost("mac_pj") + weight) + acs * (cost("ac_pj") + weight)
         if name not in analog:
             pj += (macs + acs) * state
-        if name in driven:
+        if name in driven and name not in analog:
             spiking += pj
         else:
             fixed += pj
@@ -296,7 +304,7 @@ def _snn_memory_pj(
     ops = operations(graph, counters, how)
     for name in analog:
         found += float(ops[name]["macs"].sum()) * read * INPUT_BITS / STATE_BITS
-        if how.first_layer == "once":
+        if kept(counters.layers[name], how):
             found += prod(graph.shapes[name]) * (write + steps * read)
     return float(found)
 
@@ -314,11 +322,6 @@ def _analog_layers(graph: Graph) -> set[str]:
     """Return the weight nodes that receive analog values."""
     kinds = analog_values(graph)
     return {n for n in graph.of_kind(*WEIGHTS, MatMul) if set(graph.inputs(n)) & kinds}
-
-
-def analog_values(graph: Graph) -> set[str]:
-    """Return the nodes that emit analog values."""
-    return {name for name, kind in value_kinds(graph).items() if kind == "analog"}
 
 
 def _ann_pj(graph: Graph, table: CostTable, flow: Dataflow, bits: int) -> float:

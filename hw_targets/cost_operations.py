@@ -4,7 +4,8 @@
     memory = e_weight * (MACs + SOPs) + (e_read + e_write) * neuron updates + e_DRAM * weights
 
 Published figures count differently; how is an option by name, and stands in every report:
-`first_layer`: the MACs of a directly encoded layer `once` an inference, or `each_step`;
+`first_layer`: the MACs of a layer that a repeated frame enters `once` an inference, or at
+`each_step`; where frames change from step to step, each has its own MACs either way;
 `integer_inputs`: SOPs of inputs that may exceed 1 (sums of spikes) as `ac`, or as `mac`.
 """
 
@@ -16,7 +17,7 @@ from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 
-from ..export.ir import WEIGHTS, Array, Graph, MatMul, UnknownNameError, value_kinds
+from ..export.ir import WEIGHTS, Array, Graph, MatMul, UnknownNameError, analog_values
 from ..export.ir import bounds as bounds_of
 from ..export.ir.nodes import Add
 from ..sim.counters import Counters, LayerCounters
@@ -42,7 +43,7 @@ class Conventions:
                 raise UnknownNameError.of(option, value, get_args(kind))
 
     def __iter__(self) -> Iterator[str]:
-        yield f"MACs of an analog-input layer count {self.first_layer.replace('_', ' ')}"
+        yield f"MACs of a repeated frame count {self.first_layer.replace('_', ' ')}"
         if self.integer_inputs == "ac":
             yield "an integer (multi-)spike counts as one event"
         else:
@@ -64,15 +65,20 @@ def operations(graph: Graph, counters: Counters, how: Conventions) -> dict[str, 
 
 
 def _macs(layer: LayerCounters, samples: int, how: Conventions) -> Array:
-    macs: Array = layer.macs.sum(axis=1) / samples
-    if how.first_layer == "once":
-        macs = np.where(np.arange(len(macs)) == 0, macs, 0)
+    each = how.first_layer == "each_step" and bool(layer.macs.any())
+    counted = layer.dense_macs if each else layer.macs
+    macs: Array = counted.sum(axis=1) / samples
     return macs
+
+
+def kept(layer: LayerCounters, how: Conventions) -> bool:
+    """Whether the sums of an analog layer are computed at the first step, and kept for the rest."""
+    return how.first_layer == "once" and not bool(layer.macs[1:].any())
 
 
 def _integer_inputs(graph: Graph) -> set[str]:
     """Return the weight and MatMul nodes whose spiking inputs may be other than 0 and 1."""
-    kinds = value_kinds(graph)
+    analog = analog_values(graph)
     if graph.level == "integer":
         largest = {name: bound.largest for name, bound in bounds_of(graph).items()}
     else:
@@ -81,7 +87,7 @@ def _integer_inputs(graph: Graph) -> set[str]:
         name
         for name in graph.of_kind(*WEIGHTS, MatMul)
         for source in graph.inputs(name)
-        if kinds[source] != "analog" and largest[source] > 1
+        if source not in analog and largest[source] > 1
     }
 
 

@@ -8,17 +8,19 @@ from typing import Any
 
 import numpy as np
 
-from ..export.ir import Array, ExecutorError, Graph, InputError, MatMul
+from ..export.ir import Array, ExecutorError, Graph, InputError, MatMul, analog_nodes
 from ..export.ir.digest import digest
 from ..sim.counters import Counters
 from . import cost_events, cost_operations
-from .activity import Activity
+from .activity import Activity, is_graded
 from .cost_operations import Conventions as Conventions
 from .foreign_counts import refuse_foreign
 from .lava.relay_cost import RelayCost, relay_cost
 from .lava.silicon import CHIPS
 from .target import Constant, CostTable, Target, load_target, takes_events
 
+PER_EVENT = "per event"
+"""An integer of several spikes is one event: what executors count, and operation tables bill."""
 BUSIEST = {
     "synops": "synaptic operations",
     "updated": "neuron updates",
@@ -34,11 +36,13 @@ class Estimate:
         energy_uj: `total` and one entry a part; None where the target has no sourced energy.
         energy_range_uj, latency_range_us: where the table's source publishes its error.
         layers: energy per layer in uJ. steps: energy per time step in uJ.
-        latency_us, static_mw: None where not modelled. sops: per inference.
+        latency_us, static_mw: None where not modelled.
+        sops: synaptic operations an inference, as the target does and bills them; `sops_are` says
+            which. sops_per_event, sops_per_spike: as counters count them on any target.
         busiest_core: counts of the fullest core of each step, summed over the steps.
         delay_lines: of relay neurons, where each synapse takes a step; not part of the totals.
         pipeline_steps: steps beyond the network's own until the readout has all; in the totals.
-        host_macs, host_energy_uj: of the layers that the host computes, once an inference, by
+        host_macs, host_energy_uj: of the layers that the host computes, an inference, by
             `HOST`; not part of the totals. None where there are none.
     """
 
@@ -63,6 +67,9 @@ class Estimate:
     pipeline_steps: int = 0
     host_macs: float = 0.0
     host_energy_uj: float | None = None
+    sops_are: str = PER_EVENT
+    sops_per_event: float = 0.0
+    sops_per_spike: float = 0.0
 
     @property
     def time_steps(self) -> int:
@@ -88,6 +95,9 @@ class Estimate:
             "host_energy_uj": self.host_energy_uj,
             "host_cost": "/".join(HOST) if self.host_macs else None,
             "sops": self.sops,
+            "sops_are": self.sops_are,
+            "sops_per_event": self.sops_per_event,
+            "sops_per_spike": self.sops_per_spike,
             "counts": None if self.counts is None else dict(self.counts),
             "busiest_core": None if self.busiest_core is None else dict(self.busiest_core),
             "delay_lines": None if self.delay_lines is None else self.delay_lines.to_json(),
@@ -128,12 +138,15 @@ class Estimate:
     def _headline(self) -> str:
         time = f", T = {self.time_steps}"
         if self.energy_uj is None:
-            return f"{self.target}: no sourced energy, {self.sops:,.0f} SOPs per inference{time}"
+            return f"{self.target}: no sourced energy, {self._sops()} per inference{time}"
         parts = ", ".join(f"{k} {v:.4g}" for k, v in self.energy_uj.items() if k != "total")
         return (
             f"{self.target} --cost {self.cost}: {self.energy_uj['total']:.4g} uJ per inference"
-            f"{_range(self.energy_range_uj, 'uJ')} ({parts}), {self.sops:,.0f} SOPs{time}"
+            f"{_range(self.energy_range_uj, 'uJ')} ({parts}), {self._sops()}{time}"
         )
+
+    def _sops(self) -> str:
+        return f"{self.sops:,.0f} SOPs ({self.sops_are})"
 
     def _repr_html_(self) -> str:
         from html import escape
@@ -189,7 +202,7 @@ def estimate(
         if table is None
         else _priced(graph, counters, target, table, conventions or Conventions(), activity)
     )
-    macs = _host_macs(counters, target)
+    macs = _host_macs(graph, counters, target)
     table = load_target(HOST[0]).costs[HOST[1]]
     return replace(
         found,
@@ -203,11 +216,15 @@ HOST = ("generic-45nm", "int8")
 """The target and cost table that price what the host computes for a chip that takes spikes only."""
 
 
-def _host_macs(counters: Counters, target: Target) -> float:
-    """Return the MACs of the layers on the host, once an inference, mean over samples."""
+def _host_macs(graph: Graph, counters: Counters, target: Target) -> float:
+    """Return the MACs of the layers on the host, an inference, mean over samples.
+
+    A repeated frame's are done once, those of frames that change at each step.
+    """
     if "direct" in target.supports.get("inputs", ("direct",)):
         return 0.0
-    return sum(float(n.macs[0].sum()) for n in counters.layers.values()) / counters.samples
+    host = analog_nodes(graph) & set(counters.layers)
+    return sum(float(counters.layers[name].macs.sum()) for name in host) / counters.samples
 
 
 def _delay_lines(
@@ -270,7 +287,9 @@ PLACED = (
 
 
 def _events(activity: Activity, target: Target) -> tuple[str, ...]:
-    found = ["an integer (multi-)spike counts as one event"]
+    found = ["each spike of an integer (multi-)spike is an event of its own"]
+    if is_graded(target):
+        found = ["an integer (multi-)spike counts as one event"]
     if activity.timing == "event":
         found = ["counted at event timing: each spike of a step is an event of its own"]
     elif takes_events(target):
@@ -305,7 +324,7 @@ def _without_energy(counters: Counters, target: Target, activity: Activity | Non
         steps=(),
         latency_us=None,
         static_mw=None,
-        sops=counters.total("sops") / counters.samples,
+        **_sops(counters, target, activity),
         constants=(),
         not_modelled=("energy: none is published for this chip",),
         conventions=(),
@@ -315,6 +334,18 @@ def _without_energy(counters: Counters, target: Target, activity: Activity | Non
         busiest_core=_busiest(activity),
         pipeline_steps=activity.pipeline_steps if activity else 0,
     )
+
+
+def _sops(counters: Counters, target: Target, activity: Activity | None) -> dict[str, Any]:
+    """Return the SOPs of an inference: as the target does them, and as executors count them."""
+    event, spike = (counters.total(c) / counters.samples for c in ("sops", "sops_per_spike"))
+    found = {"sops": event, "sops_are": PER_EVENT}
+    if activity is not None:
+        row = target.mapping == "crossbar" and target.limit("cores") == 1
+        each = "a crossbar's row" if row else "each synapse"
+        each += " of each event" if is_graded(target) else " of each spike"
+        found = {"sops": activity.total("synops"), "sops_are": f"on its cores, {each}"}
+    return {**found, "sops_per_event": event, "sops_per_spike": spike}
 
 
 def _with_range(
@@ -370,7 +401,7 @@ def _result(
         steps=tuple(float(step) for step in steps),
         latency_us=latency,
         static_mw=table.value("static_mw") or None,
-        sops=counters.total("sops") / counters.samples,
+        **_sops(counters, target, activity),
         constants=tuple(table.constants.values()),
         not_modelled=table.not_modelled,
         conventions=(*conventions, *_clock(table)),

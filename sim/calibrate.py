@@ -8,6 +8,7 @@ from ..export.ir import Array, Calibration, Graph
 from ..export.ir.profile import ScaleRule
 from .encode import encode
 from .reference import Reference
+from .repeated import is_repeated
 from .trace import Trace
 from .trace import spikes_that_differ as differing
 
@@ -26,7 +27,7 @@ def calibration(
     values = encode(folded, data, time_steps)
     trace = Reference().prepare(folded).run(values, "spikes")
     rates = {name: float((n.spikes != 0).mean()) for name, n in trace.neurons.items()}
-    sizes = np.abs(values[0] if values.strides[0] == 0 else values)
+    sizes = np.abs(values[0] if is_repeated(values) else values)
     clipped = rule == "percentile"
     high = np.percentile(sizes, PERCENTILE, method="higher") if clipped else sizes.max()
     return Calibration(float(high), len(data), time_steps, spec, rule, rates)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -12,19 +13,23 @@ import numpy as np
 from ..export.ir import (
     WEIGHTS,
     Array,
+    AvgPool,
     Delay,
     Graph,
     Input,
     InputError,
     MatMul,
     Neuron,
+    Scale,
+    SumPool,
+    analog_values,
     dense_macs,
-    value_kinds,
 )
 from ..export.ir.arith import Ints
 from ..export.ir.digest import digest
 from .fan_out import FanOuts
 from .ops import OPS
+from .repeated import is_repeated, static_nodes
 from .trace import EVENT, Trace
 
 
@@ -34,12 +39,15 @@ class LayerCounters:
 
     Attributes:
         name, kind: the node. neurons: values it emits per step.
-        spikes: non-zero outputs of a Neuron (a multi-spike is one event). At event timing each
-            spike of a step is an event of its own, here and in `sops`.
-        sops: non-zero inputs of a weight node times the fan-out that exists. A MatMul's: non-zeros
-            of the left operand times the columns of the right one.
+        spikes: of a Neuron; a multi-spike of 3 counts three. events: its non-zero outputs.
+        sops: per event: non-zero inputs of a weight node, each times the fan-out that exists. A
+            MatMul's: non-zeros of the left operand times the columns of the right one. At event
+            timing each spike of a step is an event of its own.
         sops_effective: without zero weights; for a MatMul, coinciding non-zeros.
-        macs: dense multiply-accumulates of a weight node that receives analog values.
+        sops_per_spike: an input of n spikes (a multi-spike, a sum of spikes behind a pool or an
+            addition) n times, as a chip does that sends each spike by itself.
+        macs: dense multiply-accumulates of a weight node that receives analog values; in the first
+            step alone where nothing but a repeated frame enters, since nothing changes after.
         dense_macs: what dense arithmetic would compute, whatever enters.
         neuron_updates: membranes updated.
     """
@@ -48,14 +56,25 @@ class LayerCounters:
     kind: str
     neurons: int
     spikes: Ints
+    events: Ints
     sops: Ints
     sops_effective: Ints
+    sops_per_spike: Ints
     macs: Ints
     dense_macs: Ints
     neuron_updates: Ints
 
 
-COUNTS = ("spikes", "sops", "sops_effective", "macs", "dense_macs", "neuron_updates")
+COUNTS = (
+    "spikes",
+    "events",
+    "sops",
+    "sops_effective",
+    "sops_per_spike",
+    "macs",
+    "dense_macs",
+    "neuron_updates",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,22 +113,31 @@ class Counters:
         return sum(int(getattr(layer, count).sum()) for layer in self.layers.values())
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return one row a layer: sums over steps and samples, and the mean spike rate."""
+        """Return one row a layer: sums over steps and samples, and means over neurons and steps.
+
+        `spike_rate`: the share of neurons and steps with a spike; `spikes_per_neuron_step` counts
+        all spikes, and may exceed 1.
+        """
         return [self._row(layer) for layer in self.layers.values()]
 
     def _row(self, layer: LayerCounters) -> dict[str, Any]:
         row: dict[str, Any] = {"name": layer.name, "kind": layer.kind, "neurons": layer.neurons}
         row |= {count: int(getattr(layer, count).sum()) for count in COUNTS}
         slots = layer.neurons * self.time_steps * self.samples
-        row["spike_rate"] = row["spikes"] / slots if layer.kind == "Neuron" and slots else None
-        return row
+        return row | _rates(row, slots if layer.kind == "Neuron" else 0)
 
     def totals(self) -> dict[str, Any]:
-        """Return the sums over all layers, and the spike rate over all neurons."""
+        """Return the sums over all layers, and the means over all neurons (see `rows`)."""
         found: dict[str, Any] = {count: self.total(count) for count in COUNTS}
-        updates = found["neuron_updates"]
-        found["spike_rate"] = found["spikes"] / updates if updates else None
-        return found
+        return found | _rates(found, found["neuron_updates"])
+
+
+def _rates(sums: Mapping[str, int], slots: int) -> dict[str, float | None]:
+    """Return the means of sums over `slots`, neurons times steps times samples."""
+    return {
+        "spike_rate": sums["events"] / slots if slots else None,
+        "spikes_per_neuron_step": sums["spikes"] / slots if slots else None,
+    }
 
 
 def count(trace: Trace, fan_outs: FanOuts | None = None) -> Counters:
@@ -154,13 +182,34 @@ class _Values:
 
     def __init__(self, trace: Trace) -> None:
         self.trace, self.graph = trace, trace.graph
-        self.kinds = value_kinds(trace.graph)
+        self.analog = analog_values(trace.graph)
+        self.once = static_nodes(self.graph) if is_repeated(trace.input) else set()
         self._known: dict[str, Array] = {}
+        self._counted: dict[str, Array] = {}
 
     def of(self, name: str) -> Array:
         if name not in self._known:
             self._known[name] = self._derive(name)
         return self._known[name]
+
+    def spikes(self, name: str) -> Array:
+        """Return of how many spikes each value is made; the values themselves where they say so."""
+        if name not in self._counted:
+            self._counted[name] = self._count(name)
+        return self._counted[name]
+
+    def _count(self, name: str) -> Array:
+        node, sources = self.graph.nodes[name], self.graph.inputs(name)
+        if isinstance(node, (Input, Neuron)):
+            values = self.of(name)
+            return np.abs(values) if values.size and values.min() < 0 else values
+        counts = [self.spikes(source) for source in sources]
+        if isinstance(node, Scale):
+            return counts[0]
+        if isinstance(node, AvgPool):
+            return OPS[SumPool](node, counts[0])
+        same = all(count is self.of(source) for count, source in zip(counts, sources, strict=True))
+        return self.of(name) if same else self._passed(name, node, counts)
 
     def _derive(self, name: str) -> Array:
         node, graph = self.graph.nodes[name], self.graph
@@ -168,12 +217,16 @@ class _Values:
             return self._folded(self.trace.input)
         if isinstance(node, Neuron):
             return self._folded(self.trace.neurons[name].spikes)
-        sources = [self.of(source) for source in graph.inputs(name)]
+        return self._passed(name, node, [self.of(source) for source in graph.inputs(name)])
+
+    def _passed(self, name: str, node: Any, sources: list[Array]) -> Array:
+        """Return what a node without a state makes of its inputs."""
+        shape = self.graph.shapes[name]
         if isinstance(node, Delay):
-            steps = sources[0].reshape(self.trace.time_steps, -1, *graph.shapes[name])
+            steps = sources[0].reshape(self.trace.time_steps, -1, *shape)
             late = np.zeros_like(steps)
             late[node.steps :] = steps[: max(0, len(steps) - node.steps)]
-            return late.reshape(-1, *graph.shapes[name])
+            return late.reshape(-1, *shape)
         return OPS[type(node)](node, *sources)
 
     def _folded(self, x: Array) -> Array:
@@ -187,22 +240,36 @@ def _count_node(
     counts: dict[str, Ints] = {c: np.zeros(shape, np.int64) for c in COUNTS}
     neurons = prod(graph.shapes[name])
     if isinstance(node, Neuron):
-        fired = events_of(values.of(name), trace)
-        counts["spikes"] = fired.reshape(*shape, -1).sum(axis=2, dtype=np.int64)
+        fired = values.of(name).reshape(*shape, -1)
+        counts["spikes"] = np.abs(fired).sum(axis=2, dtype=np.int64)
+        counts["events"] = np.count_nonzero(fired, axis=2).astype(np.int64)
         counts["neuron_updates"] += neurons
         return LayerCounters(name, node.kind, neurons, *counts.values())
     counts["dense_macs"] += dense_macs(graph, name)
     sources = graph.inputs(name)
-    if any(values.kinds[source] == "analog" for source in sources):
+    if not values.analog.isdisjoint(sources):
         counts["macs"] = counts["dense_macs"].copy()
+        if name in values.once:
+            counts["macs"][1:] = 0
     else:
-        received = [events_of(values.of(source), trace) for source in sources]
-        if isinstance(node, MatMul):
-            both = _matmul_sops(node, *received)
-        else:
-            both = _weight_sops(fan_outs, name, received[0])
-        counts["sops"], counts["sops_effective"] = (one.reshape(shape) for one in both)
+        counts |= {c: n.reshape(shape) for c, n in _sops(name, node, trace, values, fan_outs)}
     return LayerCounters(name, node.kind, neurons, *counts.values())
+
+
+def _sops(
+    name: str, node: Any, trace: Trace, values: _Values, fan_outs: FanOuts
+) -> Iterator[tuple[str, Ints]]:
+    """Yield the counts of synaptic operations by name, each [time * batch]."""
+    sources = trace.graph.inputs(name)
+    events = [events_of(values.of(source), trace) for source in sources]
+    spikes = [values.spikes(source) for source in sources]
+    count: Any = partial(_matmul_sops, node) if isinstance(node, MatMul) else None
+    count = count or partial(_weight_sops, fan_outs, name)
+    real, effective = count(*events)
+    several = any(n.size and n.max() > 1 for n in spikes)
+    yield "sops", real
+    yield "sops_effective", effective
+    yield "sops_per_spike", count(*spikes)[0] if several else real
 
 
 def _weight_sops(fan_outs: FanOuts, name: str, events: Array) -> tuple[Ints, Ints]:

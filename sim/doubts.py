@@ -19,10 +19,11 @@ LOOKED_AT = 256
 def doubt_samples(graph: Graph, x: Array) -> None:
     """Warn of an input that saturates: pictures of 0..255 for a network calibrated on 0..1.
 
-    Looks at the first 256 samples x, raw as `encode` takes them.
+    And of spikes given as a frame. Looks at the first 256 samples x, raw as `encode` takes them.
     """
-    if (line := _saturated(graph, x[:LOOKED_AT])) is not None:
-        warn(line, DoubtWarning)
+    for line in (_saturated(graph, x[:LOOKED_AT]), _binary(graph, x[:LOOKED_AT])):
+        if line is not None:
+            warn(line, DoubtWarning)
 
 
 def doubt_labels(outputs: Array, labels: Array) -> None:
@@ -52,6 +53,18 @@ def doubt_silence(counters: Counters) -> None:
             f"{counters.time_steps} steps: look at its input, its v_threshold and the encoding",
             DoubtWarning,
         )
+
+
+def _binary(graph: Graph, x: Array) -> str | None:
+    """What is 0 or 1 everywhere, and both somewhere, is spikes."""
+    if graph.input.encoding != "direct" or not x.size:
+        return None
+    if not ((x == 0) | (x == 1)).all() or x.min() == x.max():
+        return None
+    return (
+        "the data is 0 and 1, which are spikes, and the network takes analog frames, which its "
+        "first layer multiplies: lower it for spikes (--encode spikes, in Python encoding='spikes')"
+    )
 
 
 def _saturated(graph: Graph, x: Array) -> str | None:

@@ -11,6 +11,7 @@ import numpy as np
 from ..export.ir import Array, Graph, Input, InputError
 from ..export.ir.arith import quantise_input
 from .encoding import with_encoding
+from .repeated import is_repeated
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +186,7 @@ def _coded(graph: Graph, node: Input, values: Array) -> Array:
 
 def _once(values: Array, change: Callable[[Array], Array]) -> Array:
     """Apply `change` to a repeated frame once, and repeat by view again."""
-    if values.strides[0] == 0:
+    if is_repeated(values):
         return np.broadcast_to(change(values[0]), values.shape)
     return change(values)
 
@@ -204,7 +205,7 @@ def _check_range(name: str, node: Input, values: Array) -> None:
     assert node.low is not None and node.high is not None
     if values.size == 0:
         return
-    seen = values[0] if values.strides[0] == 0 else values
+    seen = values[0] if is_repeated(values) else values
     most = int(seen.max())
     if most <= node.high and node.low <= 0 and seen.dtype.kind in "bu":
         return  # what has no sign is looked through once

@@ -13,6 +13,7 @@ import numpy as np
 from ..export.ir import WEIGHTS, Array, ExecutorError, Graph, InputError, MissingPackageError, check
 from .encode import check_values
 from .native_plan import build
+from .repeated import is_repeated
 from .trace import NeuronTrace, Record, Trace
 
 ISA_VARIABLE = "SPIKEWRIGHT_ISA"
@@ -253,7 +254,7 @@ class NativeSession:
         check_values(self.graph, x, timed=True)
         self.reset()
         time, batch = x.shape[:2]
-        repeated = time > 1 and x.strides[0] == 0 and self.graph.input.encoding == "direct"
+        repeated = time > 1 and is_repeated(x) and self.graph.input.encoding == "direct"
         y = np.empty((time, batch, *self.graph.shapes[self.graph.output_name]), np.int32)
         neurons = {} if record == "output" else self._recordings(time, batch, record)
         recorded = [

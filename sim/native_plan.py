@@ -46,7 +46,7 @@ from .native_values import (
     strides_of,
     transposed,
 )
-from .reference import static_nodes
+from .repeated import static_nodes
 
 if TYPE_CHECKING:
     from . import _native

@@ -15,6 +15,7 @@ from ..export.ir.arith import NeuronState, initial_state, neuron_step, readout_s
 from .encode import check_values
 from .float_neuron import float_neuron_step, float_readout_step
 from .ops import OPS
+from .repeated import is_repeated, static_nodes
 from .trace import NeuronTrace, Record, Trace
 
 
@@ -67,7 +68,7 @@ class ReferenceSession:
         check_values(self.graph, x, timed=True)
         self.reset()
         # A frame that is the same at every step (a direct code) drives its static nodes once.
-        static = len(x) > 1 and x.strides[0] == 0
+        static = len(x) > 1 and is_repeated(x)
         taken: dict[str, list[tuple[Array, ...]]] = {name: [] for name in self.graph.neurons}
         outputs = []
         for frame in x:
@@ -136,15 +137,3 @@ class ReferenceSession:
             self._y = advance_y(inputs[0], node, self._y)
             return self._y
         return OPS[type(node)](node, *inputs)
-
-
-def static_nodes(graph: Graph) -> set[str]:
-    """The stateless nodes that depend on the Input alone."""
-    static: set[str] = set()
-    for name, node in graph.nodes.items():
-        stateful = isinstance(node, (Neuron, Delay, Output))
-        if isinstance(node, Input) or (
-            not stateful and all(source in static for source in graph.inputs(name))
-        ):
-            static.add(name)
-    return static

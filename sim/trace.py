@@ -10,6 +10,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from ..export.ir import Array, Graph
+from .repeated import is_repeated
 
 EVENT = "event"
 """The executor whose spike counts are so many events (`sim.event`)."""
@@ -99,7 +100,7 @@ def join(traces: Sequence[Trace]) -> Trace:
 
 def _joined_inputs(inputs: Sequence[Array]) -> Array:
     """Return the inputs beside each other; frames repeated by view stay one frame in memory."""
-    if any(x.strides[0] for x in inputs):
+    if not all(map(is_repeated, inputs)):
         return np.concatenate(inputs, axis=1)
     frames = np.concatenate([x[0] for x in inputs])
     return np.broadcast_to(frames, (len(inputs[0]), *frames.shape))

@@ -50,4 +50,5 @@ from .table import dense_macs as dense_macs
 from .table import parameters as parameters
 from .table import rows as rows
 from .values import analog_nodes as analog_nodes
+from .values import analog_values as analog_values
 from .values import value_kinds as value_kinds

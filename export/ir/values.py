@@ -26,6 +26,24 @@ def value_kinds(graph: Graph) -> dict[str, ValueKind]:
     return kinds
 
 
+def analog_values(graph: Graph) -> set[str]:
+    """Return the nodes whose values are numbers instead of spikes: what weighs them multiplies.
+
+    An analog Input's, sums of weighted values and normalised ones, and what is made of such; a
+    MatMul of spikes counts them, and pools, sums and factors of spikes stay events.
+    """
+    found: set[str] = set()
+    for _ in range(len(graph.of_kind(Delay)) + 1):
+        for name in (*graph.order, *graph.of_kind(Delay)):
+            node = graph.nodes[name]
+            own = isinstance(node, (*WEIGHTS, BatchNorm))
+            own = own or (isinstance(node, Input) and node.encoding == "direct")
+            passed = not isinstance(node, Neuron) and not found.isdisjoint(graph.inputs(name))
+            if own or passed:
+                found.add(name)
+    return found
+
+
 def analog_nodes(graph: Graph) -> set[str]:
     """Return the nodes between an analog Input and the first neurons, those included.
 

@@ -62,7 +62,7 @@ def silicon_limits(graph: Graph) -> list[SiliconLimit]:
     for name, node in graph.nodes.items():
         if isinstance(node, Input) and node.encoding == "direct":
             remedy = "the host computes the layer behind it"
-            found += _over(name, "payload", _payload(chip), limits[name].largest, remedy)
+            found += _over(name, "payload", payload_limit(chip), limits[name].largest, remedy)
         if isinstance(node, Neuron) and chip == "loihi1":
             distinct = len(np.unique(node.v_threshold))
             remedy = "lower it with --target loihi1, or spread the layer over more cores"
@@ -86,7 +86,7 @@ def number_limits(graph: Graph, chip: str) -> list[SiliconLimit]:
     for name, node in graph.nodes.items():
         if isinstance(node, Neuron) or (isinstance(node, Input) and node.encoding != "direct"):
             remedy = "use single spikes" if chip == "loihi1" else "use smaller counts"
-            found += _over(name, "payload", _payload(chip), limits[name].largest, remedy)
+            found += _over(name, "payload", payload_limit(chip), limits[name].largest, remedy)
         if isinstance(node, (Neuron, Output)) and not _analog(graph, name):
             found += _accumulated(graph, name, limits)
             if node.bias is not None:
@@ -96,7 +96,8 @@ def number_limits(graph: Graph, chip: str) -> list[SiliconLimit]:
     return found
 
 
-def _payload(chip: str) -> int:
+def payload_limit(chip: str) -> int:
+    """Return the largest value that one spike of a Loihi carries: 1 where it carries none."""
     return 1 if chip == "loihi1" else PAYLOAD_LIMIT
 
 

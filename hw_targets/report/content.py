@@ -117,7 +117,17 @@ def _network(graph: Graph) -> dict[str, Any]:
 def _layers(graph: Graph, counters: Counters) -> list[dict[str, Any]]:
     counted = {row["name"]: row for row in counters.rows()}
     differ = graph.metadata.get("spikes_that_differ", {})
-    extra = ("spikes", "spike_rate", "sops", "sops_effective", "macs", "neuron_updates")
+    extra = (
+        "spikes",
+        "events",
+        "spike_rate",
+        "spikes_per_neuron_step",
+        "sops",
+        "sops_effective",
+        "sops_per_spike",
+        "macs",
+        "neuron_updates",
+    )
     return [
         {
             **row,
@@ -134,7 +144,7 @@ def _steps(counters: Counters) -> dict[str, dict[str, list[float]]]:
     weights = {n: c for n, c in counters.layers.items() if c.kind != "Neuron"}
     return {
         "spike_rate": {
-            name: (layer.spikes.mean(axis=1) / max(1, layer.neurons)).tolist()
+            name: (layer.events.mean(axis=1) / max(1, layer.neurons)).tolist()
             for name, layer in neurons.items()
         },
         "sops": {name: layer.sops.mean(axis=1).tolist() for name, layer in weights.items()},

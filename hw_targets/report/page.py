@@ -74,7 +74,7 @@ def _summary(data: Mapping[str, Any]) -> str:
     pairs = [
         *shares,
         ("spike rate", percent(totals["spike_rate"])),
-        ("SOPs per inference", number(totals["sops"] / samples, ",.0f")),
+        ("SOPs per inference, per event", number(totals["sops"] / samples, ",.0f")),
         ("parameters", number(network["parameters"])),
         ("input", f"{shape}, {escape(network['encoding'])}, T = {data['time_steps']}"),
         ("number format", number(network["profile"])),
@@ -104,7 +104,7 @@ def _proof(data: Mapping[str, Any]) -> str:
 def _layers(data: Mapping[str, Any]) -> str:
     head = (
         "layer", "kind", "shape", "bits", "parameters", "threshold", "worst case",
-        "spike rate", "SOPs", "effective", "MACs", "differs from float",
+        "spikes", "spike rate", "SOPs", "effective", "per spike", "MACs", "differs from float",
     )  # fmt: skip
     body = [
         (
@@ -115,9 +115,11 @@ def _layers(data: Mapping[str, Any]) -> str:
             number(row["parameters"] or None),
             _span(row["v_threshold"]),
             number(row["bound"]),
+            number(row["spikes"] or None),
             percent(row["spike_rate"]),
             number(row["sops"] or None),
             number(row["sops_effective"] or None),
+            number(row["sops_per_spike"] or None),
             number(row["macs"] or None),
             percent(row["spikes_that_differ"]),
         )
@@ -126,7 +128,9 @@ def _layers(data: Mapping[str, Any]) -> str:
     note = (
         f"SOPs and MACs are sums over {data['samples']:,} samples and {data['time_steps']} steps, "
         "counted synapse by synapse (borders, stride and groups taken into account); effective "
-        "leaves out zero weights. Worst case is the largest |value| that the weights allow."
+        "leaves out zero weights. An integer of several spikes is one event in SOPs, and as many "
+        "in those per spike; the spike rate is the share of neurons and steps with a spike. A "
+        "repeated frame has its MACs once. Worst case is the largest |value| that weights allow."
     )
     return f'<h2>Layers</h2>{table(head, body, 3)}<p class="muted">{note}</p>'
 
@@ -221,7 +225,7 @@ def _energy_table(estimates: Sequence[Mapping[str, Any]]) -> str:
                 number(energy["total"] if energy else None) + _ends(found["energy_range_uj"]),
                 number(found["latency_us"]) + _ends(found["latency_range_us"]),
                 number(found["static_mw"]),
-                number(found["sops"], ",.0f"),
+                f"{number(found['sops'], ',.0f')} {escape(found['sops_are'])}",
             )
         )
     head = ("target", "cost table", "parts, µJ", "energy, µJ", "latency, µs", "static, mW", "SOPs")

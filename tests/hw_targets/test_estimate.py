@@ -18,6 +18,7 @@ from spikewright.export.ir import (
     Neuron,
     Node,
     Output,
+    SumPool,
     TargetError,
     UnknownNameError,
 )
@@ -37,6 +38,7 @@ from .limits import fan, neuron, two
 from .networks import analog, counted, dense
 
 SAMPLES, STEPS = 3, 5
+TARGET_45NM = load_target("generic-45nm")
 
 
 def measured(graph: Graph, target: Target, samples: int = SAMPLES) -> Measured:
@@ -331,6 +333,69 @@ def test_what_the_host_computes_is_priced_apart() -> None:
         assert found.host_macs == macs
         assert found.host_energy_uj == (pytest.approx(24 * 0.23e-6) if macs else None)
         assert ("on the host: 24 MACs" in str(found)) == bool(macs)
+
+
+def test_frames_that_change_cost_each_step() -> None:
+    """24 MACs a step, 5 steps: on the host of Loihi 1, by operations, and beside the ANN."""
+    graph = analog()
+    still = np.random.default_rng(0).random((SAMPLES, 6), dtype=np.float32)
+    moving = np.stack([still] * STEPS, axis=1)
+    table = load_target("generic-45nm").costs["int8"]
+    for x, macs in ((still, 24), (moving, 24 * STEPS)):
+        run, activity = measure(graph, x, STEPS, load_target("loihi1"), executor_name="reference")
+        found = estimate(graph, run.counters, load_target("loihi1"), activity=activity)
+        assert found.host_macs == macs
+        counted = estimate(graph, run.counters, load_target("generic-45nm"), cost="int8")
+        assert counted.energy_uj is not None
+        assert counted.energy_uj["mac"] == pytest.approx(macs * table.value("mac_pj") * 1e-6)
+        each = Conventions(first_layer="each_step")
+        counted = estimate(graph, run.counters, TARGET_45NM, cost="int8", conventions=each)
+        assert counted.energy_uj is not None
+        assert counted.energy_uj["mac"] == pytest.approx(120 * table.value("mac_pj") * 1e-6)
+
+
+def test_the_headline_is_what_the_chip_bills() -> None:
+    """2x2 windows of one to four spikes: Loihi 1 does each synapse for each spike."""
+    fields = {"state_shift": 6, "state_bits": 24}
+    graph = Graph.chain(
+        {
+            "in": Input((1, 4, 4), "spikes", low=0, high=1),
+            "pool": SumPool((2, 2), (2, 2), (0, 0)),
+            "flat": Flatten(),
+            "fc": Linear(np.ones((5, 4), np.int8), bits=8),
+            "n": Neuron((5,), np.int32(64 * 3), **fields),
+            "head": Linear(np.ones((2, 5), np.int8), bits=8),
+            "out": Output("integrate", **fields),
+        },
+        "integer",
+    )
+    x = np.zeros((1, 2, 1, 4, 4), np.int64)
+    x[0, 0, 0, :2, :2] = 1  # four spikes in one window: 1 event of 4; n fires, all five
+    x[0, 1, 0, 0, 0] = x[0, 1, 0, 0, 2] = 1  # one in each of two windows; v = 2, none fires
+    target = load_target("loihi1")
+    run, activity = measure(graph, x, 2, target, executor_name="reference")
+    found = estimate(graph, run.counters, target, activity=activity)
+    assert found.counts is not None
+    assert found.sops_per_event == 3 * 5 + 5 * 2 == run.counters.total("sops")
+    assert found.sops == found.counts["synops"] == found.sops_per_spike == 6 * 5 + 5 * 2
+    said = found.to_json()
+    assert said["sops"] == 40 and said["sops_are"] == "on its cores, each synapse of each spike"
+    assert "40 SOPs (on its cores, each synapse of each spike)" in str(found)
+    by_event = estimate(graph, run.counters, TARGET_45NM, cost="int32")
+    assert by_event.sops == 25 and by_event.energy_uj is not None
+    assert by_event.energy_uj["ac"] == pytest.approx(25 * 0.1e-6)
+
+
+def test_counts_sent_to_a_chip_without_graded_spikes_are_so_many_events() -> None:
+    graph = dense()
+    graph = graph.replace({**graph.nodes, "in": Input((6,), "spikes", low=0, high=3)})
+    x = np.full((1, 1, 6), 3)
+    for name, events in (("loihi1", 3), ("loihi2", 1)):
+        target = load_target(name)
+        _, activity = measure(graph, x, 1, target, executor_name="reference")
+        assert activity is not None
+        fired = activity.total("fired")
+        assert activity.total("synops") == 6 * 4 * events + fired * 2
 
 
 def test_a_chip_without_cost_tables_says_so() -> None:

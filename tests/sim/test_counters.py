@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from spikewright.export.ir import (
+    AvgPool,
     Conv1d,
     Conv2d,
     Flatten,
@@ -17,12 +18,15 @@ from spikewright.export.ir import (
     Neuron,
     Output,
     Reshape,
+    Scale,
+    SumPool,
     Weight,
 )
 from spikewright.sim.counters import count, values_of
 from spikewright.sim.encode import encode
 from spikewright.sim.fan_out import fan_out
 from spikewright.sim.reference import Reference
+from spikewright.sim.run import run
 from tests.fuzz.graphs import random_graph, random_input
 
 
@@ -154,7 +158,7 @@ def network() -> Graph:
     )
 
 
-def test_sops_count_events_not_multiplicity() -> None:
+def test_sops_count_events_and_spikes_by_name() -> None:
     graph = network()
     x = np.random.default_rng(1).integers(0, 4, (3, 5, 2, 6, 6))
     trace = Reference().prepare(graph).run(encode(graph, x))
@@ -165,11 +169,107 @@ def test_sops_count_events_not_multiplicity() -> None:
     spikes = trace.neurons["n1"].spikes
     assert (spikes > 1).any()
     events = (spikes != 0).reshape(5, 3, -1).sum(axis=2)
-    assert np.array_equal(counters.layers["n1"].spikes, events)
+    assert np.array_equal(counters.layers["n1"].events, events)
+    assert np.array_equal(counters.layers["n1"].spikes, spikes.reshape(5, 3, -1).sum(axis=2))
     assert np.array_equal(counters.layers["fc"].sops, events * 5)
+    assert np.array_equal(counters.layers["fc"].sops_per_spike, counters.layers["n1"].spikes * 5)
+    per_spike = (trace.input * fan).reshape(5, 3, -1).sum(axis=2)
+    assert np.array_equal(counters.layers["conv"].sops_per_spike, per_spike)
     assert (counters.layers["fc"].sops_effective < counters.layers["fc"].sops).any()
     assert counters.layers["conv"].macs.sum() == 0
     assert counters.layers["n2"].neuron_updates.tolist() == [[5] * 3] * 5
+
+
+def test_multi_spikes_by_hand() -> None:
+    """IF neurons as sinabs': v gains 3.5 and 1.2 a step, each whole number of it is spikes.
+
+    3.5, 0.5 + 3.5, 3.5: 3, 4, 3 spikes; 1.2, 0.2 + 1.2, 0.4 + 1.2: 1, 1, 1; none.
+    """
+    graph = Graph.chain(
+        {
+            "in": Input((1,), "spikes"),
+            "w": Linear(np.array([[3.5], [1.2], [0.0]], np.float32)),
+            "n": Neuron(
+                (3,),
+                np.ones(()),
+                beta=np.ones(()),
+                reset="soft",
+                compare=">=",
+                max_spikes_per_step=99,
+            ),
+            "head": Linear(np.ones((2, 3), np.float32)),
+            "out": Output("none"),
+        },
+        "float",
+    )
+    trace = Reference().prepare(graph).run(np.ones((3, 1, 1), np.float32))
+    counters = count(trace)
+    neuron, head = counters.layers["n"], counters.layers["head"]
+    assert neuron.spikes[:, 0].tolist() == [4, 5, 4] and neuron.events[:, 0].tolist() == [2, 2, 2]
+    assert head.sops[:, 0].tolist() == [4, 4, 4]
+    assert head.sops_per_spike[:, 0].tolist() == [8, 10, 8]
+    row = next(row for row in counters.rows() if row["name"] == "n")
+    assert (row["spikes"], row["events"]) == (13, 6)
+    assert row["spike_rate"] == 6 / 9 and row["spikes_per_neuron_step"] == 13 / 9
+    assert counters.totals()["spikes_per_neuron_step"] == 13 / 9
+
+
+@pytest.mark.parametrize("pool", [SumPool, AvgPool])
+def test_a_sum_of_spikes_is_one_event_of_several(pool: type) -> None:
+    """Two spikes in one window of a 1x4 row, none in the other: 1 event, 2 spikes, 3 outputs."""
+    graph = Graph.chain(
+        {
+            "in": Input((1, 4), "spikes"),
+            "pool": pool((2,), (2,), (0,)),
+            "flat": Flatten(),
+            "twice": Scale(np.array(2.0)),
+            "w": Linear(np.ones((3, 2), np.float32)),
+            "out": Output("none"),
+        },
+        "float",
+    )
+    layer = count(Reference().prepare(graph).run(np.array([[[[1, 1, 0, 0]]]], np.float32)))
+    assert layer.layers["w"].sops.sum() == 3 and layer.layers["w"].sops_per_spike.sum() == 6
+
+
+def frames() -> Graph:
+    """Frames -> Linear -> Linear -> Neuron -> Linear: 3 * 2 and 4 * 3 MACs, 4 inputs of spikes."""
+    return Graph.chain(
+        {
+            "in": Input((2,), "direct"),
+            "a": Linear(np.ones((3, 2), np.float32)),
+            "b": Linear(np.ones((4, 3), np.float32)),
+            "n": Neuron((4,), np.ones(()), beta=np.ones(())),
+            "c": Linear(np.ones((5, 4), np.float32)),
+            "out": Output("none"),
+        },
+        "float",
+    )
+
+
+def test_a_repeated_frame_is_multiplied_once_and_changing_ones_each_step() -> None:
+    """Whatever is not yet spikes is multiplied: the second layer, too."""
+    graph, still = frames(), np.ones((2, 2), np.float32)
+    moving = np.stack([np.stack([still, still, 2 * still])] * 1).reshape(3, 2, 2)
+    session = Reference().prepare(graph)
+    once = count(session.run(encode(graph, still, 3))).layers
+    each = count(session.run(encode(graph, moving.swapaxes(0, 1)))).layers
+    assert once["a"].macs.tolist() == [[6, 6], [0, 0], [0, 0]]
+    assert once["b"].macs.tolist() == [[12, 12], [0, 0], [0, 0]]
+    assert each["a"].macs.tolist() == [[6, 6]] * 3 and each["b"].macs.tolist() == [[12, 12]] * 3
+    for found in (once, each):
+        assert found["c"].macs.sum() == 0 and found["c"].sops.sum() == 3 * 2 * 4 * 5
+        assert found["a"].sops.sum() == 0 == found["b"].sops.sum()
+
+
+def test_joined_batches_keep_what_repeats() -> None:
+    graph = frames()
+    x = np.ones((5, 2), np.float32)
+    for samples, macs in ((x, [5 * 6, 0, 0]), (np.stack([x] * 3, axis=1), [5 * 6] * 3)):
+        found = run(graph, samples, 3, batch=2, keep="spikes")
+        assert found.counters.layers["a"].macs.sum(axis=1).tolist() == macs
+        assert found.trace is not None
+        assert count(found.trace).layers["a"].macs.sum(axis=1).tolist() == macs
 
 
 def test_an_analog_layer_is_billed_in_macs() -> None:
@@ -185,7 +285,7 @@ def test_an_analog_layer_is_billed_in_macs() -> None:
     )
     values = encode(graph, rng.random((2, 1, 4, 4), dtype=np.float32), 3)
     counters = count(Reference().prepare(graph).run(values))
-    assert counters.layers["conv"].macs.tolist() == [[3 * 4 * 9] * 2] * 3
+    assert counters.layers["conv"].macs.tolist() == [[3 * 4 * 9] * 2, [0, 0], [0, 0]]
     assert counters.layers["conv"].sops.sum() == 0
 
 

@@ -36,7 +36,8 @@ from spikewright.export.ir import (
 )
 from spikewright.export.ir.nodes import Conv, MaxPool
 from spikewright.sim.ops import OPS
-from spikewright.sim.reference import Reference, static_nodes
+from spikewright.sim.reference import Reference
+from spikewright.sim.repeated import static_nodes
 from tests.fuzz.graphs import random_graph, random_input
 
 SMALL = st.integers(1, 3)
