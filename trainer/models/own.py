@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
+from ...export.foreign_state import kept_state
 from ...export.ir.errors import InputError
+from ...export.trace import eval_mode
 from .head import Headed
 
 
@@ -22,7 +25,7 @@ class OwnModel(Headed):
         time_steps: default: the module's `time_steps`, else 4.
 
     Raises:
-        InputError: if the shape is not known, or the module ends in no Linear.
+        InputError: if the shape is not known or not taken, or the module ends in no Linear.
     """
 
     def __init__(
@@ -48,6 +51,24 @@ class OwnModel(Headed):
         self.module = module
         self._head_path = linear[-1]
         self.feature_count = self.head.in_features
+        self._try()
+
+    def _try(self) -> None:
+        """Run two frames of zeros: a module that does not take the shape is refused before data."""
+        frames = torch.zeros(self.time_steps, 2, *self.input_shape)
+        takes = f"[time, batch, ...] of samples {list(self.input_shape)}"
+        try:
+            with eval_mode(self.module), kept_state(self.module), torch.no_grad():
+                out: Any = self.module(frames)
+        except Exception as error:  # the user's module may raise anything
+            reason = f"does not take {takes} ({type(error).__name__}: {error})"
+            remedy = "give --input the shape of one sample, and the module multi-step layers"
+            raise InputError(reason, node=self.name, remedy=remedy) from error
+        if not isinstance(out, Tensor) or tuple(out.shape[:-1]) != (self.time_steps, 2):
+            shape = f"{list(out.shape)}" if isinstance(out, Tensor) else f"a {type(out).__name__}"
+            reason = f"returns {shape} for {takes}"
+            remedy = f"return [time, batch, classes], here [{self.time_steps}, 2, classes]"
+            raise InputError(reason, node=self.name, remedy=remedy)
 
     @property
     def head(self) -> nn.Linear:  # type: ignore[override]
