@@ -25,6 +25,7 @@ from .export.ir.errors import FormatWarning, warn
 from .export.ir.graph import LEVELS, Level
 from .export.ir.nodes import Encoding
 from .export.ir.profile import ScaleRule
+from .export.untrained import doubt_weights
 from .sim.encoding import settled, with_encoding
 from .sim.executor import offer
 from .sim.requests import graph_in, labels_in, samples_in
@@ -107,6 +108,8 @@ def lower(
         raise InputError(f"{next(iter(reading))} cannot act here, it is for files", node="lower")
     else:
         graph = _as_graph(source, sample, time_steps, encoding)
+        if not isinstance(source, Graph):
+            doubt_weights(source)
     asked = profile or (_profile(target, bits) if target or bits else None)
     if LEVELS.index(graph.level) >= LEVELS.index(level):
         return _as_is(graph, level, asked)

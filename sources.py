@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast, get_args
 from .export.ir import FormatError, Graph, InputError, MissingPackageError, UnknownNameError
 from .export.ir.errors import AgreementWarning, warn
 from .export.ir.nodes import Encoding
+from .export.untrained import doubt_weights
 from .sim.encoding import with_encoding
 from .sim.time_axis import DEFAULT_TIME_STEPS
 
@@ -349,6 +350,7 @@ def _own_code(spec: str, options: SourceOptions) -> Graph:
         raise InputError(
             "the shape of one sample is not known", node=spec, remedy="give --input C,Y,X"
         )
+    doubt_weights(found)
     metadata = {"source": f"{Path(path).name}:{name}"}
     return trace_module(found, tuple(shape), options.time_steps, options.encoding, metadata)
 

@@ -29,6 +29,22 @@ class Classifier(nn.Module, ABC):
     head: nn.Linear
     encoding: str = "direct"
 
+    _drawn: tuple[tuple[int, int], ...] | None = None
+
+    def note_drawn(self) -> None:
+        """Note that the weights are now as they were drawn at random (see `untrained`)."""
+        self._drawn = self._versions()
+
+    @property
+    def untrained(self) -> bool:
+        """Whether no tensor was written to since the weights were drawn at random."""
+        return self._drawn is not None and self._drawn == self._versions()
+
+    def _versions(self) -> tuple[tuple[int, int], ...]:
+        # torch counts the writes to a tensor: by optimizers, load_state_dict and BatchNorm alike.
+        tensors = (*self.parameters(), *self.buffers())
+        return tuple((tensor.data_ptr(), tensor._version) for tensor in tensors)
+
     @property
     def saved(self) -> nn.Module:
         """The module whose tensors a checkpoint holds."""

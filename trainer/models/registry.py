@@ -74,6 +74,7 @@ def create(name: str, *, seed: int = 0, **options: Any) -> Classifier:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         built: Classifier = network(kind(**chosen), name)
+    built.note_drawn()
     return built
 
 
