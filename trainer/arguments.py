@@ -91,7 +91,7 @@ def checked_options(options: Mapping[str, Any], by_type: Mapping[str, str]) -> d
     }
 
 
-_COUNT = whole(0, (1 << 31) - 1)
+_COUNT = whole(0)
 
 
 def _shapes(name: str, value: Any) -> tuple[int, ...]:

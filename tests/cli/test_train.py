@@ -223,3 +223,26 @@ def test_the_commands_of_the_training_page_parse() -> None:
         while hasattr(command, "commands"):
             command, words = command.commands[words[0]], words[1:]
         command.make_context("spikewright", words)
+
+
+@pytest.mark.parametrize("command", ["finetune", "probe", "knn", "pretrain"])
+def test_own_code_that_does_not_take_the_samples_is_refused_in_one_line(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, command: str
+) -> None:
+    (tmp_path / "net.py").write_text(
+        "from torch import nn\n"
+        "from spikewright.trainer.layers import SeqConv2d\n"
+        "from spikewright.trainer.neurons import MixedLIF\n\n"
+        "def make():\n"
+        "    layers = [SeqConv2d(1, 2, 3), MixedLIF(), nn.Flatten(2), nn.Linear(72, 10)]\n"
+        "    return nn.Sequential(*layers)\n"
+    )
+    np.savez(tmp_path / "x.npz", x=np.zeros((40, 8), np.float32), y=np.arange(40) % 10)
+    source, out = f"{tmp_path}/net.py:make", ["-o", str(tmp_path / "a.safetensors")]
+    words = ["--model", source, *out] if command == "pretrain" else [source]
+    words += out if command == "finetune" else []
+    code, _, err = call(
+        capsys, "train", command, *words, "--input", "8", "--data", f"npz:{tmp_path}/x.npz"
+    )
+    assert code == 2
+    assert "net.py:make: does not take [time, batch, ...] of samples [8]" in err.splitlines()[-1]

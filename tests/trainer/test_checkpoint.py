@@ -153,7 +153,7 @@ def test_fields_of_another_type_are_refused(saved, field, value):
         ({"widths": "wide"}, "options of spiking_resnet_digits"),
         ({"widths": None}, "options of spiking_resnet_digits"),
         ({"tau": "slow"}, "options of spiking_resnet_digits"),
-        ({"pool": -1}, "every size must be 1 or more"),
+        ({"pool": -1}, "pool: int -1, allowed whole numbers from 0 up"),
         ({"widths": [100_000, 100_000]}, "at least .* weights"),
         ({"classes": 10**12}, "at least 32,000,000,001,292 weights"),
         ({"classes": 10**40}, "options of spiking_resnet_digits"),

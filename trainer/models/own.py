@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ...export.foreign_state import kept_state
 from ...export.ir.errors import InputError
-from ...export.trace import eval_mode
 from .head import Headed
 
 
@@ -58,8 +57,8 @@ class OwnModel(Headed):
         frames = torch.zeros(self.time_steps, 2, *self.input_shape)
         takes = f"[time, batch, ...] of samples {list(self.input_shape)}"
         try:
-            with eval_mode(self.module), kept_state(self.module), torch.no_grad():
-                out: Any = self.module(frames)
+            with torch.no_grad():  # a copy, so that no state of a neuron and no mode is left over
+                out: Any = copy.deepcopy(self.module).eval()(frames)
         except Exception as error:  # the user's module may raise anything
             reason = f"does not take {takes} ({type(error).__name__}: {error})"
             remedy = "give --input the shape of one sample, and the module multi-step layers"
