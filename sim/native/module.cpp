@@ -220,8 +220,10 @@ NB_MODULE(_native, module) {
       .def("workspace_bytes", &Plan::workspace_bytes);
   nb::class_<Runner>(module, "Runner")
       .def(nb::init<const Plan &>(), nb::keep_alive<1, 2>())
-      .def("run", &run);
+      .def("run", &run)
+      .def("hold_next", &Runner::hold_next);
   nb::class_<Stream>(module, "Stream")
       .def(nb::init<const Plan &, size_t, size_t>(), nb::keep_alive<1, 2>())
-      .def("step", &step);
+      .def("step", &step)
+      .def("hold_next", &Stream::hold_next);
 }

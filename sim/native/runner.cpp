@@ -75,6 +75,7 @@ void Runner::run(const Encoded &x, bool repeated, size_t time, size_t batch, int
   for (size_t k = 0; k < teams; ++k) all.push_back(std::make_unique<Team>(workers, teams * workers));
   std::atomic<size_t> taken{0};
   own.pool.run(teams * workers, [&](size_t thread) {
+    if (!thread) hold_.pass();
     const size_t team = thread / workers;
     auto work = [&](size_t begin, size_t end) {
       plan_.run(own.memories[team].at_least(0), at, *all[team], thread % workers, x, time, batch, begin,
@@ -124,7 +125,10 @@ double Stream::step(const Encoded &x, int32_t *y) {
   const auto began = std::chrono::steady_clock::now();
   pool_.run(team_->workers(), [&](size_t worker) {
     const Context c{at_, memory_.at_least(0), batch_, 1, worker, *team_, false, false};
-    if (!worker) plan_.load(c, x, batch_, 0, 0);
+    if (!worker) {
+      plan_.load(c, x, batch_, 0, 0);
+      hold_.pass();
+    }
     team_->wait();
     plan_.advance(c, false, nullptr, batch_, 0, 0);
     if (!worker) plan_.store(c, y, batch_, 0, 0);

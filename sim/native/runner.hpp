@@ -11,6 +11,7 @@
 #include <mutex>
 #include <stdexcept>
 
+#include "hold.hpp"
 #include "plan.hpp"
 #include "pool.hpp"
 
@@ -43,12 +44,15 @@ class Runner {
   // Samples over threads; where there are fewer samples than threads, rows of each layer.
   void run(const Encoded &x, bool repeated, size_t time, size_t batch, int32_t *y,
            const std::vector<Recorded> &recorded, bool traced, size_t threads);
+  // The next run stays in its midst (see `Hold`).
+  void hold_next(int file) { hold_.next(file); }
 
  private:
   struct Own;  // of one process
   Own &own();
 
   const Plan &plan_;
+  Hold hold_;
   std::atomic<Own *> own_;
 };
 
@@ -63,6 +67,8 @@ class Stream {
   // Advances every sample by one step; returns the nanoseconds it took. Throws ForkedInStep, and
   // std::system_error where the system starts no more threads: no state has changed then.
   double step(const Encoded &x, int32_t *y);
+  // The next step stays between its input and its first layer (see `Hold`).
+  void hold_next(int file) { hold_.next(file); }
 
  private:
   void check_whole();
@@ -73,6 +79,7 @@ class Stream {
   Memory memory_;
   std::unique_ptr<Team> team_;
   Pool pool_;
+  Hold hold_;
   std::atomic<pid_t> process_;
   std::atomic<size_t> inside_{0};  // threads in `step`, or waiting there
   std::mutex mutex_;
