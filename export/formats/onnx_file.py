@@ -25,6 +25,7 @@ HELD: dict[int, int] = {
     onnx.TensorProto.FLOAT: 4,
     onnx.TensorProto.DOUBLE: 8,
     onnx.TensorProto.FLOAT16: 2,
+    onnx.TensorProto.BOOL: 1,
     onnx.TensorProto.INT8: 1,
     onnx.TensorProto.UINT8: 1,
     onnx.TensorProto.INT32: 4,
@@ -153,6 +154,13 @@ def shape_of_input(info: onnx.ValueInfoProto, given: Shape | None) -> Shape:
             remedy="give --input C,Y,X",
         )
     return tuple(dims)
+
+
+def batch_of_input(info: onnx.ValueInfoProto) -> int | None:
+    """Return the batch size that the file was exported with; None where any may enter."""
+    dims = info.type.tensor_type.shape.dim
+    size = dims[0].dim_value if len(dims) > 1 else 0
+    return size if size > 0 else None
 
 
 def attributes(node: onnx.NodeProto) -> dict[str, Any]:

@@ -9,13 +9,16 @@ ICLR 2022). A Scale of th behind each neuron gives a spike its worth; samples sa
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
+from math import prod
 from pathlib import Path
 
 import numpy as np
 import onnx
 
 from ..ir import (
+    Array,
     Edge,
     FormatError,
     Graph,
@@ -31,12 +34,20 @@ from ..ir import (
 )
 from ..ir.errors import FormatWarning, warn
 from ..ir.shapes import RULES, ShapeMismatch
-from .onnx_file import attributes, constants, embed, label, load_onnx, shape_of_input
-from .onnx_operators import OPERATORS, Site, integrate_and_fire
+from .onnx_file import (
+    attributes,
+    batch_of_input,
+    constants,
+    embed,
+    label,
+    load_onnx,
+    shape_of_input,
+)
+from .onnx_folding import FREE_BATCHES, Folding
+from .onnx_operators import OPERATORS, REMEDIES, integrate_and_fire
+from .onnx_site import LARGEST_VALUE, Pads, Site, sums
 
 CONVERSIONS = ("relu",)
-LARGEST_VALUE = 1 << 26
-"""The most elements a node may emit a sample, as in an archive."""
 Measure = Callable[[onnx.ModelProto, list[str]], Mapping[str, float]]
 
 
@@ -104,32 +115,42 @@ class _Reader:
         self, model: onnx.ModelProto, folder: Path, convert: str | None, shape: Shape | None
     ) -> None:
         self.model, self.convert = model, convert
-        self.constants = constants(model.graph.initializer, folder)
-        embed(model.graph.initializer, self.constants)
+        held = constants(model.graph.initializer, folder)
+        embed(model.graph.initializer, held)
+        self.entry = _one("input", [i for i in model.graph.input if i.name not in held])
+        self.shape = shape_of_input(self.entry, shape)
+        self.opset = _opset(model)
+        batch = batch_of_input(self.entry)
+        if (batch or 1) * prod(self.shape) > LARGEST_VALUE:
+            raise FormatError(
+                f"an input of {batch} samples {self.shape} exceeds {LARGEST_VALUE} elements",
+                node=self.entry.name[:80],
+                remedy="export it with a free batch axis",
+            )
+        self.folding = Folding(held, FREE_BATCHES if batch is None else (batch,), self.opset)
         self.folder = folder
-        self.given = shape
         self.nodes: dict[str, Node] = {}
         self.edges: list[Edge] = []
         self.shapes: dict[str, Shape] = {}
         self.values: dict[str, str] = {}
+        self.pads: dict[str, Pads] = {}
         self.activations: dict[str, str] = {}
         self.warnings: list[str] = []
+        read = [name for node in model.graph.node for name in node.input if name]
+        self._reads = Counter([*read, *(info.name for info in model.graph.output)])
 
     def graph(self) -> Graph:
-        inputs = [i for i in self.model.graph.input if i.name not in self.constants]
-        outputs = list(self.model.graph.output)
-        for kind, found in (("input", inputs), ("output", outputs)):
-            if len(found) != 1:
-                raise FormatError(f"{len(found)} {kind}s, 1 is needed")
-        shape = shape_of_input(inputs[0], self.given)
-        self.values[inputs[0].name] = self.put("input", Input(shape))
+        out = _one("output", list(self.model.graph.output)).name
+        self.values[self.entry.name] = self.put("input", Input(self.shape))
         for node in self.model.graph.node:
-            self._node(node)
-        last = self.values.get(outputs[0].name)
+            self._node(node, label(node.name or (node.output[0] if node.output else node.op_type)))
+        last = self.values.get(out)
         if last is None:
-            raise FormatError("no node makes the output", node=outputs[0].name[:80])
+            raise FormatError("no node makes the output", node=out[:80])
+        if out in self.pads:
+            raise FormatError("the output is padded", node=out[:80], remedy="leave the Pad out")
         self.put("output", Output("integrate"), last)
-        metadata = {"converted": self.convert, "opset": _opset(self.model)}
+        metadata = {"converted": self.convert, "opset": self.opset}
         return check(Graph(*self._alive(), "float", metadata=metadata))
 
     def _alive(self) -> tuple[dict[str, Node], list[Edge]]:
@@ -143,38 +164,70 @@ class _Reader:
         nodes = {name: node for name, node in self.nodes.items() if name in wanted | {"input"}}
         return nodes, [e for e in self.edges if {e.source, e.target} <= nodes.keys()]
 
-    def _node(self, node: onnx.NodeProto) -> None:
-        name = label(node.name or (node.output[0] if node.output else node.op_type))
-        if node.op_type == "Constant":
-            self._constant(node, name)
-            return
-        rule = OPERATORS.get(node.op_type) if node.domain in ("", "ai.onnx") else None
-        if rule is None:
-            kind = f"{node.domain}.{node.op_type}".strip(".")[:60]
-            raise FormatError(
-                f"no rule for the operator {kind}",
-                node=name,
-                remedy=f"known: {', '.join(sorted(OPERATORS))}",
-            )
-        while name in self.nodes:
-            name += "_"
-        site = Site(self, name, node)
+    def uses(self, node: str) -> int:
+        """Return how often the file reads the node's value, under any of its tensors' names."""
+        tensors = [tensor for tensor, made in self.values.items() if made == node]
+        # All names but the first were made by a read that only passes the value on.
+        return sum(self._reads[tensor] for tensor in tensors) - (len(tensors) - 1)
+
+    def _node(self, node: onnx.NodeProto, name: str) -> None:
         try:
-            self.values[node.output[0]] = rule(site)
+            if not self._known(node, name):
+                self._computed(node, name)
         except ShapeMismatch as error:
             raise FormatError(str(error), node=name) from None
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             line = " ".join(str(error).split())[:120]
             raise FormatError(f"its fields cannot be used ({line})", node=name) from None
 
+    def _known(self, node: onnx.NodeProto, name: str) -> bool:
+        """Compute a node that depends on no data; return whether it is one."""
+        for tensor in node.output:
+            if tensor and (tensor in self.values or self.folding.value(tensor) is not None):
+                raise FormatError(f"makes {tensor[:60]!r}, which is made already", node=name)
+        if node.domain not in ("", "ai.onnx"):
+            return False
+        if node.op_type == "Constant":
+            self._constant(node, name)
+            return True
+        if node.op_type in ("Shape", "Size") and node.input[0] in self.values:
+            self.folding.set(node.output[0], self._sizes(node))
+            return True
+        return self.folding.fold(node, name)
+
+    def _sizes(self, node: onnx.NodeProto) -> list[Array]:
+        """Return what Shape or Size gives, for each batch size."""
+        tensor, fields = node.input[0], attributes(node)
+        shape = self.shapes[self.values[tensor]]
+        around = self.pads.get(tensor)
+        shape = shape if around is None else sums(shape, around.begins, around.ends)
+        full = self.folding.full(shape)
+        if node.op_type == "Size":
+            return [np.asarray(prod(one), np.int64) for one in full]
+        part = slice(fields.get("start"), fields.get("end"))
+        return [np.asarray(one[part], np.int64) for one in full]
+
+    def _computed(self, node: onnx.NodeProto, name: str) -> None:
+        """Let the operator's rule append its nodes."""
+        kind = node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}.{node.op_type}"
+        rule = OPERATORS.get(kind)
+        if rule is None:
+            known = REMEDIES.get(kind, f"known: {', '.join(sorted(OPERATORS))}")
+            raise FormatError(f"no rule for the operator {kind[:60]}", node=name, remedy=known)
+        while name in self.nodes:
+            name += "_"
+        self.values[node.output[0]] = rule(Site(self, name, node))
+
     def _constant(self, node: onnx.NodeProto, name: str) -> None:
         fields = attributes(node)
         if isinstance(fields.get("value"), onnx.TensorProto):
             tensor = fields["value"]
             tensor.name = node.output[0]
-            self.constants |= constants([tensor], self.folder)
+            held = constants([tensor], self.folder)
+            embed([next(a.t for a in node.attribute if a.name == "value")], held)
+            self.folding.take(held)
         elif fields:
-            self.constants[node.output[0]] = np.asarray(next(iter(fields.values())))
+            self.folding.take({node.output[0]: np.asarray(next(iter(fields.values())))})
         else:
             raise FormatError("a Constant without a value", node=name)
 
@@ -186,6 +239,12 @@ class _Reader:
         self.nodes[name], self.shapes[name] = node, shape
         self.edges += [Edge(source, name, port) for port, source in enumerate(sources)]
         return name
+
+
+def _one(kind: str, infos: list[onnx.ValueInfoProto]) -> onnx.ValueInfoProto:
+    if len(infos) != 1:
+        raise FormatError(f"{len(infos)} {kind}s, 1 is needed")
+    return infos[0]
 
 
 def _opset(model: onnx.ModelProto) -> int:

@@ -17,6 +17,7 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
+from spikewright.export.ir import Array
 from tests.cli.test_bad_input import refused
 
 from .nir_files import by_hand, chain_file, edited, ends, lif, replace, written
@@ -422,6 +423,131 @@ def our_own(path: Path) -> None:
 
 
 OUTSIDE = "lies outside the folder"
+
+
+def many(*operators: tuple[Any, ...], **constants: Any) -> dict[str, Any]:
+    """Operators (kind, inputs, output, fields), each named after its kind."""
+    nodes = [
+        helper.make_node(kind, inputs, [out], name=kind, **fields)
+        for kind, inputs, out, fields in operators
+    ]
+    return {"nodes": nodes, **constants}
+
+
+def doubled(times: int) -> dict[str, Any]:
+    """A constant that is put behind itself again and again."""
+    chain = [("Concat", [f"d{k}", f"d{k}"], f"d{k + 1}", {"axis": 0}) for k in range(times)]
+    return many(*chain, ("Add", ["x", f"d{times}"], "y", {}), d0=np.ones(1024, np.float32))
+
+
+def wide(*sizes: int) -> Array:
+    return np.array(sizes, np.int64)
+
+
+IDIOMS: dict[str, tuple[dict[str, Any], str]] = {
+    "a huge constant": (
+        many(("ConstantOfShape", ["s"], "c", {}), ("Add", ["x", "c"], "y", {}), s=wide(1 << 40, 4)),
+        "ConstantOfShape: a constant of 4398046511104 elements is computed",
+    ),
+    "a constant spread wide": (
+        many(("Expand", ["w", "s"], "c", {}), ("Add", ["x", "c"], "y", {}), s=wide(1 << 50, 4, 4)),
+        "Expand: a constant of ",
+    ),
+    "a table too long": (
+        many(
+            ("Range", ["a", "b", "c"], "r", {}),
+            ("Add", ["x", "r"], "y", {}),
+            a=np.float32(0),
+            b=np.float32(1e30),
+            c=np.float32(1e-30),
+        ),
+        "Range: a constant of ",
+    ),
+    "a constant that doubles": (doubled(40), "Concat: a constant of 4194304 elements is computed"),
+    "an outer product": (
+        many(
+            ("Mul", ["p", "q"], "r", {}),
+            ("Add", ["x", "r"], "y", {}),
+            p=np.ones((1 << 14, 1), np.float32),
+            q=np.ones((1, 1 << 14), np.float32),
+        ),
+        "Mul: a constant of 268435456 elements",
+    ),
+    "a bias of data": (
+        many(("Gemm", ["x", "w", "x"], "y", {})),
+        "Gemm: input 2 is no constant",
+    ),
+    "a constant that has no value": (
+        many(("Gather", ["w", "k"], "g", {}), ("Add", ["x", "g"], "y", {}), k=wide(9)),
+        "Gather: its constants cannot be computed",
+    ),
+    "a shape of another batch": (
+        many(("Reshape", ["x", "s"], "y", {}), s=wide(1, -1)),
+        "Reshape: gives (1, 28) of a batch of 7; keep the batch as the first axis",
+    ),
+    "a shape of other size": (
+        many(("Reshape", ["x", "s"], "y", {}), s=wide(0, 3)),
+        "Reshape: (7, 4) does not take the shape (0, 3)",
+    ),
+    "a shape of data": (
+        many(("Reshape", ["x", "x"], "y", {})),
+        "Reshape: input 1 depends on data",
+    ),
+    "a batch that moves": (
+        many(("Transpose", ["x"], "y", {"perm": [1, 0]})),
+        "Transpose: permutes the axes to (1, 0)",
+    ),
+    "a batch that is summed": (
+        many(("ReduceSum", ["x", "s"], "y", {}), s=wide(0)),
+        "ReduceSum: reduces the batch axis too",
+    ),
+    "a batch unsqueezed": (
+        many(("Unsqueeze", ["x", "s"], "y", {}), s=wide(0)),
+        "Unsqueeze: gives (1, 7, 4) of a batch of 7",
+    ),
+    "a Pad of nothing that pads": (
+        many(("Pad", ["x", "s"], "p", {}), ("MatMul", ["p", "w"], "y", {}), s=wide(0, 0, 0, 1)),
+        "MatMul: a MatMul of a padded tensor; a Pad is read before Conv",
+    ),
+    "a reflected Pad": (
+        many(("Pad", ["x", "s"], "y", {"mode": "reflect"}), s=wide(0, 1, 0, 1)),
+        "Pad: a Pad of mode reflect, (0, 1) before and (0, 1) behind; pad the axes of a sample",
+    ),
+    "a Pad that cuts": (
+        many(("Pad", ["x", "s"], "y", {}), s=wide(0, -1, 0, 0)),
+        "Pad: a Pad of mode constant, (0, -1) before",
+    ),
+    "a Pad of ones": (
+        many(("Pad", ["x", "s", "c"], "y", {}), s=wide(0, 1, 0, 0), c=np.float32(1)),
+        "Pad: a Pad of 1; pad with zeros",
+    ),
+    "a padded output": (
+        many(("Pad", ["x", "s"], "y", {}), s=wide(0, 1, 0, 0)),
+        "y: the output is padded",
+    ),
+    "tensors joined": (
+        many(("Concat", ["x", "x"], "y", {"axis": 1})),
+        "Concat: no rule for the operator Concat; no node joins tensors",
+    ),
+    "a leak": (
+        many(("LeakyRelu", ["x"], "y", {})),
+        "LeakyRelu: no rule for the operator LeakyRelu; a rate is never below 0",
+    ),
+    "dropout at work": (
+        many(("Dropout", ["x", "", "t"], "y", {}), t=np.array(True)),
+        "Dropout: drops values at random; export it in evaluation mode",
+    ),
+    "a name that is made twice": (
+        many(("Identity", ["x"], "w", {}), ("MatMul", ["x", "w"], "y", {})),
+        "Identity: makes 'w', which is made already",
+    ),
+    "a constant of two axes": (
+        many(("Add", ["x", "c"], "a", {}), ("Relu", ["a"], "y", {}), c=np.ones((1, 3), np.float32)),
+        "Add: its fields cannot be used",
+    ),
+}
+
+
 ONNX: dict[str, tuple[Make, str]] = {
     "text": (lambda p: p.write_text("hello"), "not a readable ONNX file"),
     "empty": (lambda p: p.write_bytes(b""), "no nodes"),
@@ -437,7 +563,8 @@ ONNX: dict[str, tuple[Make, str]] = {
     "a name that is no text": (no_text, "bad.onnx: "),
     "two outputs": (two_outputs, "2 outputs, 1 is needed"),
     "one of ours": (our_own, "give the .spk or .nir"),
-    "unknown operator": (one("Gelu"), "m: no rule for the operator Gelu; known: Add"),
+    "unknown operator": (one("Gelu"), "m: no rule for the operator Gelu; a rate is never"),
+    "an operator of nobody": (one("Frobnicate"), "operator Frobnicate; known: Add, AveragePool"),
     "foreign domain": (one("Relu", domain="my.ops"), "no rule for the operator my.ops.Relu"),
     "Relu": (one("Relu"), "m: a Relu, where spiking networks have neurons; --convert relu"),
     "output of nothing": (
@@ -466,16 +593,20 @@ ONNX: dict[str, tuple[Make, str]] = {
     "negative offset": (external("secret.bin", offset=-1), "does not fill"),
     "offset in words": (external("secret.bin", offset="zero"), "are no numbers"),
     "length beyond": (external("secret.bin", length=1 << 60), "does not fill"),
-    "uneven padding": (images("Conv", pads=[0, 0, 1, 1]), "m: padding (0, 0, 1, 1) differs"),
+    "negative padding": (images("Conv", pads=[0, 0, -1, 1]), "m: padding (0, 0, -1, 1)"),
     "padding of three": (images("Conv", pads=[1, 1, 1]), "m: padding (1, 1, 1)"),
     "no stride": (images("Conv", strides=[0, 1]), "m: kernel, stride and dilation"),
     "no groups": (images("Conv", group=0), "m: 3 channels in 0 groups"),
     "huge padding": (images("Conv", pads=[1 << 40] * 4), "m: shape"),
     "a kernel of nothing": (images("AveragePool", kernel_shape=[0, 0]), "m: kernel, stride"),
     "no kernel": (images("AveragePool"), "m: its fields cannot be used"),
-    "ceil": (
-        images("AveragePool", kernel_shape=[3, 3], strides=[2, 2], ceil_mode=1),
-        "m: ceil_mode",
+    "an average of padding": (
+        images("AveragePool", kernel_shape=[2, 2], pads=[3, 0, 0, 0]),
+        "m: an average of padding alone",
+    ),
+    "huge padding of an average": (
+        images("AveragePool", kernel_shape=[2, 2], pads=[1 << 40] * 4),
+        "exceeds 67108864 elements",
     ),
     "division by nothing": (
         saved(nodes=[helper.make_node("Div", ["x", "z"], ["y"], name="m")], z=np.float32(0)),
@@ -485,7 +616,11 @@ ONNX: dict[str, tuple[Make, str]] = {
         saved(nodes=[helper.make_node("Constant", [], ["y"], name="m")]),
         "m: a Constant without a value",
     ),
-    "flattened elsewhere": (images("Flatten", axis=2), "m: flattens from axis 2, not 1"),
+    "flattened elsewhere": (
+        images("Flatten", axis=2),
+        "m: gives (14, 64) of a batch of 7; keep the",
+    ),
+    **{name: (saved(**made), says) for name, (made, says) in IDIOMS.items()},
 }
 
 

@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper
 
 from spikewright import api
 from spikewright.export.formats.onnx_activations import largest_activations
@@ -19,32 +18,7 @@ from spikewright.export.ir.errors import FormatWarning
 from spikewright.sim.reference import Reference
 from tests.cli.test_commands import call_json
 
-
-def model(
-    nodes: list[Any], shape: tuple[int, ...], constants: dict[str, Array], out: str = "y"
-) -> onnx.ModelProto:
-    """An ONNX model of one input x [batch, *shape] and one output."""
-    graph = helper.make_graph(
-        nodes,
-        "net",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", *shape])],
-        [helper.make_tensor_value_info(out, TensorProto.FLOAT, None)],
-        [numpy_helper.from_array(value, name) for name, value in constants.items()],
-    )
-    opset = [helper.make_opsetid("", 17)]
-    return helper.make_model(graph, opset_imports=opset, ir_version=9)
-
-
-def saved(path: Path, made: onnx.ModelProto) -> Path:
-    path.write_bytes(made.SerializeToString())
-    return path
-
-
-def answer(made: onnx.ModelProto, x: Array) -> Array:
-    session = onnxruntime.InferenceSession(
-        made.SerializeToString(), providers=["CPUExecutionProvider"]
-    )
-    return np.asarray(session.run(None, {"x": x})[0])
+from .onnx_files import answer, model, saved
 
 
 def one_step(graph: Graph, x: Array) -> Array:
