@@ -1,8 +1,8 @@
-"""Fold: a float graph without BatchNorm, AvgPool or decayed inputs, computing the same.
+"""Fold: a float graph without BatchNorm, AvgPool or decayed inputs, emitting the same.
 
 BatchNorm moves back into the weights (Jacob et al., CVPR 2018, eq. 14), AvgPool becomes SumPool
 and a Scale of 1 / prod(kernel), and v + (x - v) / tau becomes beta = 1 - 1/tau, v in units of
-1/tau.
+1/tau. Neurons take the plainest of the rules that emit the same spikes (`equal_rules`).
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from .ir import (
     Weight,
     check,
 )
+from .ir.equal_rules import plainest
 from .ir.nodes import POOLS, MaxPool, Pool, Transpose, is_padded
 
 
@@ -48,7 +49,7 @@ def fold(graph: Graph) -> Graph:
             graph = _bypass(graph, name)
     for name in graph.of_kind(AvgPool):
         graph = _split_average(graph, name)
-    folded = graph.map_nodes(lambda _, node: _fold_tau(node))
+    folded = graph.map_nodes(lambda _, node: _fold_neuron(node))
     return check(folded.replace(level="folded"))
 
 
@@ -163,8 +164,12 @@ def _split_average(graph: Graph, name: str) -> Graph:
     return graph.replace(nodes, [*edges, Edge(name, divisor)])
 
 
-def _fold_tau(node: Node) -> Node:
-    if not isinstance(node, Neuron) or node.tau is None:
+def _fold_neuron(node: Node) -> Node:
+    return plainest(_fold_tau(node)) if isinstance(node, Neuron) else node
+
+
+def _fold_tau(node: Neuron) -> Neuron:
+    if node.tau is None:
         return node
     tau = node.tau.astype(np.float64)
 

@@ -42,6 +42,7 @@ from .ir import (
     bounds,
     check,
 )
+from .ir.equal_rules import plainest
 from .ir.nodes import Linear
 from .ir.profile import Granularity, ScaleRule
 from .least_unit import least_unit
@@ -66,6 +67,8 @@ def quantise(
     check(graph)
     if graph.level != "folded":
         raise LoweringError(f"a {graph.level} graph, only a folded one is quantised")
+    # Of a file folded before, or made from integers, as of one folded now.
+    graph = graph.map_nodes(lambda _, node: plainest(node) if isinstance(node, Neuron) else node)
     widened: dict[str, float] = {}
     for attempt in range(WIDENINGS):
         built = _Work(graph, profile, calibration, rule, current_groups(graph), widened).built()

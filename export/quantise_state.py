@@ -11,6 +11,7 @@ import numpy as np
 from .carry import Carry
 from .ir import Array, LoweringError, Neuron, Output, Profile
 from .ir.arith import DECAY_ONE, integer_threshold, round_half_even
+from .ir.equal_rules import plainest, reset_remedy, with_reset_of
 from .ir.nodes import Compare
 
 FRACTION_BITS = 6
@@ -25,6 +26,7 @@ def quantise_neuron(name: str, node: Neuron, carry: Carry, profile: Profile) -> 
         LoweringError: where the profile has no such neuron, or a value leaves its width.
     """
     _check_profile(name, node, profile)
+    node = with_reset_of(node, profile)
     if profile.state_shift is not None:
         shift = profile.state_shift
     else:
@@ -62,11 +64,12 @@ def _check_profile(name: str, node: Neuron, profile: Profile) -> None:
 
 def neuron_problems(name: str, node: Neuron, profile: Profile) -> Iterator[LoweringError]:
     """Yield what a folded neuron asks for and the neurons of a number format lack."""
+    node = with_reset_of(plainest(node), profile)
     problems = (
         (
             node.reset not in profile.resets,
             f"reset {node.reset}",
-            f"retrain with reset {profile.resets[0]}",
+            reset_remedy(node, profile.resets),
         ),
         (
             profile.reset_to_zero and bool(node.v_reset.any()),

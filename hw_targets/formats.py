@@ -21,6 +21,7 @@ from ..export.ir import (
     SumPool,
 )
 from ..export.ir.arith import DECAY_ONE
+from ..export.ir.equal_rules import plainest, reset_remedy
 from ..export.ir.nodes import is_padded
 from .mapping import at_most, host_nodes
 from .shift import has_exponents, shifted_bits
@@ -89,7 +90,8 @@ def _input(name: str, node: Input, target: Target) -> Iterator[Violation]:
 
 def _resets(name: str, node: Neuron, target: Target) -> Iterator[Violation]:
     others = target.supports.get("resets", (node.reset,))
-    yield from _choice(name, "resets", node.reset, target, f"retrain with reset {others[0]}")
+    plain = plainest(node)
+    yield from _choice(name, "resets", plain.reset, target, reset_remedy(plain, others))
     yield from _choice(name, "compares", node.compare, target, _lowered(target))
 
 

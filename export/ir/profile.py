@@ -184,6 +184,7 @@ PROFILES: dict[str, Profile] = {
         name="akd1000",
         weight_bits=4,
         granularity="channel",
+        resets=("hard",),
         stateless=True,
         host_analog=False,
         max_spikes_per_step=1,
