@@ -20,18 +20,18 @@ from .export.ir import (
     Profile,
     UnknownNameError,
 )
-from .export.ir import profile as profile_named
 from .export.ir.errors import FormatWarning, warn
 from .export.ir.graph import LEVELS, Level
 from .export.ir.nodes import Encoding
 from .export.ir.profile import ScaleRule
 from .export.untrained import doubt_weights
+from .integers import Again, Format, Road, Samples, folded, format_of, refusal
 from .sim.encoding import settled, with_encoding
 from .sim.executor import offer
 from .sim.requests import graph_in, labels_in, samples_in
 from .sim.time_axis import steps_for as steps_for
 from .sim.time_axis import time_steps_of as time_steps_of
-from .sim.trace import Record
+from .sim.trace import EVENT, Record
 from .sources import (
     SourceOptions,
     as_asked,
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from .hw_targets.compare import Comparison
     from .hw_targets.estimate import Conventions, Estimate
     from .hw_targets.fit import FitReport
+    from .hw_targets.report import OnTarget
     from .hw_targets.target import Target
     from .sim.agreement import Agreement
     from .sim.counters import Counters
@@ -72,7 +73,7 @@ def lower(
     sample: Any = None,
     *,
     bits: int | None = None,
-    target: str | None = None,
+    target: str | Target | None = None,
     profile: Profile | None = None,
     calibrate: Any = None,
     scale: ScaleRule = "max",
@@ -90,7 +91,7 @@ def lower(
         source: a torch.nn.Module, a Graph, or a SOURCE as on the command line (name or path).
         sample: one example input, for a module: [time, batch, ...] if it is multi-step.
         bits: of the weights, 2..8; default 8.
-        target: a chip, or a number format (generic, loihi1, loihi2).
+        target: a chip, or a number format (generic, loihi1, loihi2). profile: instead of its own.
         calibrate: samples [sample, *shape], or a DATA spec (its train split); default: the data the
             checkpoint was trained on, or the example input.
         scale: `max`, `percentile` or `mse`.
@@ -110,35 +111,14 @@ def lower(
         graph = _as_graph(source, sample, time_steps, encoding)
         if not isinstance(source, Graph):
             doubt_weights(source)
-    asked = profile or (_profile(target, bits) if target or bits else None)
+    form = format_of(target, bits, profile)
     if LEVELS.index(graph.level) >= LEVELS.index(level):
-        return _as_is(graph, level, asked)
-    from .export.fold import fold
-
+        return _as_is(graph, level, form.profile if target or bits or profile else None)
     if level == "folded":
-        return fold(graph)
+        return folded(graph)
     if calibrate is None and sample is not None:
         calibrate = _samples_of(source, sample, graph)
-    data, spec = _calibration_data(graph, calibrate)
-    graph = settled(graph, data)
-    folded = fold(graph) if graph.level == "float" else graph
-    integer = _quantised(folded, asked or Profile(), data, spec, scale, time_steps)
-    return _for_chip(integer, data, target)
-
-
-def _for_chip(integer: Graph, data: Array, target: str | None) -> Graph:
-    """Return the graph rewritten for a chip: shifts folded, calibrated where it tests events."""
-    from .hw_targets.event_calibration import calibrate_events, takes_events
-    from .hw_targets.shift import fold_shifts
-    from .hw_targets.target import chip_for
-
-    chip = chip_for(target)
-    if chip is None:
-        return integer
-    folded = fold_shifts(integer, chip)
-    if not takes_events(chip):
-        return folded
-    return calibrate_events(folded, data, folded.metadata["time_steps"], chip)
+    return Road(graph, _samples(graph, calibrate, time_steps), scale).to(form)
 
 
 def _samples_of(source: Any, sample: Any, graph: Graph) -> Array:
@@ -217,65 +197,38 @@ def agreement(
     return compare_spikes(graph, own.values, own.spikes)
 
 
-def _profile(target: str | None, bits: int | None) -> Profile:
-    name = target or "generic"
-    if name not in PROFILES:
-        from .hw_targets.target import load_target
-
-        name = load_target(name).profile
-    found = profile_named(name)
-    return found if bits is None else found.with_bits(bits)
-
-
-def _quantised(
-    folded: Graph,
-    profile: Profile,
-    data: Array,
-    spec: str,
-    scale: ScaleRule,
-    time_steps: int | None,
-) -> Graph:
-    from .export.quantise import quantise
-    from .sim.calibrate import calibration, spikes_that_differ
-
-    steps = steps_for(folded, data, time_steps)
-    integer = quantise(folded, profile, calibration(folded, data, steps, scale, spec), scale)
-    differ = spikes_that_differ(folded, integer, data, steps)
-    found = {"time_steps": steps, "spikes_that_differ": differ}
-    return integer.replace(metadata={**integer.metadata, **found})
-
-
+@verb
 def lowering(
     *,
     bits: int | None = None,
-    target: str | None = None,
+    target: str | Target | None = None,
     calibrate: Any,
     scale: ScaleRule = "max",
+    time_steps: int | None = None,
 ) -> Callable[[Any, Level], Graph]:
     """Return `lower` for modules that are lowered again and again, as quantisation-aware training
-    does: the input range is calibrated once, and no run compares float with integers.
+    does: they are calibrated once, and no run compares float with integers.
 
     Args:
-        bits, target, scale: as `lower`. calibrate: samples [sample, *shape].
+        bits, target, scale, time_steps: as `lower`. calibrate: samples, or a DATA spec.
     """
-    from .export.pipeline import lower as fold_and_quantise
-    from .sim.calibrate import calibration
-
-    profile = _profile(target, bits)
-    known: list[Calibration] = []
+    again = Again(format_of(target, bits), scale)
 
     def lowered(module: Any, level: Level) -> Graph:
-        graph = _as_graph(module, None, None, None)
+        graph = _as_graph(module, None, time_steps, None)
         if level != "integer":
             return graph
-        if not known:
-            from .export.fold import fold
-
-            data, steps = np.asarray(calibrate)[:CALIBRATION_SAMPLES], time_steps_of(graph)
-            known.append(calibration(fold(graph), data, steps, scale, "samples"))
-        return fold_and_quantise(graph, profile, known[0], scale)
+        if again.calibrated:
+            return again.next(graph)
+        return again.first(graph, _samples(graph, calibrate, time_steps))
 
     return lowered
+
+
+def _samples(graph: Graph, calibrate: Any, time_steps: int | None) -> Samples:
+    """Return what a float or folded graph is calibrated on, see `lower`."""
+    x, spec = _calibration_data(graph, calibrate)
+    return Samples(x, spec, steps_for(graph, x, time_steps))
 
 
 def _calibration_data(graph: Graph, calibrate: Any) -> tuple[Array, str]:
@@ -352,6 +305,7 @@ def run(
     time_steps: int | None = None,
     encoding: str | None = None,
     seed: int = 0,
+    batch: int = 64,
     record: Record = "states",
 ) -> Trace:
     """Return the trace of raw samples x [sample, *shape] or [sample, time, *shape].
@@ -370,7 +324,9 @@ def run(
     if record not in get_args(Record):
         raise UnknownNameError.of("record", str(record), get_args(Record))
     graph, steps = _on(graph, x, encoding), steps_for(graph, x, time_steps)
-    found = run_batches(graph, x, steps, executor_name=executor, seed=seed, keep=record)
+    found = run_batches(
+        graph, x, steps, executor_name=executor, seed=seed, batch=batch, keep=record
+    )
     assert found.trace is not None
     return found.trace
 
@@ -437,7 +393,12 @@ def estimate(
     *,
     cost: str | None = None,
     time_steps: int | None = None,
+    encoding: str | None = None,
+    seed: int = 0,
+    batch: int = 64,
     conventions: Conventions | None = None,
+    progress: Callable[[int], None] | None = None,
+    watch: Callable[[Trace], None] | None = None,
 ) -> Estimate:
     """Return energy and latency per inference on a target, with every constant used.
 
@@ -445,21 +406,29 @@ def estimate(
         x: raw samples to count on, or the Counters of a run (enough where operations are counted;
             chips that bill packets between cores need samples).
         cost: one of the target's tables. conventions: how operations are counted.
+        watch: called with the trace of each batch, states and all.
     """
     from .hw_targets.estimate import estimate as estimate_costs
     from .hw_targets.measure import measure
     from .sim.counters import Counters
 
     chip, graph = _target(target), graph_in(graph)
+    chip.cost(cost)
     if isinstance(x, Counters):
         return estimate_costs(graph, x, chip, cost=cost, conventions=conventions)
-    chip.cost(cost)
     x = samples_in(x)
-    graph = settled(graph, x)
-    found, activity = measure(graph, x, steps_for(graph, x, time_steps), chip)
-    return estimate_costs(
-        graph, found.counters, chip, cost=cost, conventions=conventions, activity=activity
+    graph = _on(graph, x, encoding)
+    measured = measure(
+        graph,
+        x,
+        steps_for(graph, x, time_steps),
+        chip,
+        seed=seed,
+        batch=batch,
+        progress=progress,
+        watch=watch,
     )
+    return measured.estimate(cost, conventions)
 
 
 @verb
@@ -470,7 +439,11 @@ def compare(
     *,
     method: str | None = None,
     time_steps: int | None = None,
+    encoding: str | None = None,
+    seed: int = 0,
+    batch: int = 64,
     conventions: Conventions | None = None,
+    progress: Callable[[int], None] | None = None,
 ) -> Comparison:
     """Return the comparison with a quantised ANN of ceil(log2(T + 1)) bits, by several methods.
 
@@ -483,15 +456,19 @@ def compare(
     from .sim.counters import Counters
     from .sim.run import run as run_batches
 
-    graph = graph_in(graph)
-    if isinstance(x, Counters):
-        counters = x
-    else:
+    chip, graph, chosen = _target(target), graph_in(graph), method or DEFAULT
+    if not isinstance(x, Counters):
         x = samples_in(x)
-        graph = settled(graph, x)
-        counters = run_batches(graph, x, steps_for(graph, x, time_steps)).counters
-    chosen = method or DEFAULT
-    return compare_costs(graph, counters, _target(target), method=chosen, conventions=conventions)
+        graph = _on(graph, x, encoding)
+        x = run_batches(
+            graph,
+            x,
+            steps_for(graph, x, time_steps),
+            seed=seed,
+            batch=batch,
+            progress=progress,
+        ).counters
+    return compare_costs(graph, x, chip, method=chosen, conventions=conventions)
 
 
 def _target(target: str | Target) -> Target:
@@ -515,73 +492,146 @@ def report(
     path: str | Path,
     *,
     labels: Array | None = None,
-    targets: Sequence[str] = ("loihi1", "generic-45nm"),
+    targets: Sequence[str | Target] = ("loihi1", "generic-45nm"),
     time_steps: int | None = None,
+    encoding: str | None = None,
     executors: Sequence[str | Executor] | None = None,
     seed: int = 0,
     batch: int = 64,
     accuracies: Mapping[str, float | None] | None = None,
     source: Graph | None = None,
+    bits: int | None = None,
+    calibrate: Any = None,
+    scale: ScaleRule | None = None,
     verification: Verification | None = None,
     force: bool = False,
 ) -> Path:
     """Write report.html (self-contained) and report.json beside it; return the page's path.
 
+    What it says is what `run`, `verify`, `compare` say of `graph`, and `check` and `estimate` of
+    the network on each target.
+
     Args:
         labels: of x, for the accuracy. accuracies: further ones to show, by name.
-        source: the float graph that `graph` was lowered from; given it, each target with a number
-            format of its own is checked and costed on the network lowered for it.
-        executors, seed, batch: of the comparison and the runs.
+        source: the float graph that `graph` was lowered from; given it, each target is checked and
+            costed on the network that `lower` makes of it for that target. Default: on `graph`.
+        bits, calibrate, scale: as for `lower`; default: as `graph` was lowered.
+        encoding, executors, seed, batch: of the comparison and the runs.
         verification: a comparison already made; default: `verify` on x.
+
+    Raises:
+        InputError: for calibration samples that `graph` does not remember, and see the verbs.
     """
-    from .hw_targets.measure import measure
-    from .hw_targets.report import NotOnTarget, OnTarget, write_report
-    from .hw_targets.shift import fold_shifts
+    from .hw_targets.compare import compare as compare_costs
+    from .hw_targets.report import write_report
+    from .hw_targets.target import load_target
     from .sim.run import run as run_batches
 
     chosen = [_target(name) for name in targets]
     if not chosen:
         raise InputError("no target", node="targets", remedy="name one or more, e.g. loihi1")
     graph, x = graph_in(graph), samples_in(x)
-    labels, graph = labels_in(labels, len(x)), settled(graph, x)
+    labels, graph = labels_in(labels, len(x)), _on(graph, x, encoding)
     source = None if source is None else with_encoding(source, graph.input.encoding)
     steps = steps_for(graph, x, time_steps)
-
-    def measured(target: Target) -> OnTarget | NotOnTarget:
-        try:
-            theirs = fold_shifts(_in_format(graph, source, target.profile), target)
-        except LoweringError as error:
-            return NotOnTarget(target, error)
-        counted, activity = measure(theirs, x, steps, target, seed=seed, batch=batch)
-        return OnTarget(target, theirs, counted.counters, counted.accuracy(labels), activity)
-
-    found = run_batches(graph, x, steps, seed=seed, batch=batch)
-    proof = verification or verify(graph, x, executors, time_steps=steps, seed=seed, batch=batch)
+    how: dict[str, Any] = {"seed": seed, "batch": batch}
+    networks = _on_targets(graph, source, chosen, bits, calibrate, scale, time_steps)
+    found = run_batches(graph, x, steps, **how)
+    proof = verification or verify(graph, x, executors, time_steps=steps, **how)
     return write_report(
         path,
         graph=graph,
         counters=found.counters,
-        trace=run(graph, x[:1], time_steps=steps, seed=seed, record="spikes"),
+        trace=run(graph, x[:1], time_steps=steps, record="spikes", **how),
         verification=proof,
-        targets=[measured(target) for target in chosen],
+        comparison=compare_costs(graph, found.counters, load_target("generic-45nm")),
+        targets=[_costed(on, x, time_steps, labels, how) for on in networks],
         accuracies={graph.level: found.accuracy(labels), **dict(accuracies or {})},
         force=force,
     )
 
 
-def _in_format(graph: Graph, source: Graph | None, profile: str) -> Graph:
-    """Return `graph`, or `source` lowered to another number format with the same calibration."""
-    held = graph.profile
-    if source is None or held is None or held.name == profile:
-        return graph
-    from .export.fold import fold
-    from .export.quantise import quantise
+def _on_targets(
+    graph: Graph,
+    source: Graph | None,
+    targets: Sequence[Target],
+    bits: int | None,
+    calibrate: Any,
+    scale: ScaleRule | None,
+    time_steps: int | None,
+) -> list[tuple[Target, Graph | FitReport]]:
+    """Return the network on each target, or the fit report of what its format cannot express."""
+    if source is None:
+        return [(target, graph) for target in targets]
+    forms = [format_of(target, bits or _bits_asked(graph)) for target in targets]
+    road = _road_of(graph, source, calibrate, scale, time_steps)
+    return [(target, _either(road, form)) for target, form in zip(targets, forms, strict=True)]
 
-    folded = fold(source) if source.level == "float" else source
+
+def _bits_asked(graph: Graph) -> int | None:
+    """Return the width of weights that an integer graph was lowered to, None if the usual one."""
+    held = graph.profile
+    if held is None or held.weight_bits == PROFILES.get(held.name, Profile()).weight_bits:
+        return None
+    return held.weight_bits
+
+
+def _road_of(
+    graph: Graph,
+    source: Graph,
+    calibrate: Any,
+    scale: ScaleRule | None,
+    time_steps: int | None,
+) -> Road:
+    """Return the road on which `graph` was lowered from `source`, to go it again.
+
+    Args:
+        calibrate, scale: None for those of `graph`, whose calibration holds for other formats too.
+    """
+    if graph.level != "integer":
+        return Road(source, _samples(source, calibrate, time_steps), scale or "max")
     known = Calibration(**graph.metadata["calibration"])
-    wanted = profile_named(profile)
-    wanted = wanted.with_bits(min(held.weight_bits, wanted.weight_bits))
-    return quantise(folded, wanted, known, graph.metadata["scale_rule"])
+    rule, remembered = scale or known.rule, known.data != "samples"
+    if calibrate is None and not remembered and rule == known.rule:
+        return Road(source, None, rule, known)
+    given = known.data if calibrate is None and remembered else calibrate
+    samples = _samples(source, given, time_steps)
+    seen = (known.data, known.samples, known.time_steps, known.rule)
+    same = seen == (samples.spec, len(samples.x), samples.time_steps, rule)
+    return Road(source, samples, rule, known if same and remembered else None)
+
+
+def _either(road: Road, form: Format) -> Graph | FitReport:
+    try:
+        return road.to(form)
+    except LoweringError as error:
+        return refusal(road.folded, form, error)
+
+
+def _costed(
+    on: tuple[Target, Graph | FitReport],
+    x: Array,
+    time_steps: int | None,
+    labels: Array | None,
+    how: Mapping[str, Any],
+) -> OnTarget:
+    """Return what a network does on a target: its fit, and what it costs by each table."""
+    from .hw_targets.measure import measure
+    from .hw_targets.report import OnTarget
+
+    target, graph = on
+    if not isinstance(graph, Graph):
+        return OnTarget(target, graph)
+    found = measure(graph, x, steps_for(graph, x, time_steps), target, **how)
+    tables = tuple(target.costs) or (None,)
+    return OnTarget(
+        target,
+        found.fit,
+        graph,
+        tuple(found.estimate(table) for table in tables),
+        found.run.accuracy(labels),
+        EVENT if found.run.executor == EVENT else "step",
+    )
 
 
 class Session:

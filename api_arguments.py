@@ -127,6 +127,7 @@ ARGUMENTS: Mapping[str, Check] = {
     "method": optional(text),
     "conventions": optional(_conventions),
     "progress": optional(callback),
+    "watch": optional(callback),
     "accuracies": optional(_accuracies),
     "verification": optional(_verification),
 }
@@ -135,5 +136,9 @@ ARGUMENTS: Mapping[str, Check] = {
 verb = checked(ARGUMENTS)
 """Decorates a public verb: its arguments are checked before it runs."""
 
-report_verb = checked({**ARGUMENTS, "source": optional(of_kind(Graph))})
-"""Of `report`, whose source is the float graph that its graph was lowered from, or none."""
+_OF_A_REPORT: Mapping[str, Check] = {
+    "source": optional(of_kind(Graph)),
+    "scale": optional(ARGUMENTS["scale"]),
+}
+report_verb = checked({**ARGUMENTS, **_OF_A_REPORT})
+"""Of `report`: the float graph that its graph was lowered from, or none, and by what rule."""

@@ -24,7 +24,6 @@ from spikewright import api
 from spikewright.cli.lower import event_accuracies
 from spikewright.cli.output import percent
 from spikewright.export.ir import Graph, SpikewrightError
-from spikewright.hw_targets.estimate import estimate
 from spikewright.hw_targets.event_calibration import KEY
 from spikewright.hw_targets.fit import FitReport, check
 from spikewright.hw_targets.measure import measure
@@ -35,6 +34,7 @@ from spikewright.trainer import checkpoint
 from spikewright.trainer.data import Dataset, at_hand, load
 
 COLUMNS = ("target", "fits", "cores", "accuracy", "at events", "cost", "energy uJ", "latency us")
+FITS = {True: "yes", False: "no", None: "not known"}
 NOISE = 8
 """Samples of noise, where there are no pictures."""
 
@@ -63,7 +63,7 @@ def rows(source: str, limit: int, cifar10: str | None) -> Iterator[dict[str, Any
         fit = check(lowered, target)
         told = {
             "target": target.name,
-            "fits": ("yes" if fit.fits else "no") if target.limits else "-",
+            "fits": FITS[fit.fits] if target.limits else "-",
             "cores": fit.cores if target.limits else None,
             "note": _note(fit),
         }
@@ -82,7 +82,8 @@ def _costs(
     told: dict[str, Any], graph: Graph, data: Dataset, target: Target
 ) -> Iterator[dict[str, Any]]:
     steps = api.steps_for(graph, data.x)
-    run, activity = measure(graph, data.x, steps, target)
+    measured = measure(graph, data.x, steps, target)
+    run = measured.run
     events = event_accuracies(graph, data) if KEY in graph.metadata else {}
     by_steps = run_steps(graph, data.x, steps) if events else run
     shown = {
@@ -93,7 +94,7 @@ def _costs(
         ),
     }
     for cost in target.costs or (None,):
-        found = estimate(graph, run.counters, target, cost=cost, activity=activity)
+        found = measured.estimate(cost)
         yield {
             **shown,
             "cost": cost or "fit only",

@@ -193,21 +193,32 @@ class Request:
 
     def for_chip(self, graph: Graph, chip: str, samples: Samples | None = None) -> Graph:
         """Return `graph`, read from this source, as `graph_for` does."""
+        lowers = self.lowers_for_chips(graph)
+        level = "integer" if lowers else self.level or graph.level
+        return self._at(graph, level, chip if lowers else None, samples)
+
+    def lowers_for_chips(self, graph: Graph) -> bool:
+        """Whether each chip gets integers of its own: not of an .spk, nor at another level."""
         held = self.source.endswith(".spk") and not self.lowers
         level = self.level or (graph.level if held else "integer")
-        return self._at(graph, level, None if graph.level == "integer" else chip, samples)
+        return level == "integer" and graph.level != "integer"
 
-    def _at(self, graph: Graph, level: str, target: str | None, samples: Samples | None) -> Graph:
-        from .. import api
+    def calibration(self, graph: Graph, samples: Samples | None) -> str | None:
+        """Return the DATA to calibrate on: as asked, else as trained, else the samples' own."""
         from ..trainer.data import at_hand
 
         trained = graph.metadata.get("data")
-        known = self.calibrate or (trained if trained and at_hand(str(trained)) else None)
+        known = self.calibrate or (str(trained) if trained and at_hand(str(trained)) else None)
+        return known or (samples.data if samples else None)
+
+    def _at(self, graph: Graph, level: str, target: str | None, samples: Samples | None) -> Graph:
+        from .. import api
+
         return api.lower(
             graph,
             bits=self.bits,
             target=target,
-            calibrate=known or (samples and samples.data),
+            calibrate=self.calibration(graph, samples),
             scale=self.scale,  # type: ignore[arg-type]
             level=level,  # type: ignore[arg-type]
             time_steps=self.time_steps,

@@ -28,27 +28,26 @@ def command(
 ) -> None:
     """Compare with a quantised ANN of ceil(log2(T + 1)) bits, memory traffic included."""
     from .. import api
-    from ..hw_targets.compare import compare
     from ..hw_targets.estimate import Conventions
     from ..hw_targets.target import load_target
-    from ..sim.run import run
 
     chip = load_target(target)
     conventions = Conventions(first_layer, integer_inputs)  # type: ignore[arg-type]
     graph = request.graph(samples)
     data = samples.of(graph)
-    steps = api.steps_for(graph, data.x, request.time_steps)
     with progress("count", len(data)) as done:
-        found = run(
+        result = api.compare(
             graph,
             data.x,
-            steps,
+            chip,
+            method=method,
+            time_steps=request.time_steps,
             encoding=request.encode,
             seed=samples.seed,
             batch=samples.batch,
+            conventions=conventions,
             progress=done,
         )
-    result = compare(graph, found.counters, chip, method=method, conventions=conventions)
     if json:
         emit_json("compare", result.to_json())
         return

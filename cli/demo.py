@@ -217,7 +217,7 @@ def count(net: Lowered) -> Counters:
     from ..sim.run import run
 
     print(f"\n5. spikes and synaptic operations of the {len(net.test)} test digits")
-    counters = run(net.graph, net.test.x, api.time_steps_of(net.graph)).counters
+    counters = run(net.graph, net.test.x, api.steps_for(net.graph, net.test.x)).counters
     rows = [*counters.rows(), {"name": "total", "kind": "", **counters.totals()}]
     print_table(rows, COLUMNS, pad=PAD)
     per_step = [
@@ -233,20 +233,17 @@ def count(net: Lowered) -> Counters:
 def cost(net: Lowered, counters: Counters) -> tuple[FitReport, list[Estimate]]:
     """Check and cost on Loihi 1 in its own number format, and by operation count."""
     from .. import api
-    from ..hw_targets.estimate import estimate as estimate_costs
     from ..hw_targets.measure import measure
     from ..hw_targets.target import load_target
 
     on_chip, chip = api.lower(net.read, target=CHIP), load_target(CHIP)
+    found = measure(on_chip, net.test.x, api.steps_for(on_chip, net.test.x), chip)
     fit = api.check(on_chip, chip)
-    found, activity = measure(on_chip, net.test.x, api.time_steps_of(on_chip), chip)
-    share = percent(found.accuracy(net.test.y))
+    share = percent(found.run.accuracy(net.test.y))
     print(f"\n{PAD}lowered with --target {CHIP} (accuracy in that number format {share}):")
     print(indent(str(fit), PAD))
-    estimates = [
-        estimate_costs(on_chip, found.counters, chip, activity=activity),
-        api.estimate(net.graph, counters, OPERATIONS),
-    ]
+    operations = api.lower(net.read, target=OPERATIONS)
+    estimates = [found.estimate(), api.estimate(operations, counters, OPERATIONS)]
     for estimate in estimates:
         print("\n" + indent(str(estimate), PAD))
     return fit, estimates

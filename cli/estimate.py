@@ -39,8 +39,6 @@ def command(
     """
     from .. import api
     from ..hw_targets.estimate import Conventions
-    from ..hw_targets.estimate import estimate as estimate_costs
-    from ..hw_targets.measure import measure
     from ..hw_targets.neurobench import NeuroBench
     from ..hw_targets.target import load_target
 
@@ -49,23 +47,21 @@ def command(
     conventions = Conventions(first_layer, integer_inputs)  # type: ignore[arg-type]
     graph = request.graph_for(target, samples)
     data = samples.of(graph)
-    steps = api.steps_for(graph, data.x, request.time_steps)
     bench = NeuroBench(graph) if neurobench else None
     with progress("count", len(data)) as done:
-        found, activity = measure(
+        result = api.estimate(
             graph,
             data.x,
-            steps,
             chip,
+            cost=cost,
+            time_steps=request.time_steps,
             encoding=request.encode,
             seed=samples.seed,
             batch=samples.batch,
+            conventions=conventions,
             progress=done,
             watch=bench,
         )
-    result = estimate_costs(
-        graph, found.counters, chip, cost=cost, conventions=conventions, activity=activity
-    )
     metrics = {"neurobench": bench.metrics()} if bench else {}
     if json:
         emit_json("estimate", {**result.to_json(), **metrics})

@@ -47,10 +47,14 @@ def command(
         labels=data.y,
         targets=names(targets),
         time_steps=request.time_steps,
+        encoding=request.encode,
         seed=samples.seed,
         batch=samples.batch,
-        accuracies={"float": float_accuracy(read, graph, data, samples.seed)},
-        source=read if read.level != "integer" else None,
+        accuracies={"float": float_accuracy(read, graph, data, samples.seed, request.time_steps)},
+        source=read if request.lowers_for_chips(read) else None,
+        bits=request.bits,
+        calibrate=request.calibration(read, samples),
+        scale=request.scale,  # type: ignore[arg-type]
         force=force,
     )
     if json:
@@ -64,10 +68,12 @@ def names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
-def float_accuracy(read: Graph, graph: Graph, data: Dataset, seed: int) -> float | None:
+def float_accuracy(
+    read: Graph, graph: Graph, data: Dataset, seed: int, time_steps: int | None
+) -> float | None:
     """Return the float network's accuracy, measured, or as the lowering noted it for this data."""
     if read.level != "integer":
-        return accuracies(read, graph, data, seed)["float"]
+        return accuracies(read, graph, data, seed, time_steps)["float"]
     noted = graph.metadata.get("accuracies", {})
     same = (noted.get("data"), noted.get("split"), noted.get("samples"))
     return noted.get("float_accuracy") if same == (data.name, data.split, len(data)) else None

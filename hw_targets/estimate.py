@@ -14,6 +14,7 @@ from ..sim.counters import Counters
 from . import cost_events, cost_operations
 from .activity import Activity, is_graded
 from .cost_operations import Conventions as Conventions
+from .fit import FitReport, check, counted
 from .foreign_counts import refuse_foreign
 from .lava.relay_cost import RelayCost, relay_cost
 from .lava.silicon import CHIPS
@@ -44,6 +45,8 @@ class Estimate:
         pipeline_steps: steps beyond the network's own until the readout has all; in the totals.
         host_macs, host_energy_uj: of the layers that the host computes, an inference, by
             `HOST`; not part of the totals. None where there are none.
+        fits: whether the network fits the target; None where that is not known. violations: how
+            many limits it breaks. time_steps: the network's T, without the steps of a pipeline.
     """
 
     target: str
@@ -70,11 +73,9 @@ class Estimate:
     sops_are: str = PER_EVENT
     sops_per_event: float = 0.0
     sops_per_spike: float = 0.0
-
-    @property
-    def time_steps(self) -> int:
-        """The network's T, without the steps of a pipeline."""
-        return len(self.steps) - self.pipeline_steps
+    fits: bool | None = None
+    violations: int = 0
+    time_steps: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """Return the estimate as JSON-able data."""
@@ -82,6 +83,8 @@ class Estimate:
             "target": self.target,
             "time_steps": self.time_steps,
             "cost": self.cost,
+            "fits": self.fits,
+            "violations": self.violations,
             "energy_uj": self.energy_uj,
             "energy_range_uj": _listed(self.energy_range_uj),
             "layers_uj": self.layers,
@@ -109,6 +112,9 @@ class Estimate:
 
     def __str__(self) -> str:
         lines = [self._headline()]
+        if self.violations:
+            broken = counted(self.violations, "limit")
+            lines.append(f"  does not fit {self.target}: {broken} broken, which `check` names")
         if self.latency_us is not None:
             lines.append(f"  latency {self.latency_us:.4g} us{_range(self.latency_range_us, 'us')}")
         if self.latency_bound is not None:
@@ -175,6 +181,7 @@ def estimate(
     cost: str | None = None,
     conventions: Conventions | None = None,
     activity: Activity | None = None,
+    fit: FitReport | None = None,
 ) -> Estimate:
     """Return what one inference of `graph` costs on `target`.
 
@@ -183,6 +190,7 @@ def estimate(
         conventions: how operations are counted, for tables of the model `operations`.
         activity: of the same run on the target's cores (`activity.Observer`); tables of the model
             `events` need it.
+        fit: of the graph on the target, where it is known already.
 
     Raises:
         InputError: for counters of another graph. UnknownNameError: for an unknown table.
@@ -202,6 +210,8 @@ def estimate(
         if table is None
         else _priced(graph, counters, target, table, conventions or Conventions(), activity)
     )
+    if fit is None and graph.level == "integer":
+        fit = check(graph, target)
     macs = _host_macs(graph, counters, target)
     table = load_target(HOST[0]).costs[HOST[1]]
     return replace(
@@ -209,6 +219,9 @@ def estimate(
         delay_lines=_delay_lines(graph, counters, target, cost),
         host_macs=macs,
         host_energy_uj=macs * table.value("mac_pj") * 1e-6 if macs else None,
+        fits=None if fit is None else fit.fits,
+        violations=len(fit.violations) if fit else 0,
+        time_steps=counters.time_steps,
     )
 
 

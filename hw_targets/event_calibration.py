@@ -82,6 +82,12 @@ def uncalibrated(graph: Graph) -> Graph:
     return graph.map_nodes(change)
 
 
+def factors_of(graph: Graph) -> Mapping[str, float]:
+    """Return by what the thresholds of a calibrated graph were multiplied; nothing for others."""
+    factors: Mapping[str, float] = graph.metadata.get(KEY, {}).get("threshold_factors", {})
+    return factors
+
+
 def as_trained(graph: Graph) -> Graph:
     """Return what a calibrated graph was calibrated to equal; any other as it is."""
     return uncalibrated(graph) if "thresholds_before" in graph.metadata.get(KEY, {}) else graph

@@ -24,6 +24,7 @@ class FitReport:
         cores: used in layer order. per_core_max: the fullest core's share of each limit.
         layers: the mapping. rewrites: what was done so that it fits; no integer changes.
         budgets: what is over a budget of real time, which is no limit (SpiNNaker).
+        unknown: limits of which it is not known whether they hold, and what would tell.
         silicon: where the chip's numbers may overflow in the worst case (Loihi).
         grouped_thresholds: by neuron, what lowering moved so that a core holds its thresholds.
         time_steps: T of the graph, None where it has none.
@@ -39,11 +40,12 @@ class FitReport:
     budgets: tuple[Violation, ...] = ()
     grouped_thresholds: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     time_steps: int | None = None
+    unknown: tuple[str, ...] = ()
 
     @property
-    def fits(self) -> bool:
-        """Whether no limit is broken."""
-        return not self.violations
+    def fits(self) -> bool | None:
+        """Whether no limit is broken; None where that is not known."""
+        return False if self.violations else None if self.unknown else True
 
     @property
     def host(self) -> tuple[str, ...]:
@@ -63,6 +65,7 @@ class FitReport:
             "silicon": [limit.to_json() for limit in self.silicon],
             "grouped_thresholds": {n: dict(moved) for n, moved in self.grouped_thresholds.items()},
             "violations": [violation.to_json() for violation in self.violations],
+            "unknown": list(self.unknown),
             "budgets": [violation.to_json() for violation in self.budgets],
             "layers": [
                 {
@@ -79,7 +82,7 @@ class FitReport:
 
     def __str__(self) -> str:
         broken = f"does not fit, {counted(len(self.violations), 'limit')} broken"
-        verdict = "fits" if self.fits else broken
+        verdict = {True: "fits", None: "not known whether it fits", False: broken}[self.fits]
         placed = f"{counted(self.cores, 'core')} in layer order"
         if not self.layers:
             placed = "not placed, so that limits of cores are not checked yet"
@@ -91,6 +94,7 @@ class FitReport:
             f"  {v.layer}: {v.limit} allows {v.allowed}, found {v.found}; {v.remedy}"
             for v in self.violations
         ]
+        lines += [f"  not known: {limit}" for limit in self.unknown]
         lines += [
             f"  over budget, {v.layer}: {v.limit} {v.found}, {v.allowed} in real time; {v.remedy}"
             for v in self.budgets
@@ -109,9 +113,18 @@ def counted(count: int, noun: str) -> str:
 
 def _queue(graph: Graph, target: Target) -> Iterator[Violation]:
     """Yield whether more events waited at once, on the samples of the calibration, than can."""
-    longest = graph.metadata.get(KEY, {}).get("longest_queue", 0)
+    longest = graph.metadata.get(KEY, {}).get("longest_queue")
     remedy = "let fewer neurons fire on one event: higher thresholds, or fewer connections"
-    yield from at_most("network", "queue_events", longest, target, remedy)
+    if longest is not None:
+        yield from at_most("network", "queue_events", longest, target, remedy)
+
+
+def _unknown(graph: Graph, target: Target) -> Iterator[str]:
+    """Yield the limits that only a run can tell, of a graph that was not lowered for the chip."""
+    if target.limit("queue_events") is None:
+        return
+    if "longest_queue" not in graph.metadata.get(KEY, {}):
+        yield f"queue_events, found when the network is lowered with --target {target.name}"
 
 
 def _grouped(name: str, moved: Mapping[str, Any]) -> str:
@@ -156,4 +169,5 @@ def check(graph: Graph, target: Target, mapped: Mapped | None = None) -> FitRepo
         budgets=tuple(v for v in found if v.limit in soft),
         grouped_thresholds=graph.metadata.get(GROUPED_THRESHOLDS, {}),
         time_steps=graph.metadata.get("time_steps"),
+        unknown=tuple(_unknown(graph, target)),
     )

@@ -10,16 +10,37 @@ from ..sim.event import EventDriven
 from ..sim.run import Run, run
 from ..sim.trace import Trace
 from .activity import Activity, Observer
-from .estimate import needs_activity
+from .estimate import Conventions, Estimate, estimate, needs_activity
+from .fit import FitReport, check
 from .mapping import map_graph
 from .target import Target, takes_events
 
 
 class Measured(NamedTuple):
-    """A run on samples, and the activity of the target's cores where its costs ask for that."""
+    """A run on samples, and what a target makes of it.
 
+    Attributes:
+        fit: of the graph on the target; None below the integer level.
+        activity: of the target's cores, where its costs ask for that.
+    """
+
+    graph: Graph
+    target: Target
     run: Run
+    fit: FitReport | None
     activity: Activity | None
+
+    def estimate(self, cost: str | None = None, conventions: Conventions | None = None) -> Estimate:
+        """Return what an inference costs by one of the target's tables."""
+        return estimate(
+            self.graph,
+            self.run.counters,
+            self.target,
+            cost=cost,
+            conventions=conventions,
+            activity=self.activity,
+            fit=self.fit,
+        )
 
 
 def measure(
@@ -31,7 +52,7 @@ def measure(
     watch: Callable[[Trace], None] | None = None,
     **options: Any,
 ) -> Measured:
-    """Return the run of samples x and the activity that `target` needs.
+    """Return the run of samples x, whether the graph fits, and the activity that `target` needs.
 
     A chip that tests its threshold after every event is run so, unless an executor is named or the
     graph has no form at event timing.
@@ -44,11 +65,17 @@ def measure(
     """
     if "executor_name" not in options and takes_events(target) and _runs_events(graph):
         options["executor_name"] = EventDriven()
-    if not needs_activity(target):
-        return Measured(run(graph, x, time_steps, watch=watch, **options), None)
     if graph.level != "integer":
-        raise InputError(f"a {graph.level} graph", remedy="lower it to integers first")
-    observer = Observer(graph, target, map_graph(graph, target))
+        if needs_activity(target):
+            raise InputError(f"a {graph.level} graph", remedy="lower it to integers first")
+        found = run(graph, x, time_steps, watch=watch, **options)
+        return Measured(graph, target, found, None, None)
+    mapped = map_graph(graph, target)
+    fit = check(graph, target, mapped)
+    if not needs_activity(target):
+        found = run(graph, x, time_steps, watch=watch, **options)
+        return Measured(graph, target, found, fit, None)
+    observer = Observer(graph, target, mapped)
 
     def both(trace: Trace) -> None:
         observer(trace)
@@ -56,7 +83,7 @@ def measure(
             watch(trace)
 
     found = run(graph, x, time_steps, watch=both, **options)
-    return Measured(found, observer.activity())
+    return Measured(graph, target, found, fit, observer.activity())
 
 
 def _runs_events(graph: Graph) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from ..export.ir import Array, Calibration, Graph
@@ -16,9 +18,16 @@ PERCENTILE = 99.9
 """The share of |inputs|, in percent, within the range that the `percentile` rule takes."""
 
 
-def calibration(
+class Calibrated(NamedTuple):
+    """What a folded graph did on samples, and the trace of that: the spikes of every neuron."""
+
+    calibration: Calibration
+    trace: Trace
+
+
+def calibrate(
     folded: Graph, data: Array, time_steps: int, rule: ScaleRule, spec: str
-) -> Calibration:
+) -> Calibrated:
     """Return the input range and the spike rates of a folded graph on samples `data`.
 
     Raises:
@@ -30,16 +39,14 @@ def calibration(
     sizes = np.abs(values[0] if is_repeated(values) else values)
     clipped = rule == "percentile"
     high = np.percentile(sizes, PERCENTILE, method="higher") if clipped else sizes.max()
-    return Calibration(float(high), len(data), time_steps, spec, rule, rates)
+    return Calibrated(Calibration(float(high), len(data), time_steps, spec, rule, rates), trace)
 
 
-def spikes_that_differ(
-    folded: Graph, integer: Graph, data: Array, time_steps: int
-) -> dict[str, float]:
-    """Return, per neuron node, the share of spikes in which the integers leave the float graph."""
-    return differing(_trace(folded, data, time_steps), _trace(integer, data, time_steps))
+def spikes_that_differ(floats: Trace, integer: Graph, data: Array) -> dict[str, float]:
+    """Return, per neuron node, the share of spikes in which the integers leave the float graph.
 
-
-def _trace(graph: Graph, data: Array, time_steps: int) -> Trace:
-    values = encode(graph, data, time_steps)
-    return Reference().prepare(graph).run(values, "spikes")
+    Args:
+        floats: of the folded graph, on `data`.
+    """
+    values = encode(integer, data, floats.time_steps)
+    return differing(floats, Reference().prepare(integer).run(values, "spikes"))

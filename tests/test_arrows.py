@@ -16,11 +16,12 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "hw_targets": ("export.ir", "export.formats", "sim"),
     "sources": ("trainer", "export", "sim"),
     "api_arguments": ("export", "sim", "hw_targets"),
-    "api": ("trainer", "export", "sim", "hw_targets", "sources", "api_arguments"),
-    "cli": ("trainer", "export", "sim", "hw_targets", "sources", "api"),
+    "integers": ("export", "sim", "hw_targets"),
+    "api": ("trainer", "export", "sim", "hw_targets", "sources", "api_arguments", "integers"),
+    "cli": ("trainer", "export", "sim", "hw_targets", "sources", "integers", "api"),
 }
 ROOMS = ("trainer", "export", "sim", "hw_targets", "cli")
-FACES = ("api.py", "api_arguments.py", "sources.py")
+FACES = ("api.py", "api_arguments.py", "integers.py", "sources.py")
 TORCH = ("torch", "torchvision", "lightning_fabric", "kornia")
 WITHOUT_TORCH = ("export.ir", "sim", "hw_targets")
 

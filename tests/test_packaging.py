@@ -23,7 +23,8 @@ def shipped_files() -> list[str]:
     found = [path for room in ROOMS for path in (ROOT / room).rglob("*") if path.is_file()]
     names = [path.relative_to(ROOT) for path in found if path.suffix not in (".so", ".pyc")]
     inside = [name.as_posix() for name in names if not {*name.parts} & {*LEFT_OUT}]
-    return sorted(["__init__.py", "api.py", "api_arguments.py", "py.typed", "sources.py", *inside])
+    own = ["__init__.py", "api.py", "api_arguments.py", "integers.py", "py.typed", "sources.py"]
+    return sorted([*own, *inside])
 
 
 def run_python(code: str) -> str:

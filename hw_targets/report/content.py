@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from ...export.ir import Array, Graph, LoweringError, rows
+from ...export.ir import Array, Graph, rows
 from ...export.ir.digest import digest
 from ...sim.counters import Counters
 from ...sim.trace import Trace
 from ...sim.verify import Verification
-from ..activity import Activity
-from ..estimate import estimate
-from ..fit import check, refused
+from ..compare import Comparison
+from ..estimate import Estimate
+from ..fit import FitReport
 from ..target import Target
 
 SCHEMA = "spikewright/report/1"
@@ -25,33 +25,19 @@ RASTER_NEURONS = 256
 
 @dataclass(frozen=True, slots=True)
 class OnTarget:
-    """A target, the network in its number format, and the counters and accuracy of that.
+    """A target, the network in its number format, and what `check` and `estimate` say of it.
 
-    activity: of its cores, where the target's costs ask for it.
+    Attributes:
+        fit: None for a network that is not integer. graph: None where the format cannot express it.
+        estimates: one a cost table. accuracy: of a run at `timing`, step or event.
     """
 
     target: Target
-    graph: Graph
-    counters: Counters
+    fit: FitReport | None
+    graph: Graph | None = None
+    estimates: tuple[Estimate, ...] = ()
     accuracy: float | None = None
-    activity: Activity | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class NotOnTarget:
-    """A target whose number format cannot express the network, and why."""
-
-    target: Target
-    error: LoweringError
-
-    def fit(self) -> dict[str, Any]:
-        """Return the reason as a fit report does, as one violation."""
-        return {
-            **refused(self.target, [self.error]).to_json(),
-            "profile": self.target.profile,
-            "digest": None,
-            "accuracy": None,
-        }
+    timing: str | None = None
 
 
 def content(
@@ -59,8 +45,9 @@ def content(
     counters: Counters,
     trace: Trace,
     verification: Verification,
-    targets: Sequence[OnTarget | NotOnTarget],
+    targets: Sequence[OnTarget],
     accuracies: Mapping[str, float | None],
+    comparison: Comparison | None = None,
 ) -> dict[str, Any]:
     """Return the whole report as data; the same inputs give the same content."""
     return {
@@ -75,28 +62,26 @@ def content(
         "steps": _steps(counters),
         "raster": _raster(trace),
         "fits": [_fit(on) for on in targets],
-        "estimates": [
-            estimate(on.graph, on.counters, on.target, cost=cost, activity=on.activity).to_json()
-            for on in targets
-            if isinstance(on, OnTarget)
-            for cost in _tables(on.target)
-        ],
+        "estimates": [found.to_json() for on in targets for found in on.estimates],
+        "comparison": None if comparison is None else comparison.to_json(),
     }
 
 
-def _fit(on: OnTarget | NotOnTarget) -> dict[str, Any]:
-    limited = {"limited": bool(on.target.limits), "lowered": isinstance(on, OnTarget)}
-    if isinstance(on, NotOnTarget):
-        return {**on.fit(), **limited}
-    profile = on.graph.profile.name if on.graph.profile else None
-    found = check(on.graph, on.target).to_json()
-    extra = {"profile": profile, "digest": digest(on.graph), "accuracy": on.accuracy}
-    return {**found, **extra, **limited}
+def _fit(on: OnTarget) -> dict[str, Any]:
+    fit = on.fit or FitReport(on.target.name, 0, {}, (), (), unknown=(NOT_CHECKED,))
+    profile = on.graph.profile if on.graph is not None else None
+    return {
+        **fit.to_json(),
+        "profile": profile.name if profile else on.target.profile,
+        "digest": digest(on.graph) if on.graph is not None else None,
+        "accuracy": on.accuracy,
+        "timing": on.timing,
+        "limited": bool(on.target.limits),
+        "lowered": on.graph is not None,
+    }
 
 
-def _tables(target: Target) -> tuple[str | None, ...]:
-    """The names of the cost tables; None alone for a target without one."""
-    return tuple(target.costs) or (None,)
+NOT_CHECKED = "every limit: a network that is not integer is not checked"
 
 
 def _network(graph: Graph) -> dict[str, Any]:
@@ -117,21 +102,12 @@ def _network(graph: Graph) -> dict[str, Any]:
 def _layers(graph: Graph, counters: Counters) -> list[dict[str, Any]]:
     counted = {row["name"]: row for row in counters.rows()}
     differ = graph.metadata.get("spikes_that_differ", {})
-    extra = (
-        "spikes",
-        "events",
-        "spike_rate",
-        "spikes_per_neuron_step",
-        "sops",
-        "sops_effective",
-        "sops_per_spike",
-        "macs",
-        "neuron_updates",
-    )
+    counts = {key for row in counted.values() for key in row}
     return [
         {
+            **dict.fromkeys(sorted(counts)),
+            **counted.get(row["name"], {}),
             **row,
-            **{key: counted.get(row["name"], {}).get(key) for key in extra},
             "spikes_that_differ": differ.get(row["name"]),
         }
         for row in rows(graph)

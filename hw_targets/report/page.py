@@ -175,18 +175,25 @@ def _cores(fit: Mapping[str, Any]) -> str:
     return cores if fit["limited"] else ": it names no limits"
 
 
+VERDICTS = {True: "fits", False: "does not fit", None: "not known whether it fits"}
+
+
 def _fits(data: Mapping[str, Any]) -> str:
     parts = ["<h2>Fit</h2>"]
     for fit in data["fits"]:
-        verdict = "fits" if fit["fits"] else "does not fit"
+        verdict = VERDICTS[fit["fits"]]
         kind = "good" if fit["fits"] else "bad"
         host = ", ".join(escape(name) for name in fit["host_layers"])
         note = f" On the host, outside the fit: {host} (analog input)." if host else ""
-        shares = "" if fit["accuracy"] is None else f", accuracy {percent(fit['accuracy'])}"
+        events = " (tested after every event)" if fit["timing"] == "event" else ""
+        share = fit["accuracy"]
+        shares = "" if share is None else f", accuracy {percent(share)}{events}"
         parts.append(
             f"<h3>{escape(fit['target'])}: number format {number(fit['profile'])}{shares}</h3>"
             f'<p class="{kind}"><strong>{verdict}</strong>{_cores(fit)}.{note}</p>'
         )
+        if fit["unknown"]:
+            parts.append(f"<p>Not known: {escape('; '.join(fit['unknown']))}.</p>")
         if fit["violations"]:
             keys = ("layer", "limit", "allowed", "found", "remedy")
             body = [[escape(v[key]) for key in keys] for v in fit["violations"]]
@@ -215,11 +222,12 @@ def _energy_table(estimates: Sequence[Mapping[str, Any]]) -> str:
     for found in estimates:
         energy = found["energy_uj"]
         split = "no sourced energy for this chip"
+        fits = {True: "", False: ", does not fit", None: ", fit not known"}[found["fits"]]
         if energy:
             split = ", ".join(f"{escape(k)} {v:.3g}" for k, v in energy.items() if k != "total")
         body.append(
             (
-                escape(found["target"]),
+                escape(found["target"]) + fits,
                 number(found["cost"]),
                 split,
                 number(energy["total"] if energy else None) + _ends(found["energy_range_uj"]),
@@ -230,6 +238,27 @@ def _energy_table(estimates: Sequence[Mapping[str, Any]]) -> str:
         )
     head = ("target", "cost table", "parts, µJ", "energy, µJ", "latency, µs", "static, mW", "SOPs")
     return table(head, body, 3)
+
+
+def _comparison(data: Mapping[str, Any]) -> str:
+    found = data["comparison"]
+    if found is None:
+        return ""
+    head = ("method", "about", "SNN, µJ", "ANN, µJ", "break-even spike rate")
+    body = [
+        (
+            escape(method["name"]),
+            escape(method["about"]),
+            number(method["snn_uj"]),
+            number(method["ann_uj"]),
+            percent(method["break_even_spike_rate"]),
+        )
+        for method in found["methods"]
+    ]
+    return (
+        f"<h2>Beside the same network as a quantised ANN</h2>{table(head, body, 2)}"
+        f'<p class="muted">{escape(found["verdict"])}</p>'
+    )
 
 
 def _ends(ends: Sequence[float] | None) -> str:
@@ -272,5 +301,6 @@ SECTIONS: tuple[Callable[[Mapping[str, Any]], str], ...] = (
     _activity,
     _fits,
     _energy,
+    _comparison,
     _provenance,
 )

@@ -11,7 +11,8 @@ from ...export.ir import Graph
 from ...sim.counters import Counters
 from ...sim.trace import Trace
 from ...sim.verify import Verification
-from .content import NotOnTarget, OnTarget, content
+from ..compare import Comparison
+from .content import OnTarget, content
 from .page import page
 
 
@@ -22,16 +23,17 @@ def write_report(
     counters: Counters,
     trace: Trace,
     verification: Verification,
-    targets: Sequence[OnTarget | NotOnTarget],
+    targets: Sequence[OnTarget],
     accuracies: Mapping[str, float | None],
+    comparison: Comparison | None = None,
     force: bool = False,
 ) -> Path:
     """Write `path` (.html) and its .json; return the page's path.
 
     Args:
         counters, trace: of a run of `graph`; the trace gives the raster of its first sample.
-        targets: each with the network in its own number format, and a run of that; or why not.
-        accuracies: fractions by name; None is left out.
+        targets: each with what `check` and `estimate` say of the network in its number format.
+        accuracies: fractions by name; None is left out. comparison: with a quantised ANN.
 
     Raises:
         FormatError: if one of the files exists and `force` is not set.
@@ -39,7 +41,7 @@ def write_report(
     html, data = Path(path), Path(path).with_suffix(".json")
     for file in (html, data):
         refuse_overwrite(file, force=force)
-    found = content(graph, counters, trace, verification, targets, accuracies)
+    found = content(graph, counters, trace, verification, targets, accuracies, comparison)
     with atomic_path(data, force=force) as temporary:
         temporary.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     with atomic_path(html, force=force) as temporary:

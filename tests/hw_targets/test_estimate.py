@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -22,17 +23,18 @@ from spikewright.export.ir import (
     TargetError,
     UnknownNameError,
 )
-from spikewright.hw_targets.activity import _distances
+from spikewright.hw_targets.activity import Activity, _distances
 from spikewright.hw_targets.compare import compare
 from spikewright.hw_targets.cost_events import energy_pj
 from spikewright.hw_targets.estimate import Conventions, estimate
 from spikewright.hw_targets.mapping import map_graph
-from spikewright.hw_targets.measure import Measured, measure
+from spikewright.hw_targets.measure import measure
 from spikewright.hw_targets.target import Target, load_target
 from spikewright.sim.counters import count
 from spikewright.sim.encode import encode
 from spikewright.sim.event import EventDriven
 from spikewright.sim.reference import Reference
+from spikewright.sim.run import Run
 
 from .limits import fan, neuron, two
 from .networks import analog, counted, dense
@@ -41,9 +43,15 @@ SAMPLES, STEPS = 3, 5
 TARGET_45NM = load_target("generic-45nm")
 
 
-def measured(graph: Graph, target: Target, samples: int = SAMPLES) -> Measured:
+class Counted(NamedTuple):
+    run: Run
+    activity: Activity | None
+
+
+def measured(graph: Graph, target: Target, samples: int = SAMPLES) -> Counted:
     x = np.random.default_rng(1).integers(0, 2, (samples, STEPS, *graph.input.shape))
-    return measure(graph, x, STEPS, target, executor_name="reference")
+    found = measure(graph, x, STEPS, target, executor_name="reference")
+    return Counted(found.run, found.activity)
 
 
 def lively(graph: Graph) -> Graph:
@@ -274,7 +282,8 @@ def test_a_pipeline_and_its_delays_cost_the_same() -> None:
     found = []
     for nodes, steps in ((plain, 4), (late, 10)):
         graph = Graph.chain({**nodes, "out": Output("spike_count")}, "integer")
-        run, activity = measure(graph, x[:, :steps], steps, target, executor_name="reference")
+        seen = measure(graph, x[:, :steps], steps, target, executor_name="reference")
+        run, activity = seen.run, seen.activity
         for cost in ("davies", "sanafe"):
             found.append(estimate(graph, run.counters, target, cost=cost, activity=activity))
     for one, two_ in zip(found[:2], found[2:], strict=True):
@@ -291,7 +300,8 @@ def test_odin_bills_every_event_to_its_whole_row() -> None:
         lambda _, n: replace(n, v_threshold=np.int32(9)) if isinstance(n, Neuron) else n
     )
     x = (np.random.default_rng(0).random((4, 5, 64)) < 0.3).astype(np.int64)
-    run, activity = measure(graph, x, 5, target)
+    seen = measure(graph, x, 5, target)
+    run, activity = seen.run, seen.activity
     found = estimate(graph, run.counters, target, activity=activity)
     trace = EventDriven().prepare(graph).run(np.moveaxis(x, 0, 1))
     sent = int(trace.neurons["h"].spikes.sum())
@@ -328,7 +338,8 @@ def test_what_the_host_computes_is_priced_apart() -> None:
     x = np.random.default_rng(0).random((SAMPLES, 6), dtype=np.float32)
     for name, macs in (("loihi1", 24), ("loihi2", 0)):
         target = load_target(name)
-        run, activity = measure(graph, x, STEPS, target, executor_name="reference")
+        seen = measure(graph, x, STEPS, target, executor_name="reference")
+        run, activity = seen.run, seen.activity
         found = estimate(graph, run.counters, target, activity=activity)
         assert found.host_macs == macs
         assert found.host_energy_uj == (pytest.approx(24 * 0.23e-6) if macs else None)

@@ -44,8 +44,9 @@ class Balanced(HTMLParser):
 
 
 def on_target(target: Target, graph: Graph, x: np.ndarray) -> OnTarget:
-    run, activity = measure(graph, x, 5, target, executor_name="reference")
-    return OnTarget(target, graph, run.counters, 0.5, activity)
+    found = measure(graph, x, 5, target, executor_name="reference")
+    estimates = tuple(found.estimate(table) for table in target.costs or (None,))
+    return OnTarget(target, found.fit, graph, estimates, 0.5)
 
 
 def written(path: Path, graph: Graph, **options: object) -> Path:
