@@ -25,6 +25,7 @@ from spikewright.export.ir import (
     Scale,
     SumPool,
 )
+from spikewright.hw_targets.event_calibration import KEY
 from spikewright.hw_targets.fit import check
 from spikewright.hw_targets.map_crossbar import axons_of
 from spikewright.hw_targets.mapping import Layer
@@ -214,11 +215,23 @@ def both_ways(target: str, weight: int) -> Graph:
     return Graph(nodes, edges, "integer")  # type: ignore[arg-type]
 
 
+def test_a_queue_that_no_run_has_seen_is_not_known_to_fit() -> None:
+    """Only lowering for the chip runs events; what it saw is kept in the metadata."""
+    odin, graph = load_target("odin"), both_ways("odin", 3)
+    found = check(graph, odin)
+    assert found.fits is None and found.violations == ()
+    assert found.to_json()["fits"] is None and "queue_events" in found.to_json()["unknown"][0]
+    assert str(found).startswith("odin: not known whether it fits")
+    for longest, fits in ((128, True), (129, False)):
+        seen = graph.replace(metadata={KEY: {"longest_queue": longest}})
+        assert check(seen, odin).fits is fits
+
+
 def test_parallel_synapses_of_a_pair_are_one_on_a_crossbar() -> None:
     """7 + 7 = 14 is no 4-bit weight, nor a sum of four axon types; 3 + 3 is both."""
     odin, truenorth = load_target("odin"), load_target("truenorth")
     assert broken(both_ways("odin", 7), odin)["weight_bits"].found == "5"
-    assert check(both_ways("odin", 3), odin).fits
+    assert check(both_ways("odin", 3), odin).violations == ()
     # 14 for every pair is one value of each neuron.
     assert check(both_ways("truenorth", 7), truenorth).per_core_max["axons_per_core"] == 4
     # Sums of 5 bits: each branch has axons of its own, 4 types each.
