@@ -353,7 +353,8 @@ def test_frames_that_change_cost_each_step() -> None:
     moving = np.stack([still] * STEPS, axis=1)
     table = load_target("generic-45nm").costs["int8"]
     for x, macs in ((still, 24), (moving, 24 * STEPS)):
-        run, activity = measure(graph, x, STEPS, load_target("loihi1"), executor_name="reference")
+        seen = measure(graph, x, STEPS, load_target("loihi1"), executor_name="reference")
+        run, activity = seen.run, seen.activity
         found = estimate(graph, run.counters, load_target("loihi1"), activity=activity)
         assert found.host_macs == macs
         counted = estimate(graph, run.counters, load_target("generic-45nm"), cost="int8")
@@ -384,7 +385,8 @@ def test_the_headline_is_what_the_chip_bills() -> None:
     x[0, 0, 0, :2, :2] = 1  # four spikes in one window: 1 event of 4; n fires, all five
     x[0, 1, 0, 0, 0] = x[0, 1, 0, 0, 2] = 1  # one in each of two windows; v = 2, none fires
     target = load_target("loihi1")
-    run, activity = measure(graph, x, 2, target, executor_name="reference")
+    seen = measure(graph, x, 2, target, executor_name="reference")
+    run, activity = seen.run, seen.activity
     found = estimate(graph, run.counters, target, activity=activity)
     assert found.counts is not None
     assert found.sops_per_event == 3 * 5 + 5 * 2 == run.counters.total("sops")
@@ -403,7 +405,7 @@ def test_counts_sent_to_a_chip_without_graded_spikes_are_so_many_events() -> Non
     x = np.full((1, 1, 6), 3)
     for name, events in (("loihi1", 3), ("loihi2", 1)):
         target = load_target(name)
-        _, activity = measure(graph, x, 1, target, executor_name="reference")
+        activity = measure(graph, x, 1, target, executor_name="reference").activity
         assert activity is not None
         fired = activity.total("fired")
         assert activity.total("synops") == 6 * 4 * events + fired * 2
