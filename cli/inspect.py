@@ -26,6 +26,7 @@ def command(request: a.Request, json: a.Json = False) -> None:
         "source": request.source,
         "level": graph.level,
         "time_steps": graph.metadata.get("time_steps"),
+        **{name: graph.metadata.get(name) for name in ("took", "returns")},
         "profile": graph.profile.name if graph.profile else None,
         "digest": digest(graph),
         "layers": layers,

@@ -56,6 +56,7 @@ def command(
             "samples": None if data is None else len(data),
             "fit": fit and fit.to_json(),
             "event_calibration": graph.metadata.get(KEY),
+            **{name: graph.metadata.get(name) for name in ("took", "returns")},
         }
         emit_json(
             "lower", {"out": str(out), "level": graph.level, **layers(graph), **found, **told}
@@ -103,6 +104,8 @@ def layers(graph: Graph) -> dict[str, Any]:
 def show(graph: Graph) -> None:
     """Print the layer table, and the share of spikes that differ from the float graph."""
     print(graph)
+    if "took" in graph.metadata:
+        print(f"output: {graph.metadata['took']}")
     differ = graph.metadata.get("spikes_that_differ", {})
     rows = [{"neuron": name, "spikes unlike float": percent(v)} for name, v in differ.items()]
     if rows:

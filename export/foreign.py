@@ -85,8 +85,12 @@ def _snntorch_common(m: Any, shape: Shape) -> dict[str, Any]:
     return {"shape": shape, "beta": beta, "v_threshold": number("threshold", m.threshold, shape)}
 
 
+def _snntorch_kind(m: Any) -> str:
+    return ("subtract", "zero", "none")[int(m.reset_mechanism_val)]
+
+
 def _snntorch_reset(m: Any) -> str:
-    kind = ("subtract", "zero", "none")[int(m.reset_mechanism_val)]
+    kind = _snntorch_kind(m)
     if kind == "none":
         raise Refused("reset_mechanism 'none'", "reset by 'subtract' or 'zero'")
     if kind == "zero":
@@ -101,6 +105,9 @@ def _snntorch_reset(m: Any) -> str:
 
 
 def _leaky(m: Any, shape: Shape) -> list[Node]:
+    """One that is never reset integrates: its potential is a readout, its spikes have no node."""
+    if _snntorch_kind(m) == "none":
+        return [Output("leaky", beta=_snntorch_common(m, shape)["beta"])]
     return [Neuron(**_snntorch_common(m, shape), reset=_snntorch_reset(m))]  # type: ignore[arg-type]
 
 
@@ -319,6 +326,34 @@ PACKAGES = ("snntorch", "norse", "spikingjelly", "sinabs")
 OVER_TIME = ("norse.LIF", "norse.IAF")
 BATCH_FIRST = ("sinabs.LIF", "sinabs.IAF", "sinabs.ExpLeak")
 SQUEEZED = ("sinabs.LIFSqueeze", "sinabs.IAFSqueeze", "sinabs.ExpLeakSqueeze")
+
+
+UNRESET = ("snntorch.Leaky",)
+"""Neurons whose second value, the potential, is a readout where they are never reset."""
+
+
+def value_place(module: Any) -> int:
+    """Return which of the values that a neuron returns the nodes of its rule compute."""
+    unreset = class_name(module) in UNRESET and _snntorch_kind(module) == "none"
+    return int(unreset)
+
+
+def not_taken(module: Any, place: Any) -> Refused:
+    """Return the refusal of a value that no node computes: spikes without reset, or a state."""
+    name = type(module).__name__
+    if value_place(module) == 1 and place == 0:
+        return Refused(
+            f"the spikes of a {name} with reset_mechanism 'none'",
+            "reset by 'subtract' or 'zero', or return its potential",
+        )
+    readout = {
+        "snntorch": "snntorch.Leaky(..., reset_mechanism='none')",
+        "norse": "LIBoxCell",
+        "sinabs": "ExpLeak",
+    }.get(class_name(module).split(".")[0], "an integrator")
+    return Refused(
+        f"reads a state of {name}, which fires", f"return its spikes, or read out with {readout}"
+    )
 
 
 def class_name(module: Any) -> str:

@@ -11,15 +11,21 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from inspect import signature
+from operator import getitem
 from typing import Any
 
 from .foreign import class_name
 from .foreign_loop import Loop, rolled
+from .loop_output import Collected, collected, name_of, returned
 from .torch_layers import Refused
 
 Stateful = Callable[[Any], bool]
 START = "first_state"
 """Under this name a call's `meta` holds the membrane potential that it starts from, if not 0."""
+RETURNED = "returned"
+"""Under this name the output's `meta` holds how many tensors forward() returns."""
+COLLECTED = "collected"
+"""And how it collects the steps of its loop, where it has one (`loop_output.How`)."""
 STARTING = ("snntorch.Leaky",)
 """Layers whose one state is the membrane potential, so that it may start at a value."""
 FRESH_WITHOUT_STATE = ("norse",)
@@ -40,16 +46,24 @@ def one_step(
     graph = traced.graph
     _drop_assertions(graph)
     calls = [n for n in graph.nodes if n.op == "call_module" and stateful(modules[n.target])]
-    order = _order(calls)
-    steps = _steps(_first(_output(graph).args[0])) if calls else None
-    looped = steps is not None or _repeated(calls)
+    order, output = _order(calls), _output(graph)
+    count = max(order.values(), default=-1) + 1
+    output.meta[RETURNED] = len(list(returned(output.args[0])))
+    out = _first(output.args[0])
+    found = collected(out, count) if calls else None
+    looped = found is not None or count > 1
+    if looped and found is None:
+        found = _last_of(out, order, count)
     for call in calls:
         start = _checked_start(call, modules[call.target], order, looped, traced)
         call.args, call.kwargs = call.args[:1], {}
         if start is not None:
             call.meta[START] = start
-    loop = rolled(graph, steps, order, sizes) if looped else None
-    _output(graph).args = (_first(_output(graph).args[0]) if steps is None else steps[0],)
+    loop = rolled(graph, found, order, sizes) if looped else None
+    output.args = (out,)
+    if found is not None:
+        found.node.replace_all_uses_with(found.steps[0])
+        output.meta[COLLECTED] = found.how
     graph.eliminate_dead_code()
     inputs = [node for node in graph.nodes if node.op == "placeholder"]
     for node in inputs[1:]:
@@ -66,10 +80,6 @@ def _order(calls: list[Any]) -> dict[Any, int]:
         order[call] = seen[call.target]
         seen[call.target] += 1
     return order
-
-
-def _repeated(calls: list[Any]) -> bool:
-    return len({call.target for call in calls}) < len(calls)
 
 
 def _drop_assertions(graph: Any) -> None:
@@ -92,13 +102,19 @@ def _first(value: Any) -> Any:
     return value
 
 
-def _steps(out: Any) -> list[Any] | None:
-    """Return the values that a loop collects, of a stack over time; else None."""
-    if getattr(out.target, "__name__", "") == "stack" and isinstance(out.args[0], (tuple, list)):
-        dim = out.args[1] if len(out.args) > 1 else out.kwargs.get("dim", 0)
-        if dim == 0 and all(hasattr(step, "op") for step in out.args[0]):
-            return list(out.args[0])
-    return None
+def _last_of(out: Any, order: Mapping[Any, int], count: int) -> Collected | None:
+    """Return the steps of a loop whose last call of a neuron is what forward() returns."""
+    call, index = (out.args[0], out.args[1]) if name_of(out) == "getitem" else (out, None)
+    if call not in order or order[call] != count - 1:
+        return None
+    calls = [other for other in order if other.target == call.target]
+    steps = calls if index is None else [_item(other, index) for other in calls]
+    return Collected(out, steps, "last step")
+
+
+def _item(call: Any, index: int) -> Any:
+    with call.graph.inserting_after(call):
+        return call.graph.call_function(getitem, (call, index))
 
 
 def _checked_start(

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from .loop_output import Collected
 from .torch_layers import Refused
 
 
@@ -27,19 +28,20 @@ class Loop:
 
 
 def rolled(
-    graph: Any, steps: list[Any] | None, order: Mapping[Any, int], sizes: tuple[int, ...]
+    graph: Any, found: Collected | None, order: Mapping[Any, int], sizes: tuple[int, ...]
 ) -> Loop:
     """Make the first step take the whole input where it takes ``x[t]``; return the loop.
 
     Args:
-        steps: the values that the loop collects, or None. order: of each call of a neuron, how many
-            of the same went before. sizes: of the example input.
+        found: what the loop collects, or None. order: of each call of a neuron, how many of the
+            same went before. sizes: of the example input.
 
     Raises:
         Refused: for steps that differ, or take another frame than their own.
     """
-    if steps is None:
+    if found is None:
         raise _not_collected(order)
+    steps = found.steps
     source = next(node for node in graph.nodes if node.op == "placeholder")
     frames = {node: axis for node in source.users if (axis := _axis(node)) is not None}
     axes = set(frames.values())
@@ -47,8 +49,13 @@ def rolled(
         raise Refused("takes its input both whole and by steps", "take x[t] in every step")
     axis = axes.pop() if axes else None
     _refuse_counts(steps, order, None if axis is None else sizes[axis])
-    walk = _Walk(order, frames, sizes)
-    if len({walk.look(step, k) for k, step in enumerate(steps)}) > 1:
+    try:
+        alike = _alike(steps, _Walk(order, frames, sizes))
+    except Refused:
+        if found.how == "last step" and not frames:
+            raise _not_collected(order) from None  # one layer in two places, more likely
+        raise
+    if not alike:
         raise Refused("the steps of its loop over time differ", "do the same in every step")
     for node in frames:
         node.replace_all_uses_with(source)
@@ -56,11 +63,15 @@ def rolled(
     return Loop(len(steps), axis)
 
 
+def _alike(steps: list[Any], walk: _Walk) -> bool:
+    return len({walk.look(step, k) for k, step in enumerate(steps)}) == 1
+
+
 def _not_collected(order: Mapping[Any, int]) -> Refused:
     name, count = Counter(call.target for call in order).most_common(1)[0]
     return Refused(
-        f"{name} is called {count} times, and the output is not a stack of all steps",
-        "of a loop over time return torch.stack(outputs); "
+        f"{name} is called {count} times, and the output is not made of all steps alike",
+        "of a loop over time return torch.stack(outputs), or its sum or mean over time; "
         "within one step give each place a neuron layer of its own",
     )
 

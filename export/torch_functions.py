@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .ir import Add, AvgPool, Linear, MatMul, Node, Scale, Shape, Transpose
+from .ir import Add, AvgPool, BatchNorm, Linear, MatMul, Node, Scale, Shape, Transpose
 from .torch_layers import Refused, array, check_map, conv_node, reshaped
 
 
@@ -18,12 +18,25 @@ class Lead:
     """The axes before a value's own shape: (time, batch), (time * batch,) or (batch,).
 
     unfolded: what they are when unfolded. averaged: whether a mean over time came before, behind
-    which only what commutes with it can be computed step by step.
+    which only what commutes with it can be computed step by step. summed: whether a sum did, behind
+    which nothing may be added, either. time: which of the axes is time.
     """
 
     sizes: tuple[int, ...]
     unfolded: tuple[int, ...]
     averaged: bool = False
+    summed: bool = False
+    time: int = 0
+
+    @property
+    def reduced(self) -> tuple[bool, bool]:
+        """Whether a mean over time came before, or a sum."""
+        return self.averaged, self.summed
+
+    def without_time(self, *, summed: bool = False) -> Lead:
+        """Return the axes behind a mean, or a sum, over time."""
+        batch = self.sizes[: self.time] + self.sizes[self.time + 1 :]
+        return Lead(batch, batch, averaged=True, summed=summed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +84,10 @@ class _Call:
         """Return a torch axis as an axis of the value's own shape (negative: a leading axis)."""
         return axis % len(self.full) - len(self.lead.sizes)
 
+    def over_time(self, axes: list[int]) -> bool:
+        """Whether own axes (`own_axis`) are the time axis alone."""
+        return len(self.lead.sizes) == 2 and axes == [self.lead.time - 2]
+
     def is_tensor(self, value: Any) -> bool:
         return value in self.leads if hasattr(value, "op") else False
 
@@ -94,8 +111,8 @@ def _add(call: _Call) -> Called:
         raise Refused("add with alpha", "scale the weights of that branch")
     if not (call.is_tensor(a) and call.is_tensor(b)):
         raise Refused("adds a constant to a value", "use the bias of a layer")
-    if call.leads[a].averaged != call.leads[b].averaged:
-        raise Refused("adds a mean over time to values of each step", "take the mean last")
+    if call.leads[a].reduced != call.leads[b].reduced:
+        raise Refused("adds a mean over time, or a sum, to values without it", "take it last")
     return Called([Add()], (a, b), call.leads[a])
 
 
@@ -157,6 +174,11 @@ def _reshape(call: _Call) -> Called:
     return Called(reshaped(call.shape, call.after[len(lead.sizes) :]), (call.source,), lead)
 
 
+def adds_constant(node: Node) -> bool:
+    """Whether a node adds something at every step, which a sum over time would add once."""
+    return isinstance(node, BatchNorm) or getattr(node, "bias", None) is not None
+
+
 def averaged_first(what: str) -> Refused:
     """Return the refusal of what does not commute with a mean over time that comes before it."""
     return Refused(f"{what} behind a mean over time", "take the mean over time last")
@@ -206,11 +228,10 @@ def _mean(call: _Call) -> Called:
         raise Refused("a mean over everything", "name the axes")
     dims = [given] if isinstance(given, int) else list(given)
     axes = sorted(call.own_axis(axis) for axis in dims)
-    if axes == [-len(call.lead.sizes)] and len(call.lead.sizes) == 2:
+    if call.over_time(axes):
         if call.argument(2, "keepdim", False):
             raise Refused("a mean over time that keeps its axis", "leave keepdim out")
-        batch = call.lead.sizes[1:]
-        return Called([], (call.source,), Lead(batch, batch, averaged=True))
+        return Called([], (call.source,), call.lead.without_time())
     if axes[0] < 0:
         raise Refused("a mean over the batch axis", "average over the network's own axes")
     rest = [axis for axis in range(len(call.shape)) if axis not in axes]
@@ -221,6 +242,17 @@ def _mean(call: _Call) -> Called:
     pooled = (*(call.shape[axis] for axis in rest), *(1,) * len(axes))
     nodes += reshaped(pooled, call.after[len(call.lead.sizes) :])
     return Called(nodes, (call.source,), call.lead)
+
+
+def _sum(call: _Call) -> Called:
+    """A sum over time, which is what the readout computes; others have no node."""
+    given = call.argument(1, "dim")
+    axes = [given] if isinstance(given, int) else list(given or ())
+    if not call.over_time([call.own_axis(axis) for axis in axes]):
+        raise Refused("a sum over other axes than time", INSTEAD["sum"])
+    if call.argument(2, "keepdim", False):
+        raise Refused("a sum over time that keeps its axis", "leave keepdim out")
+    return Called([], (call.source,), call.lead.without_time(summed=True))
 
 
 def _linear(call: _Call) -> Called:
@@ -303,6 +335,7 @@ FUNCTIONS: dict[str, Callable[[_Call], Called]] = {
     "permute": _permute,
     "transpose": _transpose,
     "mean": _mean,
+    "sum": _sum,
     "linear": _linear,
     "conv1d": _conv,
     "conv2d": _conv,

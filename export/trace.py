@@ -13,8 +13,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from .foreign import Looped, foreign_rule, is_neuron, known_classes, started, time_of
-from .foreign_calls import START, one_step
+from .foreign import (
+    Looped,
+    Time,
+    foreign_rule,
+    is_neuron,
+    known_classes,
+    not_taken,
+    started,
+    time_of,
+    value_place,
+)
+from .foreign_calls import COLLECTED, RETURNED, START, one_step
 from .foreign_loop import Loop
 from .foreign_state import kept_state
 from .ir import (
@@ -33,8 +43,9 @@ from .ir import (
 )
 from .ir.nodes import Encoding, MaxPool, Readout
 from .layout import Layout, layout_of, squeezed_layer
+from .loop_output import How, is_last, refuse_collected
 from .symbolic import first_line, symbolic, torch_for_tracing
-from .torch_functions import Lead, averaged_first, convert_call
+from .torch_functions import Lead, adds_constant, averaged_first, convert_call
 from .torch_layers import (
     LAYERS,
     RESHAPES,
@@ -74,14 +85,16 @@ def trace(
     with eval_mode(module), kept_state(module), torch.no_grad():
         traced = symbolic(module, sample)
         loop = _one_step(traced, sample)
-        steps = layout_of(module, sample, multi, loop).steps(sample)
+        layout = layout_of(module, sample, multi, loop)
+        steps = layout.steps(sample)
         sample = sample if loop is None else loop.first(sample)
-        lead = _lead(sample, multi)
+        lead = _lead(sample, multi, layout.order)
         _run(torch, traced, sample, multi)
     builder = _Builder(traced, lead, encoding, readout)
     for fx_node in traced.graph.nodes:
         builder.add(fx_node)
-    return check(builder.graph().replace(metadata={"time_steps": steps} if steps else {}))
+    known = {"time_steps": steps} if steps else {}
+    return check(builder.graph().replace(metadata={**known, **builder.returns}))
 
 
 def loop_of(module: Any, sample: Any) -> Loop | None:
@@ -117,13 +130,13 @@ def is_multi_step(module: Any) -> bool:
     )
 
 
-def _lead(sample: Any, multi_step: bool) -> Lead:
+def _lead(sample: Any, multi_step: bool, order: Time) -> Lead:
     axes = 2 if multi_step else 1
     if sample.ndim <= axes:
         wanted = "[time, batch, ...]" if multi_step else "[batch, ...]"
         raise InputError(f"the example input is {tuple(sample.shape)}, this module takes {wanted}")
     sizes = tuple(int(n) for n in sample.shape[:axes])
-    return Lead(sizes, sizes)
+    return Lead(sizes, sizes, time=int(order == "batch first"))
 
 
 @contextmanager
@@ -180,6 +193,7 @@ def _run(torch: Any, traced: Any, sample: Any, multi_step: bool) -> None:
                 ) from error
             whole = value[0] if n.op == "call_module" and isinstance(value, tuple) else value
             n.meta["value_shape"] = tuple(whole.shape) if hasattr(whole, "shape") else None
+            n.meta["whole"] = value if isinstance(value, tuple) else None
             n.meta["value"] = value if n.op == "get_attr" else None
             return value
 
@@ -211,6 +225,8 @@ class _Builder:
         self.names: dict[Any, str] = {}
         self.spiking: set[Any] = set()
         self.integrators: dict[Any, Output] = {}
+        self.potentials: dict[Any, Output] = {}
+        self.returns: dict[str, str] = {}
         self.leads: dict[Any, Lead] = {}
 
     def add(self, fx_node: Any) -> None:
@@ -272,7 +288,8 @@ class _Builder:
         if self.leads[source].averaged and any(isinstance(n, (Neuron, MaxPool)) for n in nodes):
             raise averaged_first(f"a {type(module).__name__}")
         if nodes and isinstance(nodes[-1], Output):
-            self.integrators[fx_node] = nodes[-1]
+            places = self.integrators if value_place(module) == 0 else self.potentials
+            places[fx_node] = nodes[-1]
             nodes = nodes[:-1]
         self._chain(fx_node, nodes, (source,))
 
@@ -305,20 +322,37 @@ class _Builder:
     def _call(self, fx_node: Any, name: str) -> None:
         if fx_node.meta["value_shape"] is None:
             return  # a size or another plain value: its uses are seen in the shapes
-        if name == "getitem" and fx_node.args[1] == 0 and fx_node.args[0] in self.spiking:
-            self.names[fx_node] = self.names[fx_node.args[0]]  # `spikes, state = neuron(x)`
-            self.leads[fx_node] = self.leads[fx_node.args[0]]
-            if fx_node.args[0] in self.integrators:
-                self.integrators[fx_node] = self.integrators[fx_node.args[0]]
+        if name == "getitem" and fx_node.args[0] in self.spiking:
+            self._item(fx_node, fx_node.args[0], fx_node.args[1])
             return
         called = convert_call(name, fx_node, self.leads)
         self.leads[fx_node] = called.lead
         self._chain(fx_node, called.nodes, called.sources)
 
+    def _item(self, fx_node: Any, source: Any, index: Any) -> None:
+        """Take one of what a neuron returns: ``spikes, state = neuron(x)``; or its last step."""
+        module = self.modules[source.target]
+        lead, output = self.leads[source], self.integrators.get(source)
+        self.leads[fx_node], self.names[fx_node] = lead, self.names[source]
+        if isinstance(source.meta["whole"], tuple):
+            output = self.potentials.get(source, output)
+            if index != value_place(module):
+                raise not_taken(module, index)
+        elif output is not None and len(lead.sizes) == 2 and is_last(index, lead.time):
+            self.leads[fx_node] = lead.without_time()
+            self.returns["returns"] = "last step"
+        else:
+            raise Refused("takes a part of what a neuron emits", "return every step and neuron")
+        if output is not None:
+            self.integrators[fx_node] = output
+
     def _output(self, fx_node: Any) -> None:
         source = fx_node.args[0]
         if source not in self.names:
             raise Refused("forward() does not return one tensor", "return the output only")
+        self._note_output(fx_node, source)
+        if source in self.potentials:
+            raise not_taken(self.modules[source.target], 0)
         if source in self.integrators:
             self._put("output", self.integrators[source], (self.names[source],))
             return
@@ -327,10 +361,33 @@ class _Builder:
         readout: Readout = self.readout or usual
         self._put("output", Output(readout), (self.names[source],))
 
+    def _note_output(self, fx_node: Any, source: Any) -> None:
+        """Note which of several tensors is the output, and how its steps are collected."""
+        lead, integrates = self.leads[source], source in self.integrators
+        how: How | None = fx_node.meta.get(COLLECTED) or ("sum" if lead.summed else None)
+        how = how or ("mean" if lead.averaged and not integrates else None)
+        if how is not None:
+            refuse_collected(how, integrates)
+            self.returns["returns"] = how
+        whole = source.meta.get("whole")
+        pair = isinstance(whole, tuple) and not isinstance(source.meta["whole"][-1], (tuple, list))
+        count = len(whole) if pair and len(whole) > 1 else fx_node.meta.get(RETURNED, 1)
+        if count > 1:
+            name = self.names[source]
+            what = f"the spikes of {name}" if isinstance(self.nodes[name], Neuron) else name
+            layer = source if source.op == "call_module" else source.args[0]
+            what = f"the potential of {_path(layer)}" if integrates else what
+            self.returns["took"] = f"the first of {count} values that forward() returns, {what}"
+
     def _chain(self, fx_node: Any, nodes: list[Node], sources: tuple[Any, ...]) -> None:
         """Put `nodes` one behind the other; the first takes all sources."""
-        if any(source in self.integrators for source in sources):
-            raise Refused("reads a leaky integrator", "integrate at the output only")
+        for source in sources:
+            if source in self.integrators:
+                raise Refused("reads a leaky integrator", "integrate at the output only")
+            if source in self.potentials:
+                raise not_taken(self.modules[source.target], 0)
+            if self.leads[source].summed and any(adds_constant(node) for node in nodes):
+                raise Refused("a bias behind a sum over time", "take the sum over time last")
         feeding = tuple(self.names[source] for source in sources)
         path = _path(fx_node)
         for k, node in enumerate(nodes):

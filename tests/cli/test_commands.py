@@ -259,6 +259,23 @@ def test_weights_of_own_code_come_from_torch_files(
     assert code == 2 and f"file.py:factory --weights {weights}" in err
 
 
+def test_a_pair_that_forward_returns_says_which_was_taken(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    pytest.importorskip("snntorch", reason="pip install snntorch==1.0.0")
+    (tmp_path / "pair.py").write_text(
+        "import snntorch as snn\nfrom torch import nn\n"
+        "def net():\n"
+        "    lif = snn.Leaky(beta=0.5, init_hidden=True, output=True)\n"
+        "    return nn.Sequential(nn.Linear(6, 3), lif)\n"
+    )
+    words = ("lower", f"{tmp_path}/pair.py:net", "--input", "6", "--level", "float", "--force")
+    code, out, _ = call(capsys, *words, "-o", f"{tmp_path}/n.spk")
+    took = "the first of 2 values that forward() returns, the spikes of 1"
+    assert code == 0 and f"output: {took}" in out.splitlines()
+    assert call_json(capsys, *words, "-o", f"{tmp_path}/n.spk")["took"] == took
+
+
 def test_help_is_quick_to_import() -> None:
     code = "import sys; from spikewright.cli.main import app; print(sorted(sys.modules))"
     loader = f"import runpy; runpy.run_path({str(ROOT / 'conftest.py')!r})\n"

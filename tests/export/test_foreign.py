@@ -339,6 +339,28 @@ class TestSinabs:
         readout = nn.Sequential(*module[:3], sl.ExpLeak(half, train_alphas=True))
         assert trace(readout, spikes(4, 20, 20)).output.readout == "leaky"
 
+    @pytest.mark.parametrize("axis", [0, 1])
+    def test_a_mean_over_time_is_one_over_the_second_axis(self, axis: int) -> None:
+        layers = nn.Sequential(nn.Linear(20, 16), self.sl.IAF(torch.tensor(threshold(2))))
+
+        class Net(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.layers = layers
+
+            def forward(self, x: Any) -> Any:
+                return self.layers(x).mean(axis)
+
+        module, x = filled(Net()), spikes(4, 20, 20)
+        if axis == 0:
+            with pytest.raises(LoweringError, match="mean over the batch"):
+                trace(module, x)
+            return
+        graph = trace(module, x, encoding="spikes")
+        with torch.no_grad():
+            own = module(x).numpy()
+        assert np.allclose(sw.run(graph, x.numpy()).output[-1] / 20, own) and own.any()
+
     def test_a_floor_above_rest_is_refused(self) -> None:
         module = nn.Sequential(nn.Linear(20, 16), self.sl.IAF(min_v_mem=0.25))
         with pytest.raises(LoweringError, match="min_v_mem above 0"):

@@ -48,7 +48,9 @@ REFUSED: dict[str, tuple[Forward, str]] = {
     "mixed": (lambda m, x: m.a(x) + m.b(x).mean(0), "adds a mean over time"),
     "dropout": (lambda m, x: functional.dropout(m.a(x), 0.5), "stays on"),
     "relu": (lambda m, x: functional.relu(m.a(x)), "'relu'; put a spiking neuron there"),
-    "summed": (lambda m, x: m.a(x).sum(0), "'sum'; return every step"),
+    "summed over another axis": (lambda m, x: m.a(x).sum(-1), "other axes than time"),
+    "a bias behind a sum": (lambda m, x: m.b(m.n(m.a(x)).sum(0)), "a bias behind a sum"),
+    "a sum and a mean": (lambda m, x: m.a(x).sum(0) + m.b(x).mean(0), "adds a mean over time"),
     "keyword": (lambda m, x: m.a(input=x), "pass one tensor"),
     "overwritten": (twice_in_place, "read again"),
 }
@@ -95,6 +97,17 @@ def test_affine_layers_behind_a_mean_over_time_add_up_to_it() -> None:
         wanted = module(x).numpy()
     found = Reference(np.float64).prepare(trace(module, x, multi_step=True)).run(x.numpy())
     np.testing.assert_allclose(found.output[-1] / 4, wanted, rtol=1e-5, atol=1e-6)
+
+
+def test_a_sum_over_time_is_what_the_readout_adds_up_to() -> None:
+    module = Written(lambda m, x: m.gain * (m.a(x) + m.b(x)).sum(0))
+    x = torch.rand(4, 2, 3, 6)
+    with torch.no_grad():
+        wanted = module(x).numpy()
+    graph = trace(module, x, multi_step=True)
+    found = Reference(np.float64).prepare(graph).run(x.numpy())
+    assert graph.metadata["returns"] == "sum"
+    np.testing.assert_allclose(found.output[-1], wanted, rtol=1e-5, atol=1e-6)
 
 
 class Describing(nn.Module):
