@@ -45,6 +45,7 @@ from .ir import (
 from .ir.equal_rules import plainest
 from .ir.nodes import Linear
 from .ir.profile import Granularity, ScaleRule
+from .late_bias import delay_only_spikes
 from .least_unit import least_unit
 from .quantise_state import quantise_neuron, quantise_output, readout_shift
 from .weight_scale import quantise_weight, weight_scale
@@ -67,6 +68,7 @@ def quantise(
     check(graph)
     if graph.level != "folded":
         raise LoweringError(f"a {graph.level} graph, only a folded one is quantised")
+    graph = delay_only_spikes(graph)
     # Of a file folded before, or made from integers, as of one folded now.
     graph = graph.map_nodes(lambda _, node: plainest(node) if isinstance(node, Neuron) else node)
     widened: dict[str, float] = {}
@@ -105,6 +107,7 @@ class _Work:
     multiples: dict[Edge, Array] = field(default_factory=dict)
     absorbed: dict[str, str] = field(default_factory=dict)
     inserted: dict[Edge, str] = field(default_factory=dict)
+    ahead: set[str] = field(default_factory=set)
     analog: set[str] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -113,7 +116,8 @@ class _Work:
     def built(self) -> Graph:
         """Return the integer graph, each weight node's unit widened as it was told."""
         for name in self.graph.order:
-            self.carries[name] = self.convert(name)
+            if name not in self.carries:
+                self.carries[name] = self.convert(name)
         self.check_delays()
         known = {"calibration": self.calibration.to_json(), "scale_rule": self.rule}
         metadata = {**self.graph.metadata, **known}
@@ -244,14 +248,20 @@ class _Work:
         node = self.graph.nodes[name]
         if isinstance(node, (Neuron, Delay)):
             return plain()
-        if isinstance(node, WEIGHTS):
+        sources = self.graph.inputs(name)
+        if name in self.ahead:
             raise LoweringError(
-                f"its unit depends on {name}, which is quantised after it",
+                f"its unit depends on {name}, whose unit depends on it",
                 node=target,
                 remedy="put a neuron between them",
             )
-        sources = self.graph.inputs(name)
+        self.ahead.add(name)
         carries = [self._ahead(source, name) for source in sources]
+        if isinstance(node, WEIGHTS):
+            self.carries[name] = self._weight(name, node, carries[0])
+        self.ahead.remove(name)
+        if name in self.carries:
+            return self.carries[name]
         if isinstance(node, Scale):
             return carries[0].scaled(node.factor.astype(np.float64))
         if isinstance(node, MatMul):

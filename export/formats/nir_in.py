@@ -30,11 +30,11 @@ from ..ir import (
 from ..ir.errors import FormatWarning, warn
 from ..ir.graph import ENCODING_ASSUMED
 from ..ir.shapes import RULES, ShapeMismatch
+from ..names import unused
+from ..retime import delay_spikes
 from .nir_card import KEY, is_ours, restore, untouched
 from .nir_discretise import DIALECTS, dialect_named, step_of
 from .nir_file import NirFile, load_nir
-from .nir_loops import with_delayed_spikes
-from .nir_names import unused
 from .nir_neurons import Integrator, Part
 from .nir_nodes import CONVERTERS, KNOWN
 from .nir_site import Site
@@ -142,17 +142,22 @@ class _Reader:
             self._connect(name, self.nodes[name], sources)
         self.edges += [Edge(*pair) for pair in self.stored]
         self._read_out()
-        graph = Graph(self.nodes, self.edges, "float", metadata=self._metadata())
-        return check(with_delayed_spikes(graph, self.cut) if self.dialect.delays_spikes else graph)
+        return check(self._with_metadata(Graph(self.nodes, self.edges, "float")))
 
-    def _metadata(self) -> dict[str, Any]:
+    def _with_metadata(self, graph: Graph) -> Graph:
+        """Delays that were put into loops store spikes; the metadata names them."""
+        moved = delay_spikes(graph, self.cut, past_bias=self.dialect.delays_spikes)
+        more = [name for name in moved.of_kind(Delay) if name not in graph.nodes]
+        return moved.replace(metadata=self._metadata([*self.cut, *more]))
+
+    def _metadata(self, delays: list[str]) -> dict[str, Any]:
         return {
             "dialect": self.name,
             "scheme": "exponential" if self.dialect.exponential else "euler",
             "dt": self.dt,
             "dt_from": self.dt_from,
             "nir_version": self.raw.version,
-            "delays": self.cut,
+            "delays": delays,
             "repairs": self.repairs.lines(),
             ENCODING_ASSUMED: True,
         }

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from ..ir import Shape
+from ..names import unused
 from .nir_file import NirFile
-from .nir_names import unused
 from .nir_structure import Nodes, Repairs, walking_order
 
 Edges = list[tuple[str, str]]

@@ -30,10 +30,10 @@ from ..ir import (
     SumPool,
     Weight,
 )
+from ..names import unused
 from .nir_delays import misplaced
 from .nir_dialect import Dialect
 from .nir_integrators import Integrator, integrators
-from .nir_names import unused
 from .nir_order import led
 from .nir_rewrite import (
     behind,

@@ -34,9 +34,9 @@ from ..ir import (
 )
 from ..ir.nodes import is_padded, paddings
 from ..ir.uneven_padding import evenly_padded
+from ..names import unused
 from .nir_dialect import Dialect
 from .nir_integrators import inner_nodes
-from .nir_names import unused
 
 Conv = TypeVar("Conv", Conv1d, Conv2d)
 WIDEST_IDENTITY = 1024

@@ -87,7 +87,23 @@ def bounds(graph: Graph, *, states: bool = True) -> dict[str, Bound]:
     try:
         return _settled(graph, states, GROWING, frozenset())
     except BoundsError:
+        return _up_to_the_cap(graph, states, several)
+
+
+def _up_to_the_cap(graph: Graph, states: bool, several: frozenset[str]) -> dict[str, Bound]:
+    """Bound the spikes around loops, which may breed, by `max_spikes_per_step` alone."""
+    try:
         return _settled(graph, states, 2, several)
+    except BoundsError as error:
+        net: nx.MultiDiGraph[Any] = graph.networkx()
+        if not any(nx.has_path(net, name, error.node) for name in several):
+            raise
+        raise BoundsError(
+            f"{error.reason}: several spikes a step around a loop may bring more each time",
+            node=error.node,
+            remedy=f"use smaller recurrent weights, or a smaller max_spikes_per_step of "
+            f"{', '.join(sorted(several))}",
+        ) from None
 
 
 def _several_on_loops(graph: Graph) -> frozenset[str]:

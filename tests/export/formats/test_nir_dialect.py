@@ -15,7 +15,6 @@ from spikewright.export.formats.nir_dialect import DIALECTS
 from spikewright.export.formats.nir_file import load_nir
 from spikewright.export.formats.nir_in import read_nir
 from spikewright.export.formats.nir_limits import cannot_say
-from spikewright.export.formats.nir_loops import with_delayed_spikes
 from spikewright.export.formats.nir_order import zero_weights
 from spikewright.export.formats.nir_out import write_nir
 from spikewright.export.formats.nir_rewrite import rewrite
@@ -35,6 +34,7 @@ from spikewright.export.ir import (
     UnknownNameError,
 )
 from spikewright.export.ir.digest import digest
+from spikewright.export.retime import delay_spikes
 from spikewright.sim.reference import Reference
 from tests.interop.corpus import INTEGER, NETWORKS, build, ran, subtracting
 
@@ -190,7 +190,7 @@ def test_a_step_moves_before_the_weights_of_a_loop() -> None:
     ]
     graph = Graph(nodes, edges, "float")
     x = np.zeros((3, 1, 2), np.float32)
-    for found, first in ((graph, 0), (with_delayed_spikes(graph, ["d"]), 1)):
+    for found, first in ((graph, 0), (delay_spikes(graph, ["d"], past_bias=True), 1)):
         spikes = Reference().prepare(found).run(x).neurons["n"].spikes
         assert (spikes[0] == first).all() and (spikes[1:] == 1).all()
 

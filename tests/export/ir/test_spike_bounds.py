@@ -178,3 +178,22 @@ def test_a_loop_without_a_neuron_beside_one_with_is_named() -> None:
     more = [("n", "x", 0), ("again", "x", 1), ("x", "s"), ("s", "again"), ("s", "out")]
     with pytest.raises(BoundsError, match="again: the values around this loop grow"):
         bounds(Graph(nodes, [*edges, *more], "integer"))
+
+
+def test_spikes_that_breed_beyond_int32_are_refused_with_the_loop_as_the_reason() -> None:
+    graph = recurrent(11)
+    wide = replace(graph.neurons["n"], state_shift=13)
+    message = r"n: worst-case membrane .*: several spikes .* around a loop.* smaller max_spikes"
+    with pytest.raises(BoundsError, match=message):
+        bounds(graph.replace({**graph.nodes, "n": wide}))
+
+
+def test_what_overflows_before_a_loop_is_not_laid_at_its_door() -> None:
+    graph = recurrent(11)
+    nodes = {**graph.nodes, "first": Neuron((1,), np.int32(9), state_shift=16)}
+    nodes["in"] = Input((1,), "frames", low=0, high=2**15 - 1)
+    edges = [e for e in graph.edges if e.target != "w"]
+    wide = Graph(nodes, [*edges, ("in", "first"), ("first", "w")], "integer")
+    with pytest.raises(BoundsError, match="first: worst-case membrane") as caught:
+        bounds(wide)
+    assert "loop" not in str(caught.value)
