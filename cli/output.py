@@ -59,12 +59,16 @@ def _cell(value: Any) -> str:
         return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
     if isinstance(value, int):
         return f"{value:,}"
-    return str(value)
+    from ..export.ir.visible import visible
+
+    return visible(str(value))
 
 
 def say(message: str) -> None:
     """Print a line of progress or a warning on stderr."""
-    print(message, file=sys.stderr, flush=True)
+    from ..export.ir.visible import visible
+
+    print(visible(message, keep="\n"), file=sys.stderr, flush=True)
 
 
 @contextmanager

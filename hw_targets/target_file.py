@@ -1,6 +1,6 @@
 """Reading a target's YAML file: every number sourced, every name known, or one line that says why.
 
-Nothing in a file is executed: YAML is read by its safe loader.
+The file itself is read by `target_yaml`, which executes nothing.
 """
 
 from __future__ import annotations
@@ -10,11 +10,10 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ..export.ir import PROFILES, TargetError, UnknownNameError
 from .names import COSTS, LIMITS, MAPPINGS, SUPPORTS
 from .target import EVIDENCE, UNIT_OF, Constant, CostTable, Target
+from .target_yaml import read_mapping
 
 _KEYS = (
     "name",
@@ -51,7 +50,7 @@ def read_target(path: Path) -> Target:
         TargetError: for a file that breaks a rule, naming the key, the value and the remedy.
     """
     where = str(path)
-    data = _yaml(path)
+    data = read_mapping(path)
     _known_keys(where, "", data, _KEYS)
     profile = _one_of(where, "profile", data.get("profile", "generic"), tuple(PROFILES))
     mapping = _one_of(where, "mapping", data.get("mapping", "cores"), tuple(MAPPINGS))
@@ -60,7 +59,7 @@ def read_target(path: Path) -> Target:
         for name, entry in _mapping(where, "costs", data.get("costs")).items()
     }
     default = data.get("default_cost", next(iter(costs), None))
-    if default is not None and default not in costs:
+    if default is not None and (not isinstance(default, str) or default not in costs):
         raise TargetError(f"default_cost {default!r} is not among the costs", node=where)
     return Target(
         name=_text(where, "name", data.get("name", path.stem)),
@@ -76,34 +75,8 @@ def read_target(path: Path) -> Target:
     )
 
 
-class _Loader(yaml.SafeLoader):
-    """The safe loader, which also refuses a key that is given twice."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Return a mapping, each key once."""
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for key in keys:
-            if keys.count(key) > 1:
-                line = node.start_mark.line + 1
-                raise yaml.YAMLError(
-                    f"the key {key!r} is given twice in the mapping at line {line}"
-                )
-        return super().construct_mapping(node, deep)
-
-
-def _yaml(path: Path) -> dict[str, Any]:
-    try:
-        data = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 (a SafeLoader)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        line = " ".join(str(error).split())
-        raise TargetError(f"not readable YAML ({line})", node=str(path)) from None
-    if not isinstance(data, dict):
-        raise TargetError("a target file holds one mapping", node=str(path))
-    return data
-
-
 def _one_of(where: str, key: str, value: Any, allowed: tuple[str, ...]) -> str:
-    if value not in allowed:
+    if not isinstance(value, str) or value not in allowed:
         remedy = f"choose among {', '.join(allowed)}"
         raise TargetError(f"{key} is {value!r}", node=where, remedy=remedy)
     return str(value)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from typing import Literal, TypeAlias
 
 import numpy as np
 
 from ..export.ir import Array, Graph
+from ..export.ir.visible import escaped
 from .repeated import is_repeated
 
 EVENT = "event"
@@ -75,7 +75,7 @@ class Trace:
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
-        return f"<pre>{escape(str(self))}</pre>"
+        return f"<pre>{escaped(str(self))}</pre>"
 
 
 def join(traces: Sequence[Trace]) -> Trace:

@@ -7,6 +7,8 @@ import warnings
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+from .visible import visible
+
 
 class SpikewrightError(Exception):
     """A request that cannot be met, as one line: ``node: reason; remedy``.
@@ -26,7 +28,7 @@ class SpikewrightError(Exception):
     def __str__(self) -> str:
         where = f"{self.node}: " if self.node else ""
         remedy = f"; {self.remedy}" if self.remedy else ""
-        return " ".join(f"{where}{self.reason}{remedy}".split())
+        return visible(" ".join(f"{where}{self.reason}{remedy}".split()))
 
 
 class GraphError(SpikewrightError):
@@ -66,7 +68,7 @@ def warn(message: str, category: type[SpikewrightWarning] = SpikewrightWarning) 
     package, level, frame = __name__.partition(".")[0], 1, sys._getframe()
     while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] == package:
         frame, level = frame.f_back, level + 1
-    warnings.warn(message, category, stacklevel=level)
+    warnings.warn(visible(message), category, stacklevel=level)
 
 
 class InputError(SpikewrightError):

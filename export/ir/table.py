@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from html import escape
 from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .nodes import WEIGHTS, Array, Conv1d, Conv2d, MatMul, Neuron, Node
+from .visible import escaped, visible
 
 if TYPE_CHECKING:
     from .graph import Graph
@@ -80,7 +80,7 @@ def _cell(value: Any) -> str:
         return _number(low) if low == high else f"{_number(low)}..{_number(high)}"
     if isinstance(value, list):
         return "x".join(map(str, value))
-    return f"{value:,}" if isinstance(value, int) else str(value)
+    return f"{value:,}" if isinstance(value, int) else visible(str(value))
 
 
 def _number(value: float) -> str:
@@ -117,10 +117,10 @@ def _totals(graph: Graph) -> str:
 
 def as_html(graph: Graph) -> str:
     """Return the table as HTML, for notebooks."""
-    head = "".join(f"<th>{escape(column)}</th>" for column in COLUMNS)
+    head = "".join(f"<th>{escaped(column)}</th>" for column in COLUMNS)
     body = "".join(
-        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>"
+        "<tr>" + "".join(f"<td>{escaped(cell)}</td>" for cell in row) + "</tr>"
         for row in _cells(graph)
     )
     table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-    return f"{table}<p>{escape(_totals(graph))}</p>"
+    return f"{table}<p>{escaped(_totals(graph))}</p>"

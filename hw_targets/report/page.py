@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from html import escape
 from typing import Any
 
 import numpy as np
 
+from ...export.ir.visible import escaped
 from ..fit import counted
 from . import svg
 from .style import CSS
@@ -21,8 +21,8 @@ def page(data: Mapping[str, Any]) -> str:
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(title)}</title><style>{CSS}</style></head>"
-        f"<body><main><h1>{escape(title)}</h1>{sections}</main></body></html>\n"
+        f"<title>{escaped(title)}</title><style>{CSS}</style></head>"
+        f"<body><main><h1>{escaped(title)}</h1>{sections}</main></body></html>\n"
     )
 
 
@@ -36,7 +36,7 @@ def number(value: Any, form: str = ",.4g") -> str:
         return f"{value:,}"
     if isinstance(value, float):
         return f"{value:{form}}"
-    return escape(str(value))
+    return escaped(str(value))
 
 
 def percent(share: float | None) -> str:
@@ -47,7 +47,7 @@ def percent(share: float | None) -> str:
 def table(head: Sequence[str], body: Iterable[Sequence[str]], left: int = 1) -> str:
     """Return a table; the first `left` columns are text. Cells are HTML already."""
     kinds = ["" if k < left else ' class="n"' for k in range(len(head))]
-    top = "".join(f"<th{kind}>{escape(name)}</th>" for name, kind in zip(head, kinds, strict=True))
+    top = "".join(f"<th{kind}>{escaped(name)}</th>" for name, kind in zip(head, kinds, strict=True))
     lines = (
         "<tr>"
         + "".join(f"<td{kind}>{cell}</td>" for cell, kind in zip(row, kinds, strict=True))
@@ -62,7 +62,7 @@ def table(head: Sequence[str], body: Iterable[Sequence[str]], left: int = 1) -> 
 
 
 def _facts(pairs: Iterable[tuple[str, str]]) -> str:
-    items = "".join(f"<div><dt>{escape(k)}</dt><dd>{v}</dd></div>" for k, v in pairs)
+    items = "".join(f"<div><dt>{escaped(k)}</dt><dd>{v}</dd></div>" for k, v in pairs)
     return f'<dl class="facts">{items}</dl>'
 
 
@@ -76,7 +76,7 @@ def _summary(data: Mapping[str, Any]) -> str:
         ("spike rate", percent(totals["spike_rate"])),
         ("SOPs per inference, per event", number(totals["sops"] / samples, ",.0f")),
         ("parameters", number(network["parameters"])),
-        ("input", f"{shape}, {escape(network['encoding'])}, T = {data['time_steps']}"),
+        ("input", f"{shape}, {escaped(network['encoding'])}, T = {data['time_steps']}"),
         ("number format", number(network["profile"])),
         ("samples", number(samples)),
     ]
@@ -85,7 +85,7 @@ def _summary(data: Mapping[str, Any]) -> str:
 
 def _proof(data: Mapping[str, Any]) -> str:
     found = data["verification"]
-    names = " = ".join(escape(name) for name in found["executors"])
+    names = " = ".join(escaped(name) for name in found["executors"])
     if found["equal"]:
         text = (
             f"<strong>{names}</strong> in all {found['values_compared']:,} values compared: every "
@@ -95,8 +95,9 @@ def _proof(data: Mapping[str, Any]) -> str:
         return f'<h2>Proof of equality</h2><p class="good">{text}</p>'
     first = found["first_difference"]
     text = (
-        f"<strong>Not equal.</strong> {escape(first['layer'])} {escape(first['quantity'])}, step "
-        f"{first['time_step']}, index {escape(str(first['index']))}: {escape(str(first['values']))}"
+        f"<strong>Not equal.</strong> {escaped(first['layer'])} {escaped(first['quantity'])}, "
+        f"step {first['time_step']}, index {escaped(str(first['index']))}: "
+        f"{escaped(str(first['values']))}"
     )
     return f'<h2>Proof of equality</h2><p class="bad">{text}</p>'
 
@@ -108,8 +109,8 @@ def _layers(data: Mapping[str, Any]) -> str:
     )  # fmt: skip
     body = [
         (
-            escape(row["name"]),
-            escape(row["kind"]),
+            escaped(row["name"]),
+            escaped(row["kind"]),
             "×".join(map(str, row["shape"])),
             number(row["bits"]),
             number(row["parameters"] or None),
@@ -183,20 +184,20 @@ def _fits(data: Mapping[str, Any]) -> str:
     for fit in data["fits"]:
         verdict = VERDICTS[fit["fits"]]
         kind = "good" if fit["fits"] else "bad"
-        host = ", ".join(escape(name) for name in fit["host_layers"])
+        host = ", ".join(escaped(name) for name in fit["host_layers"])
         note = f" On the host, outside the fit: {host} (analog input)." if host else ""
         events = " (tested after every event)" if fit["timing"] == "event" else ""
         share = fit["accuracy"]
         shares = "" if share is None else f", accuracy {percent(share)}{events}"
         parts.append(
-            f"<h3>{escape(fit['target'])}: number format {number(fit['profile'])}{shares}</h3>"
+            f"<h3>{escaped(fit['target'])}: number format {number(fit['profile'])}{shares}</h3>"
             f'<p class="{kind}"><strong>{verdict}</strong>{_cores(fit)}.{note}</p>'
         )
         if fit["unknown"]:
-            parts.append(f"<p>Not known: {escape('; '.join(fit['unknown']))}.</p>")
+            parts.append(f"<p>Not known: {escaped('; '.join(fit['unknown']))}.</p>")
         if fit["violations"]:
             keys = ("layer", "limit", "allowed", "found", "remedy")
-            body = [[escape(v[key]) for key in keys] for v in fit["violations"]]
+            body = [[escaped(v[key]) for key in keys] for v in fit["violations"]]
             parts.append(table(keys, body, 5))
         elif fit["limited"]:
             most = [(name, number(value)) for name, value in fit["per_core_max"].items()]
@@ -210,7 +211,7 @@ def _energy(data: Mapping[str, Any]) -> str:
         if found["energy_uj"] is None:
             continue
         name = f"{found['target']}, cost table {found['cost']}"
-        parts.append(f"<h3>{escape(name)}</h3>")
+        parts.append(f"<h3>{escaped(name)}</h3>")
         labels, values = list(found["layers_uj"]), list(found["layers_uj"].values())
         parts.append(svg.bars(f"energy per layer, {name}", labels, values, ".3g", "µJ"))
         parts.append(_constants(found))
@@ -224,16 +225,16 @@ def _energy_table(estimates: Sequence[Mapping[str, Any]]) -> str:
         split = "no sourced energy for this chip"
         fits = {True: "", False: ", does not fit", None: ", fit not known"}[found["fits"]]
         if energy:
-            split = ", ".join(f"{escape(k)} {v:.3g}" for k, v in energy.items() if k != "total")
+            split = ", ".join(f"{escaped(k)} {v:.3g}" for k, v in energy.items() if k != "total")
         body.append(
             (
-                escape(found["target"]) + fits,
+                escaped(found["target"]) + fits,
                 number(found["cost"]),
                 split,
                 number(energy["total"] if energy else None) + _ends(found["energy_range_uj"]),
                 number(found["latency_us"]) + _ends(found["latency_range_us"]),
                 number(found["static_mw"]),
-                f"{number(found['sops'], ',.0f')} {escape(found['sops_are'])}",
+                f"{number(found['sops'], ',.0f')} {escaped(found['sops_are'])}",
             )
         )
     head = ("target", "cost table", "parts, µJ", "energy, µJ", "latency, µs", "static, mW", "SOPs")
@@ -247,8 +248,8 @@ def _comparison(data: Mapping[str, Any]) -> str:
     head = ("method", "about", "SNN, µJ", "ANN, µJ", "break-even spike rate")
     body = [
         (
-            escape(method["name"]),
-            escape(method["about"]),
+            escaped(method["name"]),
+            escaped(method["about"]),
             number(method["snn_uj"]),
             number(method["ann_uj"]),
             percent(method["break_even_spike_rate"]),
@@ -257,7 +258,7 @@ def _comparison(data: Mapping[str, Any]) -> str:
     ]
     return (
         f"<h2>Beside the same network as a quantised ANN</h2>{table(head, body, 2)}"
-        f'<p class="muted">{escape(found["verdict"])}</p>'
+        f'<p class="muted">{escaped(found["verdict"])}</p>'
     )
 
 
@@ -269,12 +270,12 @@ def _ends(ends: Sequence[float] | None) -> str:
 def _constants(found: Mapping[str, Any]) -> str:
     keys = ("name", "value", "unit", "evidence", "scope", "operating_point", "source")
     body = [
-        [number(c[key]) if key == "value" else escape(str(c[key])) for key in keys]
+        [number(c[key]) if key == "value" else escaped(str(c[key])) for key in keys]
         for c in found["constants"]
     ]
-    rules = "; ".join(escape(rule) for rule in found["conventions"])
-    missing = "; ".join(escape(item) for item in found["not_modelled"])
-    doubt = f" Published error: {escape(found['uncertainty'])}." if found["uncertainty"] else ""
+    rules = "; ".join(escaped(rule) for rule in found["conventions"])
+    missing = "; ".join(escaped(item) for item in found["not_modelled"])
+    doubt = f" Published error: {escaped(found['uncertainty'])}." if found["uncertainty"] else ""
     return (
         f'{table(keys, body, 7)}<p class="muted">Conventions: {rules}. Not modelled: {missing}.'
         f"{doubt}</p>"
@@ -283,10 +284,10 @@ def _constants(found: Mapping[str, Any]) -> str:
 
 def _provenance(data: Mapping[str, Any]) -> str:
     network = data["network"]
-    pairs = [("digest (sha256)", f"<code>{escape(network['digest'])}</code>")]
+    pairs = [("digest (sha256)", f"<code>{escaped(network['digest'])}</code>")]
     for key in ("source", "model", "data", "scale_rule"):
         if key in network:
-            pairs.append((key.replace("_", " "), escape(str(network[key]))))
+            pairs.append((key.replace("_", " "), escaped(str(network[key]))))
     for key in ("training", "calibration"):
         for name, value in network.get(key, {}).items():
             if isinstance(value, (str, int, float)):

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
 
 from ...export.ir import Array
+from ...export.ir.visible import escaped
 
 ROW, LABEL, GAP = 20, 210, 4
 """Pixels: height of a row, width of the labels, distance between things."""
 
 
 def _text(x: float, y: float, text: str, kind: str = "", anchor: str = "start") -> str:
-    return f'<text x="{x:g}" y="{y:g}" class="{kind}" text-anchor="{anchor}">{escape(text)}</text>'
+    return f'<text x="{x:g}" y="{y:g}" class="{kind}" text-anchor="{anchor}">{escaped(text)}</text>'
 
 
 def _open(width: float, height: float, title: str) -> str:
     size = f'viewBox="0 0 {width:g} {height:g}" width="{width:g}" height="{height:g}"'
-    return f'<svg {size} role="img" aria-label="{escape(title)}"><title>{escape(title)}</title>'
+    return f'<svg {size} role="img" aria-label="{escaped(title)}"><title>{escaped(title)}</title>'
 
 
 def heat_map(
