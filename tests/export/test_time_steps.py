@@ -134,7 +134,7 @@ def test_t_is_shown_by_check_and_estimate() -> None:
     graph = sw.lower(module, torch.rand(6, 4, 3))
     fit = sw.check(graph, "loihi1")
     assert fit.to_json()["time_steps"] == 6 and "T = 6" in str(fit).splitlines()[0]
-    for chip in ("loihi1", "generic-45nm"):
+    for chip in ("loihi1", "generic-45nm", "xylo-imu"):
         cost = sw.estimate(graph, np.ones((2, 6, 3)), chip)
         assert cost.to_json()["time_steps"] == 6 and "T = 6" in str(cost).splitlines()[0]
     assert "T = 6" in str(graph)
