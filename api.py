@@ -21,11 +21,12 @@ from .export.ir import (
     UnknownNameError,
 )
 from .export.ir.errors import FormatWarning, warn
-from .export.ir.graph import LEVELS, Level
+from .export.ir.graph import ENCODING_ASSUMED, LEVELS, Level
 from .export.ir.nodes import Encoding
 from .export.ir.profile import ScaleRule
 from .export.untrained import doubt_weights
 from .integers import Again, Format, Road, Samples, folded, format_of, refusal
+from .option_rules import refuse_idle, refuse_unlowered
 from .sim.encoding import settled, with_encoding
 from .sim.executor import offer
 from .sim.requests import graph_in, labels_in, samples_in
@@ -38,7 +39,6 @@ from .sources import (
     compared,
     encoding_of,
     read_source,
-    refuse_idle,
     trace_module,
 )
 
@@ -103,14 +103,21 @@ def lower(
     if level not in LEVELS:
         raise UnknownNameError.of("level", level, LEVELS)
     if isinstance(source, (str, Path)):
-        named = calibrate if isinstance(calibrate, str) else None
-        graph = read(source, time_steps=time_steps, encoding=encoding, calibrate=named, **reading)
+        spec = calibrate if isinstance(calibrate, str) else None
+        graph = read(source, time_steps=time_steps, encoding=encoding, calibrate=spec, **reading)
     elif reading:
         raise InputError(f"{next(iter(reading))} cannot act here, it is for files", node="lower")
     else:
         graph = _as_graph(source, sample, time_steps, encoding)
         if not isinstance(source, Graph):
             doubt_weights(source)
+    given = {"bits": bits, "target": target, "profile": profile, "calibrate": calibrate}
+    given |= {"scale": None if scale == "max" else scale}
+    given |= {"sample": None if hasattr(source, "named_modules") else sample}
+    named = {name for name, value in given.items() if value is not None}
+    refuse_unlowered(graph, level, named, str(graph.metadata.get("source", "lower")))
+    if calibrate is not None and graph.metadata.get(ENCODING_ASSUMED):
+        graph = settled(graph, _calibration_data(graph, calibrate)[0])
     form = format_of(target, bits, profile)
     if LEVELS.index(graph.level) >= LEVELS.index(level):
         return _as_is(graph, level, form.profile if target or bits or profile else None)

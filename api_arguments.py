@@ -51,6 +51,12 @@ def _listed(check: Check, example: str) -> Check:
     return checking
 
 
+def _executors(name: str, value: Any) -> Any:
+    """A list of executors, or their names as on the command line: with commas between."""
+    names = [word.strip() for word in value.split(",")] if isinstance(value, str) else value
+    return _listed(_executor, '"reference", "native"')(name, names)
+
+
 def _target(name: str, value: Any) -> Any:
     """A chip's name or file, or a Target."""
     from .hw_targets.target import Target
@@ -119,7 +125,7 @@ ARGUMENTS: Mapping[str, Check] = {
     "path": path,
     "force": flag,
     "executor": optional(_executor),
-    "executors": optional(_listed(_executor, '"reference", "native"')),
+    "executors": optional(_executors),
     "seed": whole(0),
     "batch": whole(1),
     "record": word(get_args(Record)),

@@ -12,6 +12,7 @@ from .export.ir import FormatError, Graph, InputError, MissingPackageError, Unkn
 from .export.ir.errors import AgreementWarning, warn
 from .export.ir.nodes import Encoding
 from .export.untrained import doubt_weights
+from .option_rules import HDF5
 from .sim.encoding import with_encoding
 from .sim.time_axis import DEFAULT_TIME_STEPS
 
@@ -45,46 +46,6 @@ class SourceOptions:
     strict: bool = False
     convert: str | None = None
     calibrate: str | None = None
-
-
-ACTS_ON = {
-    "weights": ("file.py:factory",),
-    "input_shape": ("file.py:factory", ".onnx"),
-    "dialect": (".nir",),
-    "dt": (".nir",),
-    "strict": (".nir",),
-    "convert": (".onnx",),
-}
-"""The kinds of source that an option of reading is for."""
-
-
-HDF5 = (".h5", ".hdf5")
-"""What NIR files may be called too; Lava's as well."""
-
-
-def kind_of(source: str) -> str:
-    """Return `file.py:factory`, the suffix, or `name` of a SOURCE."""
-    if ".py:" in source:
-        return "file.py:factory"
-    dot = source.rfind(".")
-    suffix = source[dot:].lower() if dot > max(source.rfind("/"), 0) else "name"
-    return ".nir" if suffix in HDF5 else suffix
-
-
-def refuse_idle(source: str, given: Mapping[str, Any], spelled: Callable[[str], str] = str) -> None:
-    """Raise InputError for the first option of `given` (without defaults) that cannot act.
-
-    Args:
-        spelled: how the user wrote an option.
-    """
-    kind = kind_of(source)
-    for name, kinds in ACTS_ON.items():
-        if name in given and kind not in kinds:
-            raise InputError(
-                f"{spelled(name)} cannot act here, it is for {' and '.join(kinds)} sources",
-                node=source,
-                remedy="leave it out",
-            )
 
 
 def read_source(spec: str, options: SourceOptions | None = None) -> Graph:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
-from .idle_options import flag, idle_on_integers
 from .output import say
 
 if TYPE_CHECKING:
@@ -34,7 +33,9 @@ MaybeData = Annotated[
         "--data", help="digits, npz:FILE, cifar10:DIR or imagefolder:DIR; default: as trained."
     ),
 ]
-Split = Annotated[str, typer.Option("--split", help="train or test.")]
+Split = Annotated[
+    str | None, typer.Option("--split", help="train or test (the default), of data that has them.")
+]
 Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Use the first N samples.")]
 Batch = Annotated[int, typer.Option("--batch", min=1, help="Samples at a time.")]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Of everything random.")]
@@ -91,6 +92,14 @@ Force = Annotated[bool, typer.Option("--force", help="Overwrite existing files."
 Threads = Annotated[int, typer.Option("--threads", min=1, help="Of the executor.")]
 
 
+_FLAGS = {"input_shape": "--input"}
+
+
+def flag(name: str) -> str:
+    """Return an option of reading as it is typed."""
+    return _FLAGS.get(name, f"--{name.replace('_', '-')}")
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """How a SOURCE is to be read and lowered."""
@@ -121,7 +130,8 @@ class Request:
         A target that was asked for, and the format of a file that holds integers, stay.
         """
         held = self.source.endswith((".spk", ".net"))
-        if "lava" not in executors or held or self.target is not None:
+        stays = held or self.level in ("float", "folded")
+        if "lava" not in executors or stays or self.target is not None:
             return self
         return replace(self, target="loihi2")
 
@@ -132,10 +142,10 @@ class Request:
         """
         from ..export.formats.nir_discretise import told
         from ..export.ir.errors import InputError
-        from ..sources import SourceOptions, read_source, refuse_idle
+        from ..option_rules import refuse_idle
+        from ..sources import SourceOptions, read_source
 
-        given = self._given()
-        refuse_idle(self.source, given, flag)
+        refuse_idle(self.source, self._given(), flag)
         if self.dt is not None and not 0 < self.dt < float("inf"):
             raise InputError(f"--dt {self.dt}, allowed above 0", remedy="give seconds, e.g. 1e-3")
         options = SourceOptions(
@@ -152,8 +162,6 @@ class Request:
         graph = read_source(self.source, options)
         if "dt_from" in graph.metadata:
             say(f"{self.source}: {told(graph.metadata)}")
-        if graph.level == "integer" and (idle := idle_on_integers(given)):
-            say(f"note: {self.source} holds integers already: {' and '.join(idle)} cannot act")
         return self._settled(graph, self.calibrate or (samples.data if samples else None))
 
     def _settled(self, graph: Graph, data: str | None) -> Graph:
@@ -162,7 +170,7 @@ class Request:
         from ..sim.encoding import LOOKED_AT, settled
         from ..trainer.data import load_training
 
-        if data is None or ENCODING_ASSUMED not in graph.metadata:
+        if data is None or not graph.metadata.get(ENCODING_ASSUMED):
             return graph
         graph = settled(graph, load_training(data, LOOKED_AT).x)
         say(f"{self.source}: encoding {graph.input.encoding}, as {data} shows (--encode to choose)")
@@ -183,9 +191,14 @@ class Request:
 
     def lowered(self, graph: Graph, samples: Samples | None = None) -> Graph:
         """Return `graph`, read from this source, as `graph()` does."""
-        held = self.source.endswith((".spk", ".nir"))
-        usual = graph.level if held and not self.lowers else "integer"
-        return self._at(graph, self.level or usual, self.target, samples)
+        if self.source.endswith((".spk", ".nir")):
+            return self.inspected(graph, samples)
+        return self._at(graph, self.level or "integer", self.target, samples)
+
+    def inspected(self, graph: Graph, samples: Samples | None = None) -> Graph:
+        """Return `graph` at its own level, unless a level or a number format was asked for."""
+        level = self.level or ("integer" if self.lowers else graph.level)
+        return self._at(graph, level, self.target, samples)
 
     def graph_for(self, chip: str, samples: Samples | None = None) -> Graph:
         """Return the source in a chip's number format; an .spk, and integers, as they are."""
@@ -213,14 +226,17 @@ class Request:
 
     def _at(self, graph: Graph, level: str, target: str | None, samples: Samples | None) -> Graph:
         from .. import api
+        from ..option_rules import refuse_unlowered
 
+        refuse_unlowered(graph, level, self._given(), self.source, flag)
+        if graph.level == "integer" or level != "integer":
+            return api.lower(graph, bits=self.bits, target=target, level=level)  # type: ignore[arg-type]
         return api.lower(
             graph,
             bits=self.bits,
             target=target,
             calibrate=self.calibration(graph, samples),
             scale=self.scale,  # type: ignore[arg-type]
-            level=level,  # type: ignore[arg-type]
             time_steps=self.time_steps,
         )
 
@@ -230,7 +246,7 @@ class Samples:
     """Which samples a command takes, and how many at a time."""
 
     data: MaybeData = None
-    split: Split = "test"
+    split: Split = None
     limit: Limit = None
     batch: Batch = 64
     seed: Seed = 0
@@ -247,7 +263,16 @@ class Samples:
         return self._load(self.data or str(trained))
 
     def _load(self, spec: str) -> Dataset:
-        return load_data(spec, self.split, self.limit)
+        from ..export.ir.errors import InputError
+        from ..trainer.data import undivided
+
+        if self.split == "test" and undivided(spec):
+            raise InputError(
+                "--split test cannot act here, the data has no test split",
+                node=spec,
+                remedy="leave it out to take all samples, or save test samples as x_test",
+            )
+        return load_data(spec, self.split or "test", self.limit)
 
 
 class HeldOut(Samples):
@@ -257,12 +282,13 @@ class HeldOut(Samples):
         from ..export.ir.errors import InputError
         from ..trainer.data import load_splits, undivided
 
-        if self.split == "test" and undivided(spec):
+        split = self.split or "test"
+        if split == "test" and undivided(spec):
             try:
                 return load_splits(spec, self.limit)[1]
             except InputError:
                 say(f"note: {spec} has too few samples to hold any out; measuring on all")
-        return load_data(spec, self.split, self.limit)
+        return load_data(spec, split, self.limit)
 
 
 LAST = ("force", "json")

@@ -45,7 +45,8 @@ def command(
     if to != "onnx" and (arithmetic != "auto" or inline):
         option = "--inline" if inline else f"--arithmetic {arithmetic}"
         raise InputError(f"{option} cannot act on --to {to}, only on --to onnx", node="export")
-    if to == "lava" and request.target is None and not request.source.endswith(".spk"):
+    stays = request.source.endswith(".spk") or request.level in ("float", "folded")
+    if to == "lava" and request.target is None and not stays:
         request = replace(request, target="loihi2")
     options: dict[str, dict[str, Any]] = {
         "onnx": {"arithmetic": arithmetic, "inline": inline},

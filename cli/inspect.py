@@ -15,9 +15,7 @@ def command(request: a.Request, json: a.Json = False) -> None:
     from ..export.ir import rows
     from ..export.ir.digest import digest
 
-    graph = request.read()
-    if request.lowers:
-        graph = request.lowered(graph)
+    graph = request.inspected(request.read())
     if not json:
         print(graph)
         return

@@ -32,22 +32,26 @@ def command(
     from ..export.formats.atomic import refuse_overwrite
     from ..export.formats.writers import write
     from ..hw_targets.event_calibration import KEY
+    from ..trainer.data import at_hand
 
     refuse_overwrite(out, force=force)
     request = replace(request, level=request.level or "integer")
     judging = _judging(samples, request)
     read = request.read(judging)
     graph = request.lowered(read, judging)
-    data = judging.of(graph) if judging.data or graph.metadata.get("data") else None
+    trained = graph.metadata.get("data")
+    data = judging.of(graph) if judging.data or (trained and at_hand(str(trained))) else None
+    if data is None:
+        _refuse_unmeasured(samples)
     written = write(graph, out, force=force)
     found: dict[str, float | None] = {"float_accuracy": None, "integer_accuracy": None}
     if data is not None:
         if judging.limit != samples.limit and len(data) == judging.limit:
             say(f"wrote {out}; measuring on {len(data)} samples of {data.name} (--limit for more)")
-        measured = accuracies(read, graph, data, judging.seed, request.time_steps)
+        measured = accuracies(read, graph, data, judging.seed, request.time_steps, judging.batch)
         found = {f"{k}_accuracy": v for k, v in measured.items()}
         graph = graph.replace(metadata={**graph.metadata, "accuracies": card(found, data)})
-        found |= event_accuracies(graph, data, judging.seed, request.time_steps)
+        found |= event_accuracies(graph, data, judging.seed, request.time_steps, judging.batch)
         written = write(graph, out, force=True)
     fit = fit_of(graph, request.target)
     if json:
@@ -83,6 +87,17 @@ def _judging(samples: a.Samples, request: a.Request) -> a.Samples:
     return a.HeldOut(request.calibrate, samples.split, limit, samples.batch, samples.seed)
 
 
+def _refuse_unmeasured(samples: a.Samples) -> None:
+    """Refuse options of the measurement where there is nothing to measure on."""
+    from ..export.ir.errors import InputError
+
+    usual = a.Samples()
+    for name in ("split", "limit", "batch", "seed"):
+        if getattr(samples, name) != getattr(usual, name):
+            reason = f"--{name} cannot act here, nothing is measured without data"
+            raise InputError(reason, remedy="give --data DATA, or leave it out")
+
+
 def fit_of(graph: Graph, target: str | None) -> FitReport | None:
     """Return whether an integer graph fits the chip it was lowered for; None for a mere format."""
     from ..hw_targets.fit import check
@@ -114,7 +129,12 @@ def show(graph: Graph) -> None:
 
 
 def accuracies(
-    read: Graph, graph: Graph, data: Dataset, seed: int = 0, time_steps: int | None = None
+    read: Graph,
+    graph: Graph,
+    data: Dataset,
+    seed: int = 0,
+    time_steps: int | None = None,
+    batch: int = 64,
 ) -> dict[str, float | None]:
     """Return the accuracy on `data` of the float graph and of the integers, None without."""
     from .. import api
@@ -123,7 +143,7 @@ def accuracies(
     steps = api.steps_for(graph, data.x, time_steps)
 
     def measured(one: Graph) -> float | None:
-        return run(one, data.x, steps, seed=seed).accuracy(data.y)
+        return run(one, data.x, steps, seed=seed, batch=batch).accuracy(data.y)
 
     return {
         "float": measured(read) if read.level != "integer" else None,
@@ -132,7 +152,11 @@ def accuracies(
 
 
 def event_accuracies(
-    graph: Graph, data: Dataset, seed: int = 0, time_steps: int | None = None
+    graph: Graph,
+    data: Dataset,
+    seed: int = 0,
+    time_steps: int | None = None,
+    batch: int = 64,
 ) -> dict[str, float | None]:
     """Return, of a graph calibrated for events, the accuracy at event timing, and that before."""
     from .. import api
@@ -144,7 +168,7 @@ def event_accuracies(
         return {}
     steps, events = api.steps_for(graph, data.x, time_steps), EventDriven()
     before, after = (
-        run(one, data.x, steps, executor_name=events, seed=seed).accuracy(data.y)
+        run(one, data.x, steps, executor_name=events, seed=seed, batch=batch).accuracy(data.y)
         for one in (uncalibrated(graph), graph)
     )
     return {"event_accuracy": after, "event_accuracy_uncalibrated": before}

@@ -58,6 +58,7 @@ def command(
     """Run a network on data: accuracy, spikes, synaptic operations and updates per layer."""
     from .. import api
     from ..export.formats.atomic import refuse_overwrite, refuse_suffix
+    from ..export.ir.errors import InputError
     from ..sim.event import EventDriven
     from ..sim.executor import executor as named
     from ..sim.executor import usual
@@ -68,7 +69,9 @@ def command(
         refuse_overwrite(trace, force=force)
     if executor is not None:
         named(executor, threads)
-    _check_timing(timing, event_order, executor)
+    _check_timing(timing, event_order, executor, threads)
+    if force and trace is None:
+        raise InputError("--force cannot act here", remedy="it is for --trace FILE")
     graph = request.on([executor or ""]).graph(samples)
     data = samples.of(graph)
     steps = api.steps_for(graph, data.x, request.time_steps)
@@ -125,7 +128,7 @@ def _beside(found: Run, as_steps: Run, labels: Any, order: str) -> dict[str, Any
     }
 
 
-def _check_timing(timing: str, event_order: str, executor: str | None) -> None:
+def _check_timing(timing: str, event_order: str, executor: str | None, threads: int) -> None:
     from ..export.ir.errors import InputError, UnknownNameError
 
     if timing not in ("step", "event"):
@@ -136,6 +139,8 @@ def _check_timing(timing: str, event_order: str, executor: str | None) -> None:
     if timing == "event" and executor is not None:
         remedy = "leave --executor out: event timing has one of its own"
         raise InputError(f"--executor {executor} with --timing event", remedy=remedy)
+    if timing == "event" and threads != 1:
+        raise InputError("--threads cannot act with --timing event", remedy="leave it out")
 
 
 def show(found: Any, labels: Any, json: bool, beside: dict[str, Any] | None = None) -> None:

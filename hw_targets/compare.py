@@ -37,7 +37,7 @@ from ..export.ir import (
     dense_macs,
 )
 from ..sim.counters import Counters
-from .cost_operations import Conventions, ends, has_memory, kept, operations
+from .cost_operations import Conventions, ends, has_memory, kept, operations, refuse_idle
 from .foreign_counts import refuse_foreign
 from .reach import sources_into, weights_into
 from .target import Constant, CostTable, Target
@@ -200,6 +200,8 @@ def compare(
     if not found:
         remedy = "choose a target that does, e.g. generic-45nm"
         raise InputError(f"{target.name} prices no operations", node="--target", remedy=remedy)
+    prices = next(t for t in target.costs.values() if t.model == "operations")
+    refuse_idle(how, graph, counters, prices)
     chosen = next((m for m in found if m.name == method), None)
     if chosen is None:
         names = ", ".join(m.name for m in found)

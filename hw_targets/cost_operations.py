@@ -17,7 +17,7 @@ from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 
-from ..export.ir import WEIGHTS, Array, Graph, MatMul, UnknownNameError, analog_values
+from ..export.ir import WEIGHTS, Array, Graph, InputError, MatMul, UnknownNameError, analog_values
 from ..export.ir import bounds as bounds_of
 from ..export.ir.nodes import Add
 from ..sim.counters import Counters, LayerCounters
@@ -48,6 +48,28 @@ class Conventions:
             yield "an integer (multi-)spike counts as one event"
         else:
             yield "operations on integer inputs (sums of spikes) are billed as MACs"
+
+
+def refuse_idle(
+    how: Conventions, graph: Graph, counters: Counters, table: CostTable | None
+) -> None:
+    """Raise InputError for a convention, other than the usual one, that can change no number."""
+    usual = Conventions()
+    if how == usual:
+        return
+    spelled = f"--first-layer {how.first_layer}"
+    if how.first_layer == usual.first_layer:
+        spelled = f"--integer-inputs {how.integer_inputs}"
+    if table is None or table.model != "operations":
+        reason = f"{spelled} cannot act here, the target is not priced by operations"
+        raise InputError(reason, remedy="leave it out, or take --target generic-45nm")
+    analog = any(layer.macs.any() for layer in counters.layers.values())
+    if how.first_layer != usual.first_layer and not analog:
+        reason = f"--first-layer {how.first_layer} cannot act here, no layer takes an analog input"
+        raise InputError(reason, remedy="leave it out")
+    if how.integer_inputs != usual.integer_inputs and not _integer_inputs(graph):
+        reason = f"--integer-inputs {how.integer_inputs} cannot act here, no layer takes sums"
+        raise InputError(reason, remedy="leave it out")
 
 
 def operations(graph: Graph, counters: Counters, how: Conventions) -> dict[str, dict[str, Array]]:

@@ -14,6 +14,7 @@ from ..sim.counters import Counters
 from . import cost_events, cost_operations
 from .activity import Activity, is_graded
 from .cost_operations import Conventions as Conventions
+from .cost_operations import refuse_idle
 from .fit import FitReport, check, counted
 from .foreign_counts import refuse_foreign
 from .lava.relay_cost import RelayCost, relay_cost
@@ -204,11 +205,12 @@ def estimate(
             f"the activity is that of {activity.target}, not of {target.name}",
             remedy=f"observe a run on {target.name}",
         )
-    table = target.cost(cost)
+    table, how = target.cost(cost), conventions or Conventions()
+    refuse_idle(how, graph, counters, table)
     found = (
         _without_energy(counters, target, activity)
         if table is None
-        else _priced(graph, counters, target, table, conventions or Conventions(), activity)
+        else _priced(graph, counters, target, table, how, activity)
     )
     if fit is None and graph.level == "integer":
         fit = check(graph, target)

@@ -45,10 +45,11 @@ def settled(graph: Graph, x: Array) -> Graph:
 
     Those of 0 and 1, and counts over time, are spikes; others are real values (`direct`).
     """
-    if ENCODING_ASSUMED not in graph.metadata:
+    if not graph.metadata.get(ENCODING_ASSUMED):
         return graph
     timed = x.ndim == len(graph.input.shape) + 2
-    return with_encoding(graph, "spikes" if are_spikes(x[:LOOKED_AT], timed) else "direct")
+    shown = with_encoding(graph, "spikes" if are_spikes(x[:LOOKED_AT], timed) else "direct")
+    return shown.replace(metadata={**shown.metadata, ENCODING_ASSUMED: False})
 
 
 def are_spikes(x: Array, timed: bool) -> bool:

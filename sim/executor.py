@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from importlib import import_module
 from typing import Protocol
 
-from ..export.ir import Array, Graph, UnknownNameError
+from ..export.ir import Array, Graph, InputError, UnknownNameError
 from .trace import Record, Trace
 
 
@@ -78,14 +79,29 @@ def usual(graph: Graph) -> str:
     return "native" if "native" in able(graph) else "reference"
 
 
+def _check_threads(name: str, threads: int) -> None:
+    if threads == 1:
+        return
+    if name not in _THREADED:
+        remedy = f"it is for {' and '.join(_THREADED)}"
+        raise InputError(f"--threads cannot act on the executor {name}", remedy=remedy)
+    cpus = os.cpu_count() or 1
+    if threads > cpus:
+        reason = f"{threads}, allowed 1 to {cpus}: this machine has {cpus} CPUs"
+        raise InputError(reason, node="--threads", remedy=f"give --threads {cpus} or fewer")
+
+
 def executor(name: str, threads: int = 1) -> Executor:
     """Return the executor of this name; only now is what it needs imported.
 
-    `threads` is for those that have threads of their own.
+    Args:
+        threads: of those that have threads of their own, at most one a CPU.
 
     Raises:
-        UnknownNameError: naming the near ones.
+        UnknownNameError: naming the near ones. InputError: for threads that cannot act.
     """
+    if name in _OFFERED or name in _TABLE:
+        _check_threads(name, threads)
     if name in _OFFERED:
         return _OFFERED[name]()
     if name not in _TABLE:

@@ -14,14 +14,24 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "trainer": ("export.ir", "export.formats"),
     "sim": ("export.ir", "export.formats"),
     "hw_targets": ("export.ir", "export.formats", "sim"),
-    "sources": ("trainer", "export", "sim"),
+    "sources": ("trainer", "export", "sim", "option_rules"),
+    "option_rules": ("export.ir",),
     "api_arguments": ("export", "sim", "hw_targets"),
     "integers": ("export", "sim", "hw_targets"),
-    "api": ("trainer", "export", "sim", "hw_targets", "sources", "api_arguments", "integers"),
-    "cli": ("trainer", "export", "sim", "hw_targets", "sources", "integers", "api"),
+    "api": (
+        "trainer",
+        "export",
+        "sim",
+        "hw_targets",
+        "sources",
+        "api_arguments",
+        "integers",
+        "option_rules",
+    ),
+    "cli": ("trainer", "export", "sim", "hw_targets", "sources", "integers", "api", "option_rules"),
 }
 ROOMS = ("trainer", "export", "sim", "hw_targets", "cli")
-FACES = ("api.py", "api_arguments.py", "integers.py", "sources.py")
+FACES = ("api.py", "api_arguments.py", "integers.py", "option_rules.py", "sources.py")
 TORCH = ("torch", "torchvision", "lightning_fabric", "kornia")
 WITHOUT_TORCH = ("export.ir", "sim", "hw_targets")
 

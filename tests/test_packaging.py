@@ -23,8 +23,8 @@ def shipped_files() -> list[str]:
     found = [path for room in ROOMS for path in (ROOT / room).rglob("*") if path.is_file()]
     names = [path.relative_to(ROOT) for path in found if path.suffix not in (".so", ".pyc")]
     inside = [name.as_posix() for name in names if not {*name.parts} & {*LEFT_OUT}]
-    own = ["__init__.py", "api.py", "api_arguments.py", "integers.py", "py.typed", "sources.py"]
-    return sorted([*own, *inside])
+    faces = ("api.py", "api_arguments.py", "integers.py", "option_rules.py", "sources.py")
+    return sorted(["__init__.py", *faces, "py.typed", *inside])
 
 
 def run_python(code: str) -> str:

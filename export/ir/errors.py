@@ -82,7 +82,8 @@ class UnknownNameError(SpikewrightError):
     def of(cls, what: str, name: str, known: Iterable[str]) -> UnknownNameError:
         """Return the error for `name`, not among the `known` names of a kind `what`."""
         names = sorted(known)
-        near = get_close_matches(name, names, n=3, cutoff=0.5)
+        cased = {known.lower(): known for known in names}
+        near = [cased[n] for n in get_close_matches(name.lower(), cased, n=3, cutoff=0.5)]
         remedy = f"did you mean {', '.join(near)}?" if near else f"known: {', '.join(names)}"
         return cls(f"no {what} of this name", node=name, remedy=remedy)
 

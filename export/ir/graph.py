@@ -18,7 +18,8 @@ from .shapes import infer
 Level: TypeAlias = Literal["float", "folded", "integer"]
 LEVELS: tuple[Level, ...] = ("float", "folded", "integer")
 ENCODING_ASSUMED = "encoding_assumed"
-"""In the metadata of a graph whose source does not say how samples enter it, as NIR does not."""
+"""In the metadata of a graph whose source does not say how samples enter it, as NIR does not: True
+until samples have shown it, then False."""
 N = TypeVar("N")
 
 

@@ -79,7 +79,7 @@ def test_refused_before_anything_is_written(
     assert sorted(p.name for p in tmp_path.iterdir()) == ["dir.json", "ef.scan.onnx"]
 
 
-def test_what_does_nothing_to_integers_is_noted(
+def test_what_does_nothing_to_integers_is_refused(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     net = str(tmp_path / "net.spk")
@@ -87,7 +87,7 @@ def test_what_does_nothing_to_integers_is_noted(
     assert code == 0 and f"wrote {net}" in out and "e+0" not in out
     words = ("--data", "digits", "--limit", "2", "--scale", "mse")
     code, _, err = call(capsys, "run", net, *words)
-    assert code == 0 and "note:" in err and "--scale cannot act" in err
+    assert code == 2 and "--scale cannot act here, the network holds integers already" in err
 
 
 def test_equal_floats_are_not_promised(capsys: pytest.CaptureFixture[str]) -> None:

@@ -115,4 +115,4 @@ def _unknown(spec: str) -> SpikewrightError:
     if path.is_dir():
         remedy = f"write cifar10:{spec} or imagefolder:{spec}"
         return InputError("data without its kind", node=spec, remedy=remedy)
-    return UnknownNameError.of("data", spec, READERS)
+    return UnknownNameError.of("data", spec.partition(":")[0], READERS)

@@ -1,0 +1,1 @@
+../../option_rules.py
