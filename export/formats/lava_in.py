@@ -34,23 +34,23 @@ from ..ir import (
     check,
 )
 from ..ir.arith import DECAY_ONE
-from .lava_layers import Layer, layers_of
+from .lava_fields import bias_of, neuron_fields
+from .lava_layers import FIELD_LIMIT, Layer, layers_of
 from .lava_rules import (
     BIAS_HIGH,
     BIAS_LOW,
     STATE_BITS,
     STATE_SHIFT,
     THRESHOLD_LIMIT,
-    THRESHOLD_LOW,
 )
 from .lava_weights import conv_problem, int8_parts, netx_weights
 
 WEIGHT_LIMIT = 1 << 15
+RECURRENT = {"dense_rec": "weight_rec", "recurrent": "recWeight"}
+"""Layers that hear their own spikes, by the type that slayer of lava-dl and the older one write,
+and the weights of these."""
 DELAY_LIMIT = 62
 """Steps that netx holds a synapse back by at most; it clamps what is more."""
-THRESHOLD_HELD = (1 << 25) - 1
-"""Largest vThMant whose threshold, << 6, is an int32."""
-FIELD_LIMIT = (1 << 31) - 1
 
 
 def read_lava(path: str | Path, entry: Input | None = None) -> Graph:
@@ -119,16 +119,46 @@ class _Built:
 
 
 def _input(built: _Built, layer: Layer) -> None:
-    if layer.has_neurons:
-        raise layer.refuse(
-            "an input layer with neurons of its own", "export from the first dense or conv"
-        )
     if built.nodes:
         raise layer.refuse("an input layer that is not the first", "leave it out")
     shape = tuple(layer.whole("shape", 1, FIELD_LIMIT).reshape(-1).tolist())
     # Our own files write a vector as a map of one place.
     vector = built.first != "conv" and shape[:-1] == (1,) * (len(shape) - 1)
-    built.start(shape[-1:] if vector else shape)
+    shape = shape[-1:] if vector else shape
+    if not layer.has_neurons:
+        built.start(shape)
+        return
+    built.put("input", _transformed(layer, shape))
+    built.shape = shape
+    _encoder(built, layer)
+
+
+def _transformed(layer: Layer, shape: Shape) -> Input:
+    """Return the input of an encoding layer: the bias mantissa weight x + bias of raw samples x.
+
+    netx holds the two as the layer's `transform` (64 and 0 where the file says none) and takes what
+    a user's script makes of them: a whole number, which Lava holds as int16.
+    """
+    weight = layer.one("weight", BIAS_LOW, BIAS_HIGH) if "weight" in layer else 1 << STATE_SHIFT
+    if weight < 1:
+        raise layer.refuse(
+            f"an input weight of {weight}", "turn the sign of the samples, so that it is above 0"
+        )
+    bias = layer.one("bias", BIAS_LOW, BIAS_HIGH) if "bias" in layer else 0
+    mean, std = np.asarray(-bias / weight), np.asarray(1 / weight)
+    return Input(shape, "direct", scale=1.0, low=BIAS_LOW, high=BIAS_HIGH, mean=mean, std=std)
+
+
+def _encoder(built: _Built, layer: Layer) -> None:
+    """Put the neurons of an input layer: Lava adds the mantissa to v, past u, at each step."""
+    du, dv, mantissa = neuron_fields(layer, built.shape)
+    if (du != DECAY_ONE).any():
+        raise layer.refuse(
+            f"input neurons whose u decays by {int(du.min())}: slayer filters the input through u,"
+            " netx adds it to v",
+            f"train the input layer with a current decay of 1 (iDecay {DECAY_ONE})",
+        )
+    _put_neuron(built, layer, mantissa, dv=dv)
 
 
 def _flatten(built: _Built, layer: Layer) -> None:
@@ -142,7 +172,8 @@ def _flatten(built: _Built, layer: Layer) -> None:
 def _dense(built: _Built, layer: Layer) -> None:
     out = int(np.prod(layer.whole("shape", 1, FIELD_LIMIT)))
     weight = _matrix(layer, "weight", out)
-    recurrent = _matrix(layer, "weight_rec", out) if layer.kind == "dense_rec" else None
+    back = RECURRENT.get(layer.kind)
+    recurrent = None if back is None else _matrix(layer, back, out)
     both = weight if recurrent is None else np.hstack([weight, recurrent])
     used = netx_weights(both)
     if used is None:
@@ -167,7 +198,7 @@ def _dense(built: _Built, layer: Layer) -> None:
         return
     if recurrent.shape != (out, out):
         raise layer.refuse(
-            f"weight_rec is {list(recurrent.shape)}, expected {[out, out]}", "write it again"
+            f"{back} is {list(recurrent.shape)}, expected {[out, out]}", "write it again"
         )
     forward = built.here
     built.nodes[f"delay{number}"] = Delay((out,), 1)
@@ -232,6 +263,7 @@ READERS: dict[str, Callable[[_Built, Layer], None]] = {
     "flatten": _flatten,
     "dense": _dense,
     "dense_rec": _dense,
+    "recurrent": _dense,
     "conv": _conv,
 }
 
@@ -269,7 +301,7 @@ def _delays(built: _Built, layer: Layer) -> None:
     steps = layer.whole("delay", 0, DELAY_LIMIT)
     if not steps.any():
         return
-    if (steps != steps.flat[0]).any() or layer.kind == "dense_rec":
+    if (steps != steps.flat[0]).any() or layer.kind in RECURRENT:
         raise layer.refuse(
             f"delays of up to {steps.max()} steps", "train with one delay a layer, or with none"
         )
@@ -278,17 +310,11 @@ def _delays(built: _Built, layer: Layer) -> None:
 
 def _neuron(built: _Built, layer: Layer) -> None:
     last = layer.number == built.last
-    bias = _bias(layer, built.shape) if "bias" in layer else None
+    bias = bias_of(layer, built.shape) if "bias" in layer else None
     if not layer.has_neurons:
         _no_neuron(built, layer, bias, last)
         return
-    kind = layer.word("neuron/type")
-    if kind not in ("CUBA", "LOIHI"):
-        raise layer.refuse(f"neurons of type {kind}", "CUBA (or LOIHI) neurons are read")
-    _refuse_graded(layer)
-    du = _field(layer, "iDecay", 0, DECAY_ONE, built.shape)
-    dv = _field(layer, "vDecay", 0, DECAY_ONE, built.shape)
-    mantissa = _field(layer, "vThMant", THRESHOLD_LOW, THRESHOLD_HELD, built.shape)
+    du, dv, mantissa = neuron_fields(layer, built.shape)
     ours = (mantissa == THRESHOLD_LIMIT).all() and not dv.any() and (du == DECAY_ONE).all()
     if last and (ours or (mantissa > THRESHOLD_LIMIT).all()):
         if (du != DECAY_ONE).any():
@@ -298,19 +324,15 @@ def _neuron(built: _Built, layer: Layer) -> None:
             )
         _readout(built, bias, dv)
         return
-    built.put(
-        f"neuron{layer.number}",
-        Neuron(
-            built.shape,
-            mantissa << STATE_SHIFT,
-            dv=dv,
-            du=du,
-            bias=bias,
-            state_shift=STATE_SHIFT,
-            state_bits=STATE_BITS,
-            u_range="wrap",
-        ),
+    _put_neuron(built, layer, mantissa, dv=dv, du=du, bias=bias)
+
+
+def _put_neuron(built: _Built, layer: Layer, mantissa: Array, **fields: Any) -> None:
+    threshold = mantissa << STATE_SHIFT
+    node = Neuron(
+        built.shape, threshold, state_shift=STATE_SHIFT, state_bits=STATE_BITS, u_range="wrap"
     )
+    built.put(f"neuron{layer.number}", replace(node, **fields))
 
 
 def _no_neuron(built: _Built, layer: Layer, bias: Array | None, last: bool) -> None:
@@ -330,42 +352,3 @@ def _readout(built: _Built, bias: Array | None, dv: Array) -> None:
     kind: Any = "leaky" if dv.any() else "integrate"
     node = Output(kind, bias, state_shift=STATE_SHIFT, state_bits=STATE_BITS)
     built.put("output", replace(node, dv=dv) if dv.any() else node)
-
-
-def _refuse_graded(layer: Layer) -> None:
-    name = "neuron/gradedSpike"
-    if "neuron/messageBits" in layer or (name in layer and layer.whole(name, 0, 1).any()):
-        raise layer.refuse(
-            "graded spikes of CUBA neurons, which netx has none of", "train with plain spikes"
-        )
-    name = "neuron/weight_exp"
-    if name in layer and layer.whole(name, -FIELD_LIMIT, FIELD_LIMIT).any():
-        raise layer.refuse(
-            "weight_exp of a normalisation, which netx leaves out",
-            "fold it into the weights, or train without norm",
-        )
-
-
-def _field(layer: Layer, name: str, low: int, high: int, shape: Shape) -> Array:
-    """Return a field of the neurons: one number, or one of each channel or neuron."""
-    values = layer.whole(f"neuron/{name}", low, high).astype(np.int32)
-    if values.size == 1:
-        return values.reshape(())
-    if values.size != shape[0]:
-        raise layer.refuse(
-            f"{name} holds {values.size} values for {shape[0]} channels", "give one, or one each"
-        )
-    return values.reshape(-1, *(1,) * (len(shape) - 1))
-
-
-def _bias(layer: Layer, shape: Shape) -> Array:
-    """Return a bias of each channel, or of each neuron (netx: x, y, channel), in shifted units."""
-    values = layer.whole("bias", BIAS_LOW, BIAS_HIGH).astype(np.int32) << STATE_SHIFT
-    if values.ndim == 3 and values.shape == shape[::-1]:
-        turned: Array = values.transpose(2, 1, 0)
-        return turned
-    if values.size != shape[0]:
-        raise layer.refuse(
-            f"bias holds {values.size} values for {shape[0]} channels", "give one of each"
-        )
-    return values.reshape(-1, *(1,) * (len(shape) - 1))

@@ -16,13 +16,14 @@ from ..ir import Array, FormatError, MissingPackageError
 
 _REFUSED = {
     "pool": "train with strided convolutions",
-    "average": "train with strided convolutions",
+    "average": "leave the layer out, and average the counts of the last layer's spikes",
     "unpool": "netx runs no decoders",
     "convT": "netx runs no decoders",
     "concat": "netx runs sequential networks",
     "dense_comp": "use real weights",
 }
-_READ = ("input", "flatten", "dense", "dense_rec", "conv")
+FIELD_LIMIT = (1 << 31) - 1
+_READ = ("input", "flatten", "dense", "dense_rec", "recurrent", "conv")
 
 
 @dataclass(frozen=True, slots=True)

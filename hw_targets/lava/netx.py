@@ -1,7 +1,8 @@
 """netx: an HDF5 file run by lava-dl's own reader in the worker, compared with us layer by layer.
 
 The graph is what `export.formats.lava_in` reads from the same file, so that this also proves the
-reading. Each layer of netx lags by one step; its reset follows the sample through the layers.
+reading. Each layer of netx lags by one step, but for an input layer with neurons, whose samples are
+its biases; the reset follows the sample through the layers.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from ...export.formats.lava_layers import layers_of
 from ...export.ir import Array, Conv2d, Delay, ExecutorError, Graph, Neuron, Output
 from ...sim.reference import Reference
 from ...sim.trace import NeuronTrace, Trace, join
@@ -55,7 +57,8 @@ def compare_with_netx(
     """
     ours = Reference().prepare(graph).run(x)
     # netx keeps what a loop holds from sample to sample: those run one by one.
-    each = 1 if graph.of_kind(Delay) else batch or x.shape[1]
+    alone = bool(graph.of_kind(Delay)) or _encodes(graph)
+    each = 1 if alone else batch or x.shape[1]
     parts = [x[:, k : k + each] for k in range(0, x.shape[1], each)]
     limits: Any = {"time_limit_s": time_limit_s, "memory_limit_mb": memory_limit_mb}
     theirs = join([netx_trace(path, graph, part, **limits) for part in parts])
@@ -70,22 +73,24 @@ def netx_trace(
 ) -> Trace:
     """Return the trace that netx records, its lags taken off; u of every neuron."""
     _refuse_late_biases(graph)
+    _refuse_older(path)
     time, batch = x.shape[:2]
-    names = _layers(graph)
+    names, first = _layers(graph), 0 if _encodes(graph) else 1
     steps = time * batch + len(names)
     job: dict[str, Any] = {
         "kind": "netx",
         "file": str(path.resolve()),
         "input_message_bits": message_bits(graph.input.low or 0, graph.input.high or 1),
         "reset_interval": time,
+        "reset_offset": first,  # a first layer with synapses lags by one step
         "steps": steps,
     }
-    data = {"data": _data(graph, x, steps)}
+    data = {"bias": _mantissas(graph, x)} if first == 0 else {"data": _data(graph, x, steps)}
     limits: Any = {"time_limit_s": time_limit_s, "memory_limit_mb": memory_limit_mb}
     found = run_job(find(), job, data, **limits).arrays
 
     def read(k: int, name: str, variable: str) -> Array:
-        values = found[f"{k}/{variable}"].reshape(steps, -1)[k + 1 : k + 1 + time * batch]
+        values = found[f"{k}/{variable}"].reshape(steps, -1)[k + first : k + first + time * batch]
         values = values[:, lava_order(graph.shapes[name])]
         shaped = values.reshape(batch, time, *graph.shapes[name])
         return np.asarray(shaped.swapaxes(0, 1), np.int32)
@@ -99,6 +104,32 @@ def netx_trace(
     else:
         output = _counted(graph, neurons[names[-1]].spikes)
     return Trace(graph, "netx", x, output, neurons)
+
+
+def _refuse_older(path: Path) -> None:
+    for layer in layers_of(str(path)):
+        if layer.kind == "recurrent":
+            raise ExecutorError(
+                f"layer {layer.number} is of the older slayer's type recurrent, which netx skips",
+                node=str(path),
+                remedy="run it with --executor lava, or write it anew with export --to lava",
+            )
+
+
+def _encodes(graph: Graph) -> bool:
+    """Whether the input layer has neurons."""
+    return any(graph.inputs(name) == (graph.input_name,) for name in graph.neurons)
+
+
+def _mantissas(graph: Graph, x: Array) -> Array:
+    """Return the biases of the input layer as netx has them: (x, y, channel), or a vector."""
+    if (x != x[:1]).any():
+        raise ExecutorError(
+            "frames that change: netx's input layer holds one for the sample's steps",
+            node=graph.input_name,
+            remedy="run it with --executor lava, or give static samples",
+        )
+    return np.ascontiguousarray(x[0, 0].T, np.int32)
 
 
 def _layers(graph: Graph) -> list[str]:

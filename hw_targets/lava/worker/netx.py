@@ -25,18 +25,22 @@ _STUBS = (
 def run(job: dict[str, Any], arrays: dict[str, Any]) -> dict[str, Any]:
     """Return {"layer/variable": values [step, *shape]} for each layer of the file that computes.
 
-    The job names the file, `input_message_bits`, `reset_interval` and `steps`; `data` is the input,
-    [*shape, step], in netx's own order (x, y, channel), or flat.
+    The job names the file, `input_message_bits`, `reset_interval`, `reset_offset` and `steps`;
+    `data` is the input, [*shape, step], in netx's own order (x, y, channel), or flat; `bias`
+    is what an input layer with neurons is given at each step.
     """
     hdf5 = _netx()
     net = hdf5.Network(
         net_config=job["file"],
         input_message_bits=job["input_message_bits"],
         reset_interval=job["reset_interval"],
-        reset_offset=1,  # the first layer already lags by one step
+        reset_offset=job["reset_offset"],
     )
-    source = import_module("lava.proc.io.source").RingBuffer(data=arrays["data"])
-    source.s_out.connect(net.inp)
+    if "bias" in arrays:
+        net.in_layer.neuron.bias_mant.init = arrays["bias"]
+    else:
+        source = import_module("lava.proc.io.source").RingBuffer(data=arrays["data"])
+        source.s_out.connect(net.inp)
     folder, steps = Path(job["folder"]), job["steps"]
     for k, layer in enumerate(net.layers):
         record(layer.neuron, folder, f"layer{k}", VARIABLES, steps)

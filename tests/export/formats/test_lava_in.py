@@ -11,11 +11,13 @@ import h5py
 import numpy as np
 import pytest
 
+from spikewright import api
 from spikewright.export.formats.lava import why_not_lava, write_lava
 from spikewright.export.formats.lava_in import read_lava
 from spikewright.export.formats.lava_weights import effective_weights, int8_parts, netx_weights
 from spikewright.export.ir import (
     Add,
+    Array,
     Conv2d,
     Delay,
     FormatError,
@@ -290,3 +292,136 @@ def test_a_map_of_one_row_before_a_convolution_stays_a_map(tmp_path: Path) -> No
     nodes = {"in": Input((1, 1, 9), "spikes", low=0, high=1), "c": conv, "n": fires}
     write_lava(Graph.chain({**nodes, "out": counted}, "integer"), tmp_path / "n.net")
     assert read_lava(tmp_path / "n.net").input.shape == (1, 1, 9)
+
+
+INPUT = {
+    "type": np.array(["input"], "S10"),
+    "shape": np.array([2, 3, 4]),
+    "weight": np.array([36.0], np.float32),
+    "bias": np.array([34.0], np.float32),
+    "neuron/type": np.array(["LOIHI"], "S10"),
+    "neuron/iDecay": 4096,
+    "neuron/vDecay": 1024,
+    "neuron/vThMant": 100,
+    "neuron/refDelay": 1,
+}
+HEAD = {
+    **{key: INPUT[key] for key in INPUT if key.startswith("neuron/")},
+    "type": np.array(["dense"], "S10"),
+    "shape": np.array([5, 1, 1]),
+    "weight": np.random.default_rng(2).integers(-60, 80, (5, 24)) * 2.0,
+    "neuron/iDecay": 1000,
+}
+FLAT = {"type": np.array(["flatten"], "S10"), "shape": np.array([24, 1, 1])}
+
+
+def stored(path: Path, *layers: dict[str, Any]) -> Path:
+    """A file as slayer's `export_hdf5` lays it out."""
+    opened: Any = h5py.File(path, "w")
+    with opened as file:
+        for number, layer in enumerate(layers):
+            for key, value in layer.items():
+                if value is not None:
+                    file[f"layer/{number}/{key}"] = value
+    return path
+
+
+def toward_zero(x: Array, decay: int) -> Array:
+    return np.sign(x) * (np.abs(x) * (4096 - decay) >> 12)
+
+
+def lif(a: Array, bias: Array, du: int, dv: int, threshold: int) -> tuple[Array, Array]:
+    """Lava's fixed-point LIF over a [time, ...] at no lag: spikes and v after the reset."""
+    u, v = np.zeros(a.shape[1:], np.int64), np.zeros(a.shape[1:], np.int64)
+    spikes, kept = [], []
+    for step in a:
+        u = toward_zero(u, du) + (step << 6)
+        v = np.clip(toward_zero(v, dv) + u + (bias << 6), -(2**23) + 1, 2**23 - 1)
+        spikes.append(v > threshold << 6)
+        v = np.where(spikes[-1], 0, v)
+        kept.append(v)
+    return np.array(spikes), np.array(kept)
+
+
+@pytest.mark.parametrize("said", [True, False])
+def test_an_input_layer_with_neurons_is_lavas(said: bool, tmp_path: Path) -> None:
+    """Its neurons take weight x + bias as the mantissa of their bias; 64 x where none is said."""
+    plain = {} if said else {"weight": None, "bias": None}
+    path = stored(tmp_path / "n.net", {**INPUT, **plain}, FLAT, HEAD)
+    graph = read_lava(path)
+    x = np.random.default_rng(0).random((3, 2, 3, 4), np.float32)
+    mantissa = np.rint(36 * x.astype(float) + 34 if said else 64 * x.astype(float)).astype(int)
+    run = api.run(graph, x, time_steps=12, executor="reference")
+    none = np.zeros((12, *mantissa.shape), np.int64)
+    spikes, v = lif(none, mantissa, 4096, 1024, 100)
+    assert 0.1 < spikes.mean() < 0.9
+    assert np.array_equal(run.neurons["neuron0"].spikes, spikes)
+    assert np.array_equal(run.neurons["neuron0"].v, v)
+    current = spikes.reshape(12, 3, 24).astype(np.int64) @ HEAD["weight"].astype(np.int64).T
+    spikes, v = lif(current, np.zeros(5, np.int64), 1000, 1024, 100)
+    assert spikes.any()
+    assert np.array_equal(run.neurons["neuron2"].spikes, spikes)
+    assert np.array_equal(run.neurons["neuron2"].v, v)
+
+
+def test_an_input_layer_with_neurons_before_a_convolution(tmp_path: Path) -> None:
+    conv = {
+        **{key: value for key, value in HEAD.items() if key.startswith("neuron/")},
+        "type": np.array(["conv"], "S10"),
+        "shape": np.array([3, 3, 3]),
+        "weight": np.random.default_rng(3).integers(-60, 80, (3, 2, 1, 2, 1)) * 2.0,
+        **{name: np.array([n, n]) for name, n in (("stride", 1), ("padding", 0), ("dilation", 1))},
+        "groups": 1,
+    }
+    graph = read_lava(stored(tmp_path / "n.net", INPUT, conv))
+    x = np.random.default_rng(0).random((2, 2, 3, 4), np.float32)
+    for executor in ("native", "onnxruntime"):
+        found = api.verify(graph, x, executors=["reference", executor], time_steps=9)
+        assert found.equal, found.first_difference
+    assert graph.input.shape == (2, 3, 4)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"neuron/iDecay": 2000}, r"layer 0: input neurons whose u decays by 2000.*current decay"),
+        ({"neuron/type": np.array(["SDNN"], "S10")}, r"layer 0: neurons of type SDNN; CUBA"),
+        ({"weight": -36.0}, r"layer 0: an input weight of -36; turn the sign of the samples"),
+        ({"weight": 0.5}, r"layer 0: weight 0\.5 is no whole number, and netx would cut it off"),
+        ({"weight": np.ones(3)}, r"layer 0: weight holds 3 values, expected one"),
+        ({"bias": 40000.0}, r"layer 0: bias 40000 is not in -32768\.\.32767"),
+        ({"neuron/vThMant": None}, r"layer 0: says no neuron/vThMant"),
+        ({"shape": np.array([0, 3, 4])}, r"layer 0: shape 0 is not in 1\.\."),
+    ],
+)
+def test_input_neurons_that_cannot_be_right_are_refused(
+    changes: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    path = stored(tmp_path / "n.net", {**INPUT, **changes}, FLAT, HEAD)
+    with pytest.raises(FormatError, match=message):
+        read_lava(path)
+
+
+def test_the_older_slayers_recurrent_layer_is_a_dense_layer_that_hears_itself(
+    tmp_path: Path,
+) -> None:
+    back = np.random.default_rng(5).integers(-60, 30, (5, 5)) * 2.0
+    entry = {"type": INPUT["type"], "shape": np.array([1, 1, 24])}
+    flat = {**FLAT, "shape": np.array([24, 1, 1])}
+    older = {**HEAD, "type": np.array(["recurrent"], "S10"), "recWeight": back}
+    newer = {**HEAD, "type": np.array(["dense_rec"], "S10"), "weight_rec": back}
+    graphs = [
+        read_lava(stored(tmp_path / f"{k}.net", entry, flat, layer, HEAD_OF_5))
+        for k, layer in enumerate((older, newer))
+    ]
+    x = (np.random.default_rng(0).random((2, 15, 24)) < 0.4).astype(np.int64)
+    one, two = (api.run(g, x, executor="reference") for g in graphs)
+    assert one.neurons["neuron2"].spikes.any()
+    for name in one.neurons:
+        assert np.array_equal(one.neurons[name].v, two.neurons[name].v)
+    without = {**older, "recWeight": np.ones((5, 4))}
+    with pytest.raises(FormatError, match=r"layer 2: recWeight is \[5, 4\], expected \[5, 5\]"):
+        read_lava(stored(tmp_path / "w.net", entry, flat, without, HEAD_OF_5))
+
+
+HEAD_OF_5 = {**HEAD, "weight": np.random.default_rng(6).integers(-60, 80, (5, 5)) * 2.0}

@@ -9,6 +9,7 @@ import h5py
 import numpy as np
 import pytest
 
+from spikewright.api import verify
 from spikewright.export.formats.lava import why_not_lava, write_lava
 from spikewright.export.formats.lava_in import read_lava
 from spikewright.export.ir import (
@@ -26,6 +27,7 @@ from spikewright.export.ir import (
 )
 from spikewright.export.ir.shapes import RULES
 from spikewright.hw_targets.lava.netx import compare_with_netx
+from spikewright.sim.encode import encode
 from spikewright.sim.reference import Reference
 
 from .test_executor import codes, neuron, spikes
@@ -283,3 +285,46 @@ def test_netx_computes_what_we_read(name: str, tmp_path: Path) -> None:
     assert found.values_compared > 200
     ours = Reference().prepare(graph).run(x)
     assert all(layer.spikes.any() for layer in ours.neurons.values())
+
+
+ENCODER = {
+    "type": np.array(["input"], "S10"),
+    "shape": np.array([2, 6, 5]),
+    "weight": np.array([36.0], np.float32),
+    "bias": np.array([34.0], np.float32),
+    "neuron/type": np.array(["CUBA"], "S10"),
+    "neuron/iDecay": 4096,
+    "neuron/vDecay": 1024,
+    "neuron/vThMant": 100,
+}
+ENCODED: dict[str, tuple[dict[str, Any], ...]] = {
+    "map": (ENCODER, CONV, {"type": np.array(["flatten"], "S10")}, dense(3, 48)),
+    "vector": ({**ENCODER, "shape": np.array([7])}, dense(5, 7), dense(3, 5)),
+}
+
+
+@pytest.mark.parametrize("name", ENCODED)
+def test_netx_and_lava_compute_an_input_layer_with_neurons(name: str, tmp_path: Path) -> None:
+    environment()
+    path = stored(tmp_path / "n.net", *ENCODED[name])
+    graph = read_lava(path)
+    samples = np.random.default_rng(0).random((2, *graph.input.shape), np.float32)
+    x = encode(graph, samples, 9)
+    found = compare_with_netx(path, graph, x)
+    assert found.equal, found.first_difference
+    assert found.values_compared > 200
+    ours = Reference().prepare(graph).run(x)
+    assert all(layer.spikes.any() for layer in ours.neurons.values())
+    assert verify(graph, samples, executors=["reference", "lava"], time_steps=9).equal
+
+
+def test_what_netx_cannot_run_is_refused_before_it_does(tmp_path: Path) -> None:
+    path = stored(tmp_path / "n.net", *ENCODED["vector"])
+    graph = read_lava(path)
+    changing = np.arange(14).reshape(2, 1, 7)
+    with pytest.raises(ExecutorError, match=r"input: frames that change: netx's input layer"):
+        compare_with_netx(path, graph, changing)
+    older = {**dense(5, 6), "type": np.array(["recurrent"], "S10"), "recWeight": np.eye(5) * 2}
+    path = stored(tmp_path / "o.net", older, dense(3, 5))
+    with pytest.raises(ExecutorError, match=r"layer 0 is of the older slayer's type recurrent"):
+        compare_with_netx(path, read_lava(path), spikes(4, 1, 6))
