@@ -19,7 +19,6 @@ import numpy as np
 
 from ..export.ir import WEIGHTS, Array, Graph, InputError, MatMul, UnknownNameError, analog_values
 from ..export.ir import bounds as bounds_of
-from ..export.ir.nodes import Add
 from ..sim.counters import Counters, LayerCounters
 from .target import CostTable
 
@@ -74,7 +73,7 @@ def refuse_idle(
 
 def operations(graph: Graph, counters: Counters, how: Conventions) -> dict[str, dict[str, Array]]:
     """Return, per weight node, `macs` and `acs` of each step, [time], means over samples."""
-    whole = _integer_inputs(graph) if how.integer_inputs == "mac" else set()
+    whole = _integer_inputs(graph, counters) if how.integer_inputs == "mac" else set()
     found = {}
     for name, layer in counters.layers.items():
         if layer.kind == "Neuron":
@@ -98,13 +97,16 @@ def kept(layer: LayerCounters, how: Conventions) -> bool:
     return how.first_layer == "once" and not bool(layer.macs[1:].any())
 
 
-def _integer_inputs(graph: Graph) -> set[str]:
-    """Return the weight and MatMul nodes whose spiking inputs may be other than 0 and 1."""
+def _integer_inputs(graph: Graph, counters: Counters) -> set[str]:
+    """Return the weight and MatMul nodes whose spiking inputs may be other than 0 and 1.
+
+    By the bounds of an integer graph; of a float graph those that received several spikes at once.
+    """
+    if graph.level != "integer":
+        layers = counters.layers.items()
+        return {name for name, n in layers if (n.sops_per_spike != n.sops).any()}
     analog = analog_values(graph)
-    if graph.level == "integer":
-        largest = {name: bound.largest for name, bound in bounds_of(graph).items()}
-    else:
-        largest = {name: 2 if isinstance(n, Add) else 1 for name, n in graph.nodes.items()}
+    largest = {name: bound.largest for name, bound in bounds_of(graph).items()}
     return {
         name
         for name in graph.of_kind(*WEIGHTS, MatMul)

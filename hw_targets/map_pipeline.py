@@ -49,6 +49,7 @@ def map_pipeline(graph: Graph, target: Target) -> Mapped:
             placed.append(replace(layer, cores=0))
             continue
         violations += _shape_rules(graph, layer, target)
+        rewrites += _widened(graph, layer)
         shares = _parts(graph, layer, target)
         placed.append(replace(layer, cores=len(shares)))
         violations += _memory(layer, shares, target)
@@ -65,6 +66,13 @@ def map_pipeline(graph: Graph, target: Target) -> Mapped:
         "neuron_words": max((n.neurons for _, n in needs), default=0),
     }
     return Mapped(tuple(placed), len(needs), fullest, tuple(violations), tuple(rewrites))
+
+
+def _widened(graph: Graph, layer: Layer) -> Iterator[str]:
+    for name, node in weight_nodes(graph, layer):
+        if isinstance(node, Conv2d) and node.padding_end is not None:
+            before, after = (n.weight.shape[2:] for n in (node, evenly_padded(node)))
+            yield f"{name} padded alike at both ends: kernel {before} with zeros is {after}"
 
 
 def kernel_words(inputs: int, outputs: int, taps: int) -> int:

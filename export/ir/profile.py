@@ -211,7 +211,7 @@ class Calibration:
         input_high: the largest |input| (after `mean`, `std`), by the scale rule.
         samples: how many samples were seen; time_steps: for how long each.
         data: the data's spec, for provenance. rule: how `input_high` was chosen.
-        spike_rates: spikes per neuron and step, by neuron node.
+        spike_rates: the share of neurons and steps with a spike, by neuron node.
     """
 
     input_high: float

@@ -79,6 +79,7 @@ def test_run_counts_alike_on_every_executor(
     first = call_json(capsys, "run", str(lowered), "--limit", "20", "--executor", "reference")
     assert found["layers"] == first["layers"] and found["totals"] == first["totals"]
     wanted = {"name", "kind", "neurons", "spikes", "spike_rate", "sops", "sops_effective", "macs"}
+    wanted |= {"events", "spikes_per_neuron_step", "sops_per_spike"}
     assert wanted | {"neuron_updates"} <= set(found["layers"][0])
 
 

@@ -25,6 +25,7 @@ from spikewright.export.ir import (
     SumPool,
     profile,
 )
+from spikewright.export.ir.nodes import paddings
 from spikewright.hw_targets.event_calibration import KEY
 from spikewright.hw_targets.fit import check
 from spikewright.hw_targets.target import Target, targets
@@ -123,8 +124,8 @@ def maps(
         bits=profile(target.profile).weight_bits,
         **conv,
     )
-    pad, stride = node.padding[0], node.stride[0]
-    size = tuple((n + 2 * pad - kernel) // stride + 1 for n in shape[1:])
+    (front, end), stride = paddings(node), node.stride[0]
+    size = tuple((n + front[0] + end[0] - kernel) // stride + 1 for n in shape[1:])
     nodes: dict[str, Node] = {"in": Input(shape, "spikes", low=0, high=1), "conv": node}
     return chain({**nodes, "n": neuron(target, (out, *size))})
 

@@ -226,6 +226,25 @@ def test_integer_inputs_are_billed_as_asked() -> None:
         Conventions(first_layer="one")
 
 
+def test_integer_inputs_of_a_float_graph_are_those_that_came() -> None:
+    """Two spikes in one window, flattened on the way: 3 operations, by a number above 1."""
+    nodes: dict[str, Node] = {
+        "in": Input((1, 4), "spikes"),
+        "pool": SumPool((2,), (2,), (0,)),
+        "flat": Flatten(),
+        "w": Linear(np.ones((3, 2), np.float32)),
+        "out": Output("none"),
+    }
+    graph = Graph.chain(nodes, "float")
+    for row, parts in (([1, 1, 0, 0], (3, 0)), ([1, 0, 1, 0], (0, 6))):
+        counters = count(Reference().prepare(graph).run(np.array([[[row]]], np.float32)))
+        how = Conventions(integer_inputs="mac")
+        found = estimate(graph, counters, TARGET_45NM, cost="int32", conventions=how)
+        assert found.energy_uj is not None
+        assert found.energy_uj["mac"] == pytest.approx(parts[0] * 3.1e-6)
+        assert found.energy_uj["ac"] == pytest.approx(parts[1] * 0.1e-6)
+
+
 @pytest.mark.parametrize(("cost", "mac", "ac"), [("int32", 3.1, 0.1), ("fp32", 4.6, 0.9)])
 def test_operation_counts_by_hand(cost: str, mac: float, ac: float) -> None:
     graph = analog()

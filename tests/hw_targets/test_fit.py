@@ -163,6 +163,14 @@ def test_speck_splits_a_layer_that_no_core_holds() -> None:
     assert found.rewrites == ("n split by channel over 2 cores",)
 
 
+def test_speck_pads_alike_so_an_even_kernel_gets_zeros() -> None:
+    """2 x 2 taps become 3 x 3, of which 16 words are reserved: 2 inputs, 4 outputs, 2 * 4 * 16."""
+    target = load_target("speck2f")
+    found = check(maps(target, (2, 8, 8), 4, 2, padding=(0, 0), padding_end=(1, 1)), target)
+    assert found.fits and found.per_core_max["kernel_words"] == 2 * 4 * 16
+    assert "conv padded alike at both ends: kernel (2, 2) with zeros is (3, 3)" in found.rewrites
+
+
 def test_a_core_that_sees_fewer_places_needs_fewer_axons() -> None:
     """A map of 16 x 16 x 32 sources: each core of a split by place reads some rows of it."""
     found = check(maps(LOIHI, (32, 16, 16), 8, 3, padding=(1, 1)), LOIHI)

@@ -28,6 +28,8 @@ NODES: list[tuple[Any, tuple[int, ...]]] = [
     (Conv2d(codes(4, 3, 2, 3), stride=(1, 2), padding=(2, 1), dilation=(2, 1)), (3, 5, 6)),
     (SumPool((2, 3), (2, 1), (1, 1)), (3, 5, 6)),
     (SumPool((2,), (2,), (0,)), (3, 6)),
+    (Conv2d(codes(4, 3, 2, 2), padding=(0, 2), padding_end=(1, 0)), (3, 5, 6)),
+    (SumPool((2, 3), (2, 2), (0, 0), (1, 1)), (3, 5, 6)),
     (Scale(RNG.integers(-9, 10, (3, 1, 1)).astype(np.int32)), (3, 2, 2)),
     (Conv1d(np.zeros((2, 3, 1), np.int8)), (3, 4)),
 ]
