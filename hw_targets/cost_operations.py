@@ -62,11 +62,14 @@ def refuse_idle(
     if table is None or table.model != "operations":
         reason = f"{spelled} cannot act here, the target is not priced by operations"
         raise InputError(reason, remedy="leave it out, or take --target generic-45nm")
-    analog = any(layer.macs.any() for layer in counters.layers.values())
-    if how.first_layer != usual.first_layer and not analog:
-        reason = f"--first-layer {how.first_layer} cannot act here, no layer takes an analog input"
+    repeated = any(
+        layer.macs.any() and (layer.macs != layer.dense_macs).any()
+        for layer in counters.layers.values()
+    )
+    if how.first_layer != usual.first_layer and not repeated:
+        reason = f"--first-layer {how.first_layer} cannot act here, no layer takes a repeated frame"
         raise InputError(reason, remedy="leave it out")
-    if how.integer_inputs != usual.integer_inputs and not _integer_inputs(graph):
+    if how.integer_inputs != usual.integer_inputs and not _integer_inputs(graph, counters):
         reason = f"--integer-inputs {how.integer_inputs} cannot act here, no layer takes sums"
         raise InputError(reason, remedy="leave it out")
 
