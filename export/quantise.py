@@ -41,6 +41,7 @@ from .ir import (
     analog_nodes,
     bounds,
     check,
+    value_kinds,
 )
 from .ir.equal_rules import plainest
 from .ir.nodes import Linear
@@ -48,6 +49,7 @@ from .ir.profile import Granularity, ScaleRule
 from .late_bias import delay_only_spikes
 from .least_unit import least_unit
 from .quantise_state import quantise_neuron, quantise_output, readout_shift
+from .retime import on_a_loop_without_neuron
 from .weight_scale import quantise_weight, weight_scale
 
 INPUT_CODE = 127
@@ -348,9 +350,17 @@ class _Work:
         for name in self.graph.of_kind(Delay):
             carry = self.carries[self.graph.inputs(name)[0]]
             if carry.has_offset or not carry.uniform or float(carry.scale.flat[0]) != 1.0:
-                raise LoweringError(
-                    "delays a value that is not spikes", node=name, remedy="delay the spikes"
-                )
+                reason, remedy = self._undelayable(name)
+                raise LoweringError(reason, node=name, remedy=remedy)
+
+    def _undelayable(self, name: str) -> tuple[str, str]:
+        """Return why a Delay cannot store what enters it, and what to do."""
+        if on_a_loop_without_neuron(self.graph, name):
+            reason = "keeps a current from step to step in a loop without a neuron"
+            return reason, "use a current-based neuron, or let a readout keep it"
+        analog = value_kinds(self.graph)[name] == "analog"
+        remedy = "encode the input as spikes" if analog else "delay the spikes"
+        return "delays a value that is not spikes", remedy
 
     def edges(self) -> list[Edge]:
         """Return the edges with absorbed Scales bypassed and new ones put in."""

@@ -88,7 +88,7 @@ def way_of(graph: Graph, delay: str) -> Way | None:
         elif not isinstance(node, (*PASSED, *STORED)):
             return None
     made = any(isinstance(node, MAKING) for node in inner.values())
-    if not made or _on_a_loop_without_neuron(graph, delay):
+    if not made or on_a_loop_without_neuron(graph, delay):
         return None
     biased = (n for n, node in inner.items() if isinstance(node, WEIGHTS) and _has_bias(node))
     return Way(tuple(inner), _feeding_alone(graph, delay, set(inner)), tuple(biased))
@@ -98,7 +98,8 @@ def _has_bias(node: Any) -> bool:
     return node.bias is not None and bool(np.any(node.bias))
 
 
-def _on_a_loop_without_neuron(graph: Graph, delay: str) -> bool:
+def on_a_loop_without_neuron(graph: Graph, delay: str) -> bool:
+    """Whether what a Delay emits comes back to it and no neuron lies between."""
     net: nx.MultiDiGraph[Any] = graph.networkx()
     net.remove_nodes_from(list(graph.neurons))
     behind = set(net.successors(delay))

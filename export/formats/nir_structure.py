@@ -16,6 +16,7 @@ import numpy as np
 from ..ir import FormatError, Shape
 from .nir_cuts import back_edges, loops
 from .nir_file import NirFile
+from .nir_unreached import refuse_driven
 
 STATEFUL = ("IF", "LIF", "CubaLIF", "I", "LI", "CubaLI")
 """Where a loop can be broken: what these emit depends on what entered before."""
@@ -142,11 +143,15 @@ def whole(raw: NirFile, repairs: Repairs) -> NirFile:
             raise FormatError(f"{_count(nodes, kind)} {kind} nodes, 1 is needed")
     net = _network(nodes, edges)
     start, end = only(nodes, "Input"), only(nodes, "Output")
-    alive = (nx.descendants(net, start) | {start}) & (nx.ancestors(net, end) | {end})
+    reached, feeding = nx.descendants(net, start) | {start}, nx.ancestors(net, end) | {end}
+    alive = reached & feeding
     if not {start, end} <= alive:
         raise FormatError(f"no way from {start} to {end}")
+    refuse_driven(nodes, [name for name in nodes if name in feeding - reached])
     for name in nodes:
-        if name not in alive:
+        if name in feeding - reached:
+            repairs.note(name, "the Input does not reach it and nothing drives it, left out")
+        elif name not in alive:
             repairs.note(name, "not on a way from the Input to the Output, left out")
     kept = {name: value for name, value in nodes.items() if name in alive}
     kept[start] = "Input", {"shape": np.asarray(_input_shape(start, kept, net, repairs))}

@@ -162,6 +162,22 @@ def test_spikes_and_integrators_keep_their_delays() -> None:
         assert delay_spikes(graph).edges == graph.edges
 
 
+def test_a_current_kept_without_a_neuron_is_refused_for_what_it_is() -> None:
+    """LI and CubaLI of a NIR file, elsewhere than before the Output."""
+    nodes: dict[str, Node] = {
+        "in": Input((SIZE,), "spikes"),
+        "w": Linear(BACK.weight),
+        "y": Add(),
+        "z": late(),
+        "k": Scale(np.array(0.5)),
+        "n": neuron(),
+        "out": Output("spike_count"),
+    }
+    edges = [("in", "w"), ("w", "y", 0), ("k", "y", 1), ("y", "z"), ("z", "k"), ("y", "n")]
+    with pytest.raises(LoweringError, match=r"z: keeps a current .* without a neuron; use a cur"):
+        calibrated(Graph(nodes, [*edges, ("n", "out")], "float"))
+
+
 BIASED = Linear(BACK.weight, drawn(6, SIZE) - 0.1)
 
 

@@ -383,6 +383,70 @@ def test_a_missing_input_takes_the_shape_of_the_first_node(tmp_path: Path) -> No
         read_nir(by_hand(tmp_path / "c.nir", old_nodes(), OLD_EDGES[1:]))
 
 
+def beside(path: Path, edges: list[tuple[str, str]], **nodes: Any) -> Path:
+    """input -> w -> n -> output, and other nodes by other edges."""
+    start, end = ends((4,))
+    known = {"input": start, "w": nir.Linear(np.eye(4)), "n": lif((4,)), **nodes, "output": end}
+    way = [("input", "w"), ("w", "n"), ("n", "output")]
+    return written(path, known, [*way, *edges])
+
+
+EYE = np.eye(4, dtype=np.float32)
+DRIVEN: dict[str, tuple[Any, str]] = {
+    "a leak above the threshold": (lif((4,), v_leak=np.full(4, 2.0)), "v_leak"),
+    "a leak": (nir.LI(np.full(4, 2e-4), np.ones(4), np.array([0.0, 0.0, 1.0, 0.0])), "v_leak"),
+    "a bias": (nir.Affine(EYE, np.array([0, 0, 0, 1.0])), "bias"),
+    "a bias of a convolution": (
+        nir.Conv1d(4, np.ones((1, 1, 1)), 1, 0, 1, 1, np.ones(1)),
+        "bias",
+    ),
+    "a start": (nir.IF(np.ones(4), np.ones(4), v_reset=np.full(4, 2.0)), "v_reset"),
+    "a threshold at 0": (nir.IF(np.ones(4), np.array([1.0, 0, 1, 1]), np.zeros(4)), "v_threshold"),
+    "a threshold below 0": (nir.Threshold(np.full(4, -1.0)), "threshold"),
+}
+
+
+@pytest.mark.parametrize("name", DRIVEN)
+def test_what_spikes_without_an_input_is_refused_by_name(tmp_path: Path, name: str) -> None:
+    """It feeds the Output by itself, by a neuron, or beside the network: never dropped."""
+    node, field = DRIVEN[name]
+    message = f"alone: feeds the Output, .* does not reach it: its {field} drives it; connect"
+    for edges in ([("alone", "output")], [("alone", "n")], [("alone", "m"), ("m", "output")]):
+        path = beside(tmp_path / "d.nir", edges, alone=node, m=lif((4,)))
+        with pytest.raises(FormatError, match=message):
+            read_nir(path)
+        path.unlink()
+
+
+def test_weights_of_zero_connect_what_spikes_without_an_input(tmp_path: Path) -> None:
+    """The remedy of the refusal: the neuron is kept and fires from its leak alone."""
+    edges = [("input", "none"), ("none", "alone"), ("alone", "output")]
+    driven = lif((4,), v_leak=np.full(4, 1.5))
+    path = beside(tmp_path / "z.nir", edges, none=nir.Linear(0 * EYE), alone=driven)
+    graph, lines = quiet(path)
+    assert not lines and set(graph.neurons) == {"n", "alone"}
+    spikes = run(graph, np.zeros((STEPS, 4))).neurons["alone"].spikes[:, 0]
+    assert (
+        spikes.any() and (spikes == stepped(np.ones((STEPS, 4)), 0.5, 0.75, threshold=1)[0]).all()
+    )
+
+
+def test_what_nothing_drives_is_left_out_with_one_line(tmp_path: Path) -> None:
+    edges = [("w2", "m"), ("m", "w3"), ("w3", "n"), ("m", "output"), ("m", "w2")]
+    nodes = {"w2": nir.Linear(EYE), "m": lif((4,)), "w3": nir.Affine(EYE, np.zeros(4))}
+    graph, lines = quiet(beside(tmp_path / "s.nir", edges, **nodes))
+    assert list(graph.nodes) == ["input", "w", "n", "output"]
+    assert lines == ["m, w2, w3: the Input does not reach it and nothing drives it, left out"]
+
+
+def test_an_input_that_leads_nowhere_is_refused(tmp_path: Path) -> None:
+    start, end = ends((4,))
+    nodes = {"input": start, "n": lif((4,)), "m": lif((4,)), "output": end}
+    path = written(tmp_path / "n.nir", nodes, [("input", "n"), ("m", "output")])
+    with pytest.raises(FormatError, match="no way from input to output"):
+        read_nir(path)
+
+
 def test_what_leads_nowhere_is_left_out(tmp_path: Path) -> None:
     start, end = ends((4,))
     nodes = {"input": start, "n": lif((4,)), "dead end": lif((4,)), "output": end}
