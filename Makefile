@@ -9,6 +9,7 @@
 #   make sanafe     counts, energy and latency of loihi1 beside SANA-FE, in an environment of its own
 #   make lava       210 random networks on Intel's Lava, every spike and state compared
 #   make chips      every shipped checkpoint on every chip, and each limit with what breaks it
+#   make graphs     the float graph of each shipped digits network, traced from its checkpoint
 #   make sanitize   the engine's tests on builds with address, undefined and thread sanitizers
 #   make wheel      the wheel, in dist/
 #   make format     reformat, and repair what the linter can
@@ -37,7 +38,7 @@ BUILD_TOOLS := "scikit-build-core>=1.1,<2" "nanobind>=3.1,<4" "cmake>=3.18" "nin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 EDITABLE = $(INSTALL) --no-build-isolation --config-settings=editable.rebuild=true --editable
 
-.PHONY: demo test lint types tests fuzz round-trip interop bench performance sanafe lava chips sanitize wheel format torch
+.PHONY: demo test lint types tests fuzz round-trip interop bench performance sanafe lava chips graphs sanitize wheel format torch
 
 demo: $(RUN_READY)
 	$(BIN)/spikewright demo --force
@@ -80,6 +81,9 @@ chips: $(TEST_READY)
 
 performance: $(TEST_READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.report
+
+graphs: $(RUN_READY)
+	$(BIN)/python -m benchmarks.shipped_graphs
 
 sanitize: $(TEST_READY)
 	$(BIN)/python tests/sanitize.py

@@ -48,10 +48,9 @@ def __getattr__(name: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise
-        from .export.ir.errors import MissingPackageError
+        from .export.ir.errors import WITH_TORCH, MissingPackageError
 
-        install = "pip install 'spikewright[train]'"
-        raise MissingPackageError.of("torch", f"use spikewright.{name}", install) from None
+        raise MissingPackageError.of("torch", f"use spikewright.{name}", WITH_TORCH) from None
     value: Any = module if attribute is None else getattr(module, attribute)
     globals()[name] = value
     return value

@@ -8,8 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast, get_args
 
-from .export.ir import FormatError, Graph, InputError, MissingPackageError, UnknownNameError
-from .export.ir.errors import AgreementWarning, warn
+from .export.ir import (
+    FormatError,
+    Graph,
+    InputError,
+    MissingPackageError,
+    SpikewrightError,
+    UnknownNameError,
+)
+from .export.ir.errors import WITH_TORCH, AgreementWarning, warn
 from .export.ir.nodes import Encoding
 from .export.untrained import doubt_weights
 from .option_rules import HDF5
@@ -162,20 +169,39 @@ READERS: dict[str, Callable[[str, SourceOptions], Graph]] = {
 
 
 def _checkpoint(spec: str, options: SourceOptions) -> Graph:
-    """A shipped name or a checkpoint of ours: rebuild the module and trace it."""
+    """A shipped name or a checkpoint of ours: the graph shipped beside it, or traced."""
     from .trainer import checkpoint
 
     try:
         checkpoint.resolve(spec)
     except UnknownNameError as error:
-        if spec in _architectures():
-            remedy = "name a checkpoint (see models), or train one: spikewright train pretrain"
-            raise InputError("an architecture without weights", node=spec, remedy=remedy) from None
-        raise UnknownNameError(
-            "no such source",
-            node=spec,
-            remedy=f"{error.remedy}; or give a .safetensors, .spk or .nir file, or file.py:factory",
-        ) from None
+        raise _no_source(spec, error) from None
+    graph = checkpoint.shipped_graph(spec)
+    if graph is not None:
+        return as_asked(_archive(str(graph), options), options)
+    return traced_checkpoint(spec, options)
+
+
+def _no_source(spec: str, error: UnknownNameError) -> SpikewrightError:
+    if spec in _architectures():
+        remedy = "name a checkpoint (see models), or train one: spikewright train pretrain"
+        return InputError("an architecture without weights", node=spec, remedy=remedy)
+    return UnknownNameError(
+        "no such source",
+        node=spec,
+        remedy=f"{error.remedy}; or give a .safetensors, .spk or .nir file, or file.py:factory",
+    )
+
+
+def traced_checkpoint(spec: str, options: SourceOptions | None = None) -> Graph:
+    """Return the float graph of a checkpoint, by name or path: its module, rebuilt and traced.
+
+    Raises:
+        MissingPackageError: without torch. FormatError: for what is no checkpoint of ours.
+    """
+    from .trainer import checkpoint
+
+    options = options or SourceOptions()
     card = checkpoint.read_card(spec)
     need_torch("rebuild a checkpoint's network")
     module, _ = checkpoint.load(spec)
@@ -200,7 +226,7 @@ def _architectures() -> Collection[str]:
 def need_torch(purpose: str) -> None:
     """Raise MissingPackageError where torch is not installed."""
     if importlib.util.find_spec("torch") is None:
-        raise MissingPackageError.of("torch", purpose, "pip install 'spikewright[train]'")
+        raise MissingPackageError.of("torch", purpose, WITH_TORCH)
 
 
 def encoding_of(module: Any) -> Encoding:

@@ -7,14 +7,15 @@ import platform
 from importlib.util import find_spec
 from typing import Any
 
+from ..export.ir.errors import WITH_TORCH
 from . import arguments as a
 from .output import emit_json, print_table
 
 OPTIONAL = {
-    "torch": "pip install torch --index-url https://download.pytorch.org/whl/cpu",
-    "lightning_fabric": "pip install 'spikewright[train]'",
-    "pyarrow": "pip install 'spikewright[train]'",
-    "PIL": "pip install 'spikewright[train]'",
+    "torch": WITH_TORCH,
+    "lightning_fabric": WITH_TORCH,
+    "pyarrow": "pip install pyarrow",
+    "PIL": "pip install pillow",
     "onnxruntime": "pip install onnxruntime",
     "onnx": "pip install onnx",
     "nir": "pip install nir",

@@ -15,6 +15,7 @@ from typing import Any
 
 from .foreign import is_foreign
 from .ir import InputError, LoweringError, MissingPackageError
+from .ir.errors import WITH_TORCH
 from .overridden import describes_itself
 from .torch_layers import rule_of
 
@@ -31,9 +32,7 @@ def torch_for_tracing() -> Any:
     try:
         import torch
     except ImportError:
-        raise MissingPackageError.of(
-            "torch", "trace a torch module", "pip install 'spikewright[train]'"
-        ) from None
+        raise MissingPackageError.of("torch", "trace a torch module", WITH_TORCH) from None
     return torch
 
 

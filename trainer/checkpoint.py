@@ -109,6 +109,12 @@ def shipped() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.safetensors"))}
 
 
+def shipped_graph(name: str) -> Path | None:
+    """Return the archive of a shipped checkpoint's float graph; None where none is shipped."""
+    path = Path(__file__).parent / "checkpoints" / f"{name}.spk"
+    return path if name in shipped() and path.is_file() else None
+
+
 def resolve(source: str | Path) -> Path:
     """Return the file of a shipped name, or of a path.
 

@@ -12,7 +12,7 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
-from ..export.ir.errors import InputError, MissingPackageError, UnknownNameError
+from ..export.ir.errors import WITH_TORCH, InputError, MissingPackageError, UnknownNameError
 from .average import Average
 from .devices import gather_batch
 from .journal import Journal
@@ -281,8 +281,7 @@ def _fabric(precision: Precision) -> Any:
     try:
         from lightning_fabric import Fabric
     except ImportError:
-        install = "pip install 'spikewright[train]'"
-        raise MissingPackageError.of("lightning-fabric", "train", install) from None
+        raise MissingPackageError.of("lightning-fabric", "train", WITH_TORCH) from None
     return Fabric(accelerator="cpu", devices=1, precision=precision)
 
 

@@ -9,6 +9,11 @@ from difflib import get_close_matches
 
 from .visible import visible
 
+TORCH = "pip install torch --index-url https://download.pytorch.org/whl/cpu"
+"""Installs the CPU build: the default wheel of Linux brings gigabytes of CUDA libraries."""
+WITH_TORCH = f"{TORCH} && pip install 'spikewright[train]'"
+"""Installs torch and the rest of what training needs, in the order that keeps the CPU build."""
+
 
 class SpikewrightError(Exception):
     """A request that cannot be met, as one line: ``node: reason; remedy``.
