@@ -131,6 +131,24 @@ def test_more_groups_than_int8_holds(channels: int) -> None:
     assert build(graph).processes["pool"].kind == "conv"
 
 
+def test_padding_that_differs_between_the_ends() -> None:
+    """Lava's Conv knows one number for both: the kernel gets zeros; a pool becomes a matrix."""
+    nodes: dict[str, Node] = {
+        "in": Input((2, 6, 7), "spikes", low=0, high=1),
+        "same": Conv2d(codes(3, 2, 2, 2), padding=(0, 0), padding_end=(1, 1), bits=8),
+        "n": neuron(3, 6, 7),
+        "pool": SumPool((3, 3), (2, 2), (0, 0), (1, 1)),
+        "flat": Flatten(),
+        "head": Linear(codes(2, 27) // 8, bits=8),
+        "out": HEAD,
+    }
+    graph = Graph.chain(nodes, "integer")
+    processes = build(graph).processes
+    assert (processes["same"].kind, processes["pool"].kind) == ("conv", "sparse")
+    assert processes["same"].arrays["weight"].shape[1:3] == (3, 3)
+    assert_equal(graph, spikes(3, 2, 2, 6, 7))
+
+
 def test_a_padding_that_int8_does_not_hold_twice() -> None:
     nodes: dict[str, Node] = {
         "in": Input((1, 3, 2), "spikes", low=0, high=1),
