@@ -109,10 +109,13 @@ def _checked(spec: str, split: str, limit: int | None) -> tuple[str, Path | None
 
 def _unknown(spec: str) -> SpikewrightError:
     """A path without its kind is told what to write."""
+    kind, _, place = spec.partition(":")
+    if place and not Path(spec).exists():
+        return UnknownNameError.of("data", kind, READERS)
     path = Path(spec)
     if path.suffix == ".npz" or path.is_file():
         return InputError("data without its kind", node=spec, remedy=f"write npz:{spec}")
     if path.is_dir():
         remedy = f"write cifar10:{spec} or imagefolder:{spec}"
         return InputError("data without its kind", node=spec, remedy=remedy)
-    return UnknownNameError.of("data", spec.partition(":")[0], READERS)
+    return UnknownNameError.of("data", kind, READERS)
