@@ -15,6 +15,7 @@ _PUBLIC: dict[str, tuple[str, str | None]] = {
         verb: (".api", verb)
         for verb in (
             "lower",
+            "lowering",
             "read",
             "write",
             "run",

@@ -160,11 +160,11 @@ def event_accuracies(
 ) -> dict[str, float | None]:
     """Return, of a graph calibrated for events, the accuracy at event timing, and that before."""
     from .. import api
-    from ..hw_targets.event_calibration import KEY, uncalibrated
+    from ..hw_targets.event_calibration import factors_of, uncalibrated
     from ..sim.event import EventDriven
     from ..sim.run import run
 
-    if KEY not in graph.metadata:
+    if not factors_of(graph):
         return {}
     steps, events = api.steps_for(graph, data.x, time_steps), EventDriven()
     before, after = (
@@ -179,7 +179,7 @@ def show_events(graph: Graph) -> None:
     from ..hw_targets.event_calibration import KEY
 
     note = graph.metadata.get(KEY)
-    if note is None:
+    if note is None or not note["threshold_factors"]:
         return
     print(f"calibrated for thresholds tested after every event, on {note['samples']} samples:")
     print(f"longest queue of events: {note['longest_queue']}")

@@ -36,6 +36,9 @@ def calibrate_events(graph: Graph, x: Array, time_steps: int, target: Target) ->
     Args:
         x: raw samples, of which the first few are used.
     """
+    layers = [name for name in graph.neurons if name not in analog_nodes(graph)]
+    if not layers:
+        return _noted(graph, NOTHING)
     values = encode(graph, x[:SAMPLES], time_steps)
     wanted = Reference().prepare(graph).run(values, "spikes")
     session, bits = EventDriven().prepare(graph), target.limit("threshold_bits")
@@ -44,7 +47,6 @@ def calibrate_events(graph: Graph, x: Array, time_steps: int, target: Target) ->
         tried = session.with_neurons(raised(graph, factors, bits))
         return spikes_that_differ(wanted, tried.run(values, "spikes"))
 
-    layers = [name for name in graph.neurons if name not in analog_nodes(graph)]
     factors = dict.fromkeys(layers, 1.0)
     before = least = apart(factors)
     for name in layers:
@@ -63,7 +65,22 @@ def calibrate_events(graph: Graph, x: Array, time_steps: int, target: Target) ->
         "longest_queue": last.longest_queue,
         "thresholds_before": {n: graph.neurons[n].v_threshold.tolist() for n in layers},
     }
-    return best.replace(metadata={**best.metadata, KEY: note})
+    return _noted(best, note)
+
+
+NOTHING: Mapping[str, Any] = {
+    "threshold_factors": {},
+    "spikes_that_differ": {},
+    "before": {},
+    "samples": 0,
+    "longest_queue": 0,
+    "thresholds_before": {},
+}
+"""Of a network without neurons on the chip: nothing fires there, so nothing waits."""
+
+
+def _noted(graph: Graph, note: Mapping[str, Any]) -> Graph:
+    return graph.replace(metadata={**graph.metadata, KEY: dict(note)})
 
 
 def _mean(shares: Mapping[str, float]) -> float:

@@ -130,6 +130,9 @@ class EventSession:
         refuse_nonlinear(graph)
         self.graph, self.order, self.seed = graph, order, seed
         self.host = analog_nodes(graph)
+        if graph.output_name in self.host:
+            remedy = "run it with --timing step"
+            raise ExecutorError("adds analog values", node=graph.output_name, remedy=remedy)
         for name, node in graph.neurons.items():
             if name not in self.host:
                 _check_neuron(name, node)

@@ -5,11 +5,15 @@ from __future__ import annotations
 from itertools import pairwise
 
 import numpy as np
+import pytest
 
 from spikewright import api
-from spikewright.export.ir import Graph, Input, Linear, Neuron, Node, Output
-from spikewright.hw_targets.event_calibration import raised, takes_events, uncalibrated
-from spikewright.hw_targets.target import load_target
+from spikewright.export.ir import ExecutorError, Graph, Input, Linear, Neuron, Node, Output
+from spikewright.export.ir.digest import digest
+from spikewright.export.ir.nodes import Encoding
+from spikewright.hw_targets.event_calibration import KEY, raised, takes_events, uncalibrated
+from spikewright.hw_targets.target import load_target, targets
+from spikewright.sim.event import EventDriven
 
 
 def float_network() -> Graph:
@@ -29,6 +33,44 @@ def float_network() -> Graph:
             compare=">=",
         )
     return Graph.chain({**nodes, "out": Output("spike_count")}, "float")
+
+
+def without_neurons(encoding: Encoding) -> Graph:
+    weight = np.random.default_rng(2).normal(0, 1, (4, 6)).astype(np.float32)
+    nodes: dict[str, Node] = {"in": Input((6,), encoding), "fc": Linear(weight)}
+    return Graph.chain({**nodes, "out": Output("integrate")}, "float")
+
+
+@pytest.mark.parametrize("target", [target.name for target in targets()])
+@pytest.mark.parametrize("encoding", ["spikes", "direct"])
+def test_a_network_without_neurons_is_checked_and_costed(target: str, encoding: Encoding) -> None:
+    """Its sums are the chip's, or, of analog values, the host's: then no event reaches the chip."""
+    x = (np.random.default_rng(1).random((3, 5, 6)) < 0.4).astype(np.int64)
+    x = x if encoding == "spikes" else x.astype(np.float32)
+    graph = api.lower(without_neurons(encoding), target=target, calibrate=x)
+    fit = api.check(graph, target)
+    found = api.estimate(graph, x, target)
+    assert fit.unknown == () and (found.fits, found.violations) == (fit.fits, len(fit.violations))
+    assert graph.metadata.get(KEY, {}).get("longest_queue", 0) == 0
+    on_host = encoding == "direct" and fit.host == ("out",)
+    assert found.host_macs == (24 * 5 if on_host else 0)
+
+
+def test_analog_readouts_have_no_event_timing() -> None:
+    graph = api.lower(without_neurons("direct"), calibrate=np.ones((2, 6), np.float32))
+    with pytest.raises(ExecutorError, match="analog values") as refused:
+        api.run(graph, np.ones((2, 6), np.float32), EventDriven())
+    assert refused.value.node == "out"
+
+
+def test_training_lowers_on_the_same_road() -> None:
+    """First as `lower` does, also for events; later ones keep the range and the factors."""
+    x = (np.random.default_rng(1).random((16, 6, 24)) < 0.3).astype(np.int64)
+    how = {"target": "odin", "calibrate": x}
+    lowered, lowering = api.lower(float_network(), **how), api.lowering(**how)
+    for _ in range(2):
+        assert digest(lowering(float_network(), "integer")) == digest(lowered)
+    assert lowering(float_network(), "float").level == "float"
 
 
 def test_lowering_for_odin_calibrates_and_fits() -> None:
