@@ -96,7 +96,8 @@ class Road:
     ) -> None:
         if samples is not None:
             graph = settled(graph, samples.x)
-        self.folded, self.scale, self._samples, self._known = folded(graph), scale, samples, known
+        self.folded, self._samples, self._known = folded(graph), samples, known
+        self.scale: ScaleRule = scale
 
     @property
     def samples(self) -> Samples:
@@ -174,7 +175,8 @@ class Again:
     """
 
     def __init__(self, form: Format, scale: ScaleRule) -> None:
-        self.form, self.scale = form, scale
+        self.form = form
+        self.scale: ScaleRule = scale
         self._calibration: Calibration | None = None
         self._factors: Mapping[str, float] = {}
 
