@@ -23,6 +23,7 @@ from .export.ir import (
 from .export.ir.errors import FormatWarning, warn
 from .export.ir.graph import ENCODING_ASSUMED, LEVELS, Level
 from .export.ir.nodes import Encoding
+from .export.ir.noted import Differences
 from .export.ir.profile import ScaleRule
 from .export.untrained import doubt_weights
 from .integers import Again, Format, Road, Samples, folded, format_of, refusal
@@ -35,6 +36,7 @@ from .sim.time_axis import time_steps_of as time_steps_of
 from .sim.trace import EVENT, Record
 from .sources import (
     SourceOptions,
+    agreement_of,
     as_asked,
     compared,
     encoding_of,
@@ -80,6 +82,7 @@ def lower(
     level: Level = "integer",
     time_steps: int | None = None,
     encoding: Encoding | None = None,
+    differences: Differences = "error",
     **reading: Any,
 ) -> Graph:
     """Return a network at `level`: traced, folded, quantised.
@@ -95,6 +98,8 @@ def lower(
         calibrate: samples [sample, *shape], or a DATA spec (its train split); default: the data the
             checkpoint was trained on, or the example input.
         scale: `max`, `percentile` or `mse`.
+        differences: what becomes of a module whose own run computes something else than its graph
+            (its outputs, the currents and spikes of its neurons): `error`, or `warn`.
         reading: of a file, as in `read`: `dialect`, `dt`, `strict`, `convert` and so on.
 
     Raises:
@@ -104,11 +109,12 @@ def lower(
         raise UnknownNameError.of("level", level, LEVELS)
     if isinstance(source, (str, Path)):
         spec = calibrate if isinstance(calibrate, str) else None
-        graph = read(source, time_steps=time_steps, encoding=encoding, calibrate=spec, **reading)
+        options = {"time_steps": time_steps, "encoding": encoding, "calibrate": spec}
+        graph = read(source, **options, differences=differences, **reading)
     elif reading:
         raise InputError(f"{next(iter(reading))} cannot act here, it is for files", node="lower")
     else:
-        graph = _as_graph(source, sample, time_steps, encoding)
+        graph = _as_graph(source, sample, time_steps, encoding, differences)
         if not isinstance(source, Graph):
             doubt_weights(source)
     given = {"bits": bits, "target": target, "profile": profile, "calibrate": calibrate}
@@ -159,10 +165,13 @@ def _as_graph(
     sample: Any,
     time_steps: int | None,
     encoding: Encoding | None,
+    differences: Differences | None = "error",
 ) -> Graph:
     from .export.unwrap import unwrapped
 
     if isinstance(source, Graph):
+        if differences == "warn":
+            raise InputError("differences cannot act here, it is for modules", node="lower")
         return as_asked(source, SourceOptions(time_steps=time_steps, encoding=encoding))
     source = unwrapped(source)
     if sample is not None:
@@ -172,36 +181,33 @@ def _as_graph(
         steps = time_steps_of(graph, time_steps)
         if time_steps is not None:
             graph = graph.replace(metadata={**graph.metadata, "time_steps": steps})
-        return compared(graph, source, sample, steps)
+        return graph if differences is None else compared(graph, source, sample, steps, differences)
     shape = getattr(source, "input_shape", None)
     if shape is None:
         raise InputError("a module needs one example input", remedy="give sample=")
-    return trace_module(source, tuple(shape), time_steps, encoding, {})
+    return trace_module(source, tuple(shape), time_steps, encoding, {}, differences)
 
 
 @verb
 def agreement(
     module: Any, sample: Any, graph: Graph | None = None, *, time_steps: int | None = None
 ) -> Agreement:
-    """Return how our float run agrees with a module's own: a module of another framework's neurons.
+    """Return how our float run agrees with a module's own, in spikes, currents and outputs.
 
     Args:
-        module: of snntorch, norse, spikingjelly or sinabs neurons. sample: as for `lower`; a module
+        module: of torch, our neurons or another framework's. sample: as for `lower`; a module
             that takes one step a call is called `time_steps` times with it, states kept.
-        graph: of the module, float or folded; default: traced here.
+        graph: of the module, float or folded (spikes alone); default: traced here.
 
     Raises:
-        InputError: for a module without such neurons. LoweringError: for one that cannot be traced.
+        LoweringError: for a module that cannot be traced.
     """
-    from .export.foreign_run import own_run
     from .export.trace import trace
-    from .sim.agreement import agreement as compare_spikes
 
     graph = graph or trace(module, sample)
     if graph.level == "integer":
         raise InputError("an integer graph rounds", node="graph", remedy="give the float graph")
-    own = own_run(module, sample, time_steps_of(graph, time_steps))
-    return compare_spikes(graph, own.values, own.spikes)
+    return agreement_of(graph, module, sample, time_steps_of(graph, time_steps))
 
 
 @verb
@@ -222,7 +228,7 @@ def lowering(
     again = Again(format_of(target, bits), scale)
 
     def lowered(module: Any, level: Level) -> Graph:
-        graph = _as_graph(module, None, time_steps, None)
+        graph = _as_graph(module, None, time_steps, None, None)
         if level != "integer":
             return graph
         if again.calibrated:

@@ -22,6 +22,7 @@ from .export.ir.arguments import (
 )
 from .export.ir.graph import LEVELS
 from .export.ir.nodes import Encoding
+from .export.ir.noted import Differences
 from .export.ir.profile import ScaleRule
 from .export.unwrap import unwrapped
 from .sim.requests import graph_in, samples_in
@@ -117,6 +118,7 @@ ARGUMENTS: Mapping[str, Check] = {
     "profile": optional(of_kind(Profile)),
     "scale": word(get_args(ScaleRule)),
     "level": word(LEVELS),
+    "differences": word(get_args(Differences)),
     "time_steps": optional(whole(1)),
     "encoding": optional(word(get_args(Encoding))),
     "source": _source,

@@ -15,6 +15,7 @@ READ_BY: Mapping[str, tuple[str, ...]] = {
     "dt": (".nir",),
     "strict": (".nir",),
     "convert": (".onnx",),
+    "differences": (FACTORY, ".safetensors"),
 }
 """The kinds of source that an option of reading is for; options that are not here are for all."""
 QUANTISING = ("bits", "target", "profile", "scale", "calibrate", "sample")

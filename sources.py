@@ -12,12 +12,14 @@ from .export.ir import (
     FormatError,
     Graph,
     InputError,
+    LoweringError,
     MissingPackageError,
     SpikewrightError,
     UnknownNameError,
 )
 from .export.ir.errors import WITH_TORCH, AgreementWarning, warn
 from .export.ir.nodes import Encoding
+from .export.ir.noted import Differences
 from .export.untrained import doubt_weights
 from .option_rules import HDF5
 from .sim.encoding import with_encoding
@@ -26,6 +28,7 @@ from .sim.time_axis import DEFAULT_TIME_STEPS
 if TYPE_CHECKING:
     from .export.foreign import Time
     from .export.layout import Layout
+    from .sim.agreement import Agreement
 
 CONVERTED_TIME_STEPS = 32
 """Of a converted network, whose rates need time to tell values apart."""
@@ -42,6 +45,7 @@ class SourceOptions:
         encoding: how samples become values, None for the network's own.
         dialect, dt, strict: of a NIR file.
         convert: of an ONNX file, `relu`. calibrate: DATA on which its thresholds are found.
+        differences: between a live module's own run and its graph's: `error`, or `warn` of them.
     """
 
     weights: str | None = None
@@ -53,6 +57,7 @@ class SourceOptions:
     strict: bool = False
     convert: str | None = None
     calibrate: str | None = None
+    differences: Differences = "error"
 
 
 def read_source(spec: str, options: SourceOptions | None = None) -> Graph:
@@ -65,6 +70,8 @@ def read_source(spec: str, options: SourceOptions | None = None) -> Graph:
         FormatError, LoweringError, InputError: for what cannot be read or traced.
     """
     options = options or SourceOptions()
+    if options.differences not in get_args(Differences):
+        raise UnknownNameError.of("differences", options.differences, get_args(Differences))
     suffix = Path(spec).suffix.lower()
     if ".py:" in spec:
         return as_asked(_own_code(spec, options), options)
@@ -212,7 +219,8 @@ def traced_checkpoint(spec: str, options: SourceOptions | None = None) -> Graph:
         "training": {"command": card.command, "seed": card.seed, **dict(card.accuracies)},
     }
     steps, encoding = options.time_steps, options.encoding
-    return trace_module(module, module.input_shape, steps, encoding, metadata)
+    shape = module.input_shape
+    return trace_module(module, shape, steps, encoding, metadata, options.differences)
 
 
 def _architectures() -> Collection[str]:
@@ -241,6 +249,7 @@ def trace_module(
     time_steps: int | None,
     encoding: Encoding | None,
     metadata: dict[str, Any],
+    differences: Differences | None = "error",
 ) -> Graph:
     """Return the float graph of a module, traced on an example of `input_shape`.
 
@@ -248,7 +257,7 @@ def trace_module(
     where nobody says it has none, and takes that of its samples.
 
     Args:
-        encoding: None for the module's own.
+        encoding: None for the module's own. differences: None: not looked for.
     """
     from .export.trace import trace
 
@@ -262,29 +271,33 @@ def trace_module(
     own = traced if layout.order == "step" or layout.own else None
     steps = time_steps or own or said
     known |= {} if steps is None else {"time_steps": int(steps)}
-    return compared(graph.replace(metadata={**known, **metadata}), module, sample, tried)
+    graph = graph.replace(metadata={**known, **metadata})
+    return graph if differences is None else compared(graph, module, sample, tried, differences)
 
 
 def _example(module: Any, input_shape: tuple[int, ...], time_steps: int) -> tuple[Any, Layout]:
-    """Return an input as a module takes it: zeros; noise where its own run is to be compared."""
+    """Return noise as a module takes it, on its device, and where the time of it lies."""
     import torch
 
     from .export.foreign import is_neuron
     from .export.layout import Layout
     from .export.trace import example_layout, is_multi_step
 
-    multi = is_multi_step(module)
-    if not any(is_neuron(layer) for layer in module.modules()):
-        axes = (min(time_steps, 2), 1) if multi else (1,)
-        return torch.zeros(*axes, *input_shape), Layout("steps" if multi else "step")
+    like = next((p for p in module.parameters() if p.is_floating_point()), torch.zeros(()))
     noise = torch.Generator().manual_seed(0)
+
+    def example(*lead: int) -> Any:
+        return torch.rand(*lead, *input_shape, generator=noise).to(like)
+
+    if not any(is_neuron(layer) for layer in module.modules()) and is_multi_step(module):
+        return example(time_steps, 1), Layout("steps")
     *likely, last = _leads(module, time_steps)
     for order, lead in likely:
-        sample = torch.rand(*lead, *input_shape, generator=noise)
+        sample = example(*lead)
         layout = example_layout(module, sample)
         if layout.order == order:
             return sample, layout
-    sample = torch.rand(*last[1], *input_shape, generator=noise)
+    sample = example(*last[1])
     return sample, example_layout(module, sample)
 
 
@@ -299,31 +312,55 @@ def _leads(module: Any, time_steps: int) -> list[tuple[Time, tuple[int, ...]]]:
     return [("steps", (time_steps, 1)), ("batch first", (1, time_steps)), ("step", (1,))]
 
 
-def compared(graph: Graph, module: Any, sample: Any, time_steps: int) -> Graph:
-    """Note in the metadata how a float graph agrees with a framework's own run; warn if it differs.
+def compared(
+    graph: Graph, module: Any, sample: Any, time_steps: int, differences: Differences = "error"
+) -> Graph:
+    """Note in the metadata how a float graph agrees with the module's own run.
 
     Args:
         sample: as the module takes it; a module of one step a call is given it `time_steps` times.
-    """
-    from .export.foreign import is_neuron
-    from .export.foreign_run import own_run
-    from .sim.agreement import agreement
+        differences: `error`, or `warn` of those that rounding does not explain.
 
-    if not any(is_neuron(layer) for layer in module.modules()):
-        return graph
-    own = own_run(module, sample, time_steps)
-    found = agreement(graph, own.values, own.spikes)
+    Warns:
+        AgreementWarning: of spikes that rounding decided otherwise.
+
+    Raises:
+        LoweringError: for any other difference, naming the layer, the step and the neuron.
+    """
+    found = agreement_of(graph, module, sample, time_steps)
+    name = type(module).__name__
+    if found.fault is not None and differences == "error":
+        raise LoweringError(
+            f"{name} computes something else than its graph: {found.fault}",
+            node=found.fault.layer,
+            remedy="give what computes it a layer with a to_node(shape) method, or go on with "
+            'differences="warn" (--differences warn)',
+        )
+    if found.fault is not None:
+        said = f"{name} computes something else than its graph: {found.fault.layer}"
+        warn(f"{said}: {found.fault}", AgreementWarning)
     if not found.equal:
-        name = type(module).__name__
         said = f"{name}: {found.differ:.3%} of its spikes differ between its own run and ours"
         where = ", ".join(f"{n} {share:.3%}" for n, share in found.by_neuron.items() if share)
-        warn(f"{said} ({where})", AgreementWarning)
-    told = {
+        warn(f"{said} ({where}), {found.rounded} decided by rounding", AgreementWarning)
+    noted = {
         "differ": found.differ,
         "spike_rate": found.spike_rate,
         "by_neuron": dict(found.by_neuron),
+        "rounded": found.rounded,
+        "outputs": found.outputs,
     }
-    return graph.replace(metadata={**graph.metadata, "agreement": told})
+    return graph.replace(metadata={**graph.metadata, "agreement": noted})
+
+
+def agreement_of(graph: Graph, module: Any, sample: Any, time_steps: int) -> Agreement:
+    """Return how a float or folded graph agrees with a module's own run on an example input."""
+    from .export.own_run import own_run
+    from .export.torch_ops import TORCH_OPERATIONS
+    from .sim.agreement import agreement
+
+    own = own_run(module, sample, time_steps)
+    return agreement(graph, own.values, own.neurons, own.output, TORCH_OPERATIONS)
 
 
 def _own_code(spec: str, options: SourceOptions) -> Graph:
@@ -339,7 +376,8 @@ def _own_code(spec: str, options: SourceOptions) -> Graph:
         )
     doubt_weights(found)
     metadata = {"source": f"{Path(path).name}:{name}"}
-    return trace_module(found, tuple(shape), options.time_steps, options.encoding, metadata)
+    steps, encoding = options.time_steps, options.encoding
+    return trace_module(found, tuple(shape), steps, encoding, metadata, options.differences)
 
 
 def own_object(spec: str, weights: str | None = None) -> Any:

@@ -87,6 +87,13 @@ Convert = Annotated[
     str | None,
     typer.Option("--convert", help="relu: an ordinary .onnx network, its ReLUs as neurons."),
 ]
+Differences = Annotated[
+    str,
+    typer.Option(
+        "--differences",
+        help="error, or warn: where a live module computes something else than its graph.",
+    ),
+]
 Out = Annotated[Path, typer.Option("-o", "--out", help="Where to write.", show_default=False)]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite existing files.")]
 Threads = Annotated[int, typer.Option("--threads", min=1, help="Of the executor.")]
@@ -118,6 +125,7 @@ class Request:
     dt: Dt = None
     strict: Strict = False
     convert: Convert = None
+    differences: Differences = "error"
 
     @property
     def lowers(self) -> bool:
@@ -158,6 +166,7 @@ class Request:
             strict=self.strict,
             convert=self.convert,
             calibrate=self.calibrate or (samples.data if samples else None),
+            differences=self.differences,  # type: ignore[arg-type]
         )
         graph = read_source(self.source, options)
         if "dt_from" in graph.metadata:

@@ -180,7 +180,7 @@ def _tracer(torch: Any, sample: Any, left_out: dict[str, Any]) -> Any:
             def leaf(*args: Any, **kwargs: Any) -> Any:
                 return self.create_proxy("call_module", self.path_of_module(m), args, kwargs)
 
-            with _in_place_of_forward(m, leaf):
+            with in_place_of_forward(m, leaf):
                 return m._call_impl(*args, **kwargs)
 
         def create_args_for_root(
@@ -213,7 +213,8 @@ def _depends(torch: Any, value: Any) -> bool:
 
 
 @contextmanager
-def _in_place_of_forward(module: Any, forward: Callable[..., Any]) -> Iterator[None]:
+def in_place_of_forward(module: Any, forward: Callable[..., Any]) -> Iterator[None]:
+    """Within the context a module's hooks run around another forward()."""
     kept = vars(module).get("forward")
     vars(module)["forward"] = forward
     try:

@@ -5,6 +5,8 @@ Arithmetic is in the dtype of the run (float32, as the frameworks compute, or fl
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from ..export.ir import Array, Neuron, Output
@@ -32,6 +34,12 @@ def float_neuron_step(x: Array, node: Neuron, state: NeuronState) -> Array:
     if state.spikes is not None:
         state.spikes = spikes
     return spikes
+
+
+def float_membrane(x: Array, node: Neuron, state: NeuronState) -> Array:
+    """Return the membrane potential that a step tests, from the state before it, left as it is."""
+    before = replace(state)
+    return _membrane(_current(x, node, before), node, before)
 
 
 def _current(x: Array, node: Neuron, state: NeuronState) -> Array:

@@ -14,29 +14,32 @@ from ..export.ir import Array, Delay, Graph, Input, Neuron, Output, check
 from ..export.ir.arith import NeuronState, initial_state, neuron_step, readout_step
 from .encode import check_values
 from .float_neuron import float_neuron_step, float_readout_step
-from .ops import OPS
+from .ops import OPS, Operations
 from .repeated import is_repeated, static_nodes
 from .trace import NeuronTrace, Record, Trace
 
 
 class Reference:
-    """Runs any graph on numpy; `dtype` is that of float and folded graphs."""
+    """Runs any graph on numpy; `dtype` is that of float and folded graphs.
+
+    operations: what computes the stateless nodes, of float graphs.
+    """
 
     name = "reference"
 
-    def __init__(self, dtype: Any = np.float32) -> None:
-        self.dtype = np.dtype(dtype)
+    def __init__(self, dtype: Any = np.float32, operations: Operations = OPS) -> None:
+        self.dtype, self.operations = np.dtype(dtype), operations
 
     def prepare(self, graph: Graph) -> ReferenceSession:
         """Return a session of `graph`, checked."""
-        return ReferenceSession(check(graph), self.dtype)
+        return ReferenceSession(check(graph), self.dtype, self.operations)
 
 
 class ReferenceSession:
     """One graph and its state (see `executor.Session`)."""
 
-    def __init__(self, graph: Graph, dtype: np.dtype[Any]) -> None:
-        self.graph = graph
+    def __init__(self, graph: Graph, dtype: np.dtype[Any], operations: Operations = OPS) -> None:
+        self.graph, self.operations = graph, operations
         self.integer = graph.level == "integer"
         self.dtype = np.dtype(np.int64) if self.integer else dtype
         self._static = static_nodes(graph)
@@ -58,6 +61,22 @@ class ReferenceSession:
         """
         check_values(self.graph, x, timed=False)
         return self._step(x, {})[self.graph.output_name]
+
+    def advance(self, x: Array, kept: dict[str, Array] | None = None) -> dict[str, Array]:
+        """Advance by one step of values [batch, *shape]; return the value of every node.
+
+        Args:
+            kept: values of the nodes that are the same at every step; filled by the first.
+        """
+        return self._step(x, {} if kept is None else kept)
+
+    def begin(self, batch: int) -> None:
+        """Stand before the first step of a batch of this size."""
+        self._start(batch)
+
+    def state(self, name: str) -> NeuronState:
+        """Return a neuron's state, of a session that has begun."""
+        return self._states[name]
 
     def run(self, x: Array, record: Record = "states") -> Trace:
         """Run from reset over encoded values [time, batch, *shape].
@@ -136,4 +155,4 @@ class ReferenceSession:
             advance_y = readout_step if self.integer else float_readout_step
             self._y = advance_y(inputs[0], node, self._y)
             return self._y
-        return OPS[type(node)](node, *inputs)
+        return self.operations[type(node)](node, *inputs)

@@ -138,9 +138,13 @@ def forgetful(m: Any, x: Any) -> Any:
     return torch.stack(spikes)
 
 
-def test_a_difference_is_warned_of() -> None:
+@pytest.mark.filterwarnings("ignore")
+def test_a_difference_is_refused_or_warned_of() -> None:
+    module = Net(forgetful, beta=0.9, init_hidden=True)
+    with pytest.raises(LoweringError, match=r"in the module, .* in its graph"):
+        sw.lower(module, frames(), level="float")
     with pytest.warns(AgreementWarning, match=r"Net: \d+\.\d+% of its spikes differ .*\(lif "):
-        graph = sw.lower(Net(forgetful, beta=0.9, init_hidden=True), frames(), level="float")
+        graph = sw.lower(module, frames(), level="float", differences="warn")
     assert graph.metadata["agreement"]["differ"] > 0
 
 
@@ -153,11 +157,12 @@ def test_a_source_is_compared_on_noise_over_its_own_steps() -> None:
 
 
 def test_other_steps_or_no_neuron_in_common_are_refused() -> None:
+    from spikewright.export.ir.noted import Noted
     from spikewright.sim.agreement import agreement
 
     module = Net(looped())
     graph, x = trace(module, frames()), frames().numpy()
     with pytest.raises(InputError, match="the module emitted spikes"):
-        agreement(graph, x, {"lif": x[:3]})
+        agreement(graph, x, {"lif": Noted(x[:3], x[:3])})
     with pytest.raises(InputError, match="no neuron of the module"):
-        agreement(graph, x, {"other": x})
+        agreement(graph, x, {"other": Noted(x, x)})

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 import spikewright as sw
-from spikewright.export.foreign_run import own_run
 from spikewright.export.ir import Graph, LoweringError, Neuron
+from spikewright.export.own_run import own_run
 from spikewright.export.trace import trace
 from spikewright.sim.agreement import agreement
 
@@ -32,8 +32,8 @@ def assert_starts(module: Any, start: float) -> None:
     (neuron,) = graph.neurons.values()
     assert np.all(neuron.v_init == np.float32(start))
     own = own_run(module, x, STEPS)
-    assert agreement(graph, own.values, own.spikes).equal
-    assert not agreement(from_zero(graph), own.values, own.spikes).equal
+    assert agreement(graph, own.values, own.neurons).equal
+    assert not agreement(from_zero(graph), own.values, own.neurons).equal
     integer = sw.lower(module, x, time_steps=STEPS)
     (neuron,) = integer.neurons.values()
     assert np.all(np.sign(neuron.v_init) == np.sign(start))
