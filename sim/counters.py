@@ -269,15 +269,16 @@ def _sops(
     several = any(n.size and n.max() > 1 for n in spikes)
     yield "sops", real
     yield "sops_effective", effective
-    yield "sops_per_spike", count(*spikes)[0] if several else real
+    yield "sops_per_spike", next(iter(count(*spikes))) if several else real
 
 
-def _weight_sops(fan_outs: FanOuts, name: str, events: Array) -> tuple[Ints, Ints]:
+def _weight_sops(fan_outs: FanOuts, name: str, events: Array) -> Iterator[Ints]:
+    """Yield the SOPs of all synapses, and of those whose weight is not zero."""
     # In float64, where sums of synapse counts below 2^53 are exact and BLAS multiplies.
     flat = events.reshape(len(events), -1).astype(np.float64)
-    maps = (fan_outs.of(name, effective=e).reshape(-1) for e in (False, True))
-    real, effective = ((flat @ fan.astype(np.float64)).astype(np.int64) for fan in maps)
-    return real, effective
+    for effective in (False, True):
+        fan = fan_outs.of(name, effective=effective).reshape(-1).astype(np.float64)
+        yield (flat @ fan).astype(np.int64)
 
 
 def _matmul_sops(node: MatMul, a: Array, b: Array) -> tuple[Ints, Ints]:
