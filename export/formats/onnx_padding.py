@@ -37,8 +37,10 @@ class Windows:
         self.count, self.ends = (tuple(column) for column in zip(*reached, strict=True))
         if min(self.count) < 1:
             raise site.refuse(f"kernel {kernel} does not fit map {padded}")
-        if prod(self.count) > LARGEST_VALUE:
-            raise site.refuse(f"shape {self.count} exceeds {LARGEST_VALUE} elements")
+        around = sums(self.sizes, self.begins, self.ends)
+        for shape in (self.count, around):
+            if prod(shape) > LARGEST_VALUE:
+                raise site.refuse(f"shape {shape} exceeds {LARGEST_VALUE} elements")
 
     def _outer(self, pads: Pads | None, rank: int) -> tuple[Shape, Shape]:
         if pads is None:
@@ -51,10 +53,15 @@ class Windows:
         """Return the operator's own padding, of begins and ends."""
         rank, auto = len(sizes), self.site.fields.get("auto_pad", b"NOTSET").decode()
         if auto in ("SAME_UPPER", "SAME_LOWER"):
-            spread = [
-                max(0, (-(-n // s) - 1) * s + e - n)
-                for n, s, e in zip(sizes, self.stride, self.extent, strict=True)
-            ]
+            axes = zip(sizes, self.stride, self.extent, strict=True)
+            spread = [(-(-n // s) - 1) * s + e - n for n, s, e in axes]
+            if min(spread) < -2:  # onnxruntime starts such windows later, others at 0
+                raise self.site.refuse(
+                    f"{auto} of kernel {self.kernel} at strides {self.stride} on a map {sizes},"
+                    " which runtimes read differently",
+                    "write its pads",
+                )
+            spread = [max(0, n) for n in spread]
             less, more = tuple(n // 2 for n in spread), tuple(n - n // 2 for n in spread)
             return (more, less) if auto == "SAME_LOWER" else (less, more)
         pads = (0,) * 2 * rank if auto == "VALID" else self.site.fields.get("pads", (0,) * 2 * rank)

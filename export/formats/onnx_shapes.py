@@ -77,6 +77,8 @@ def unsqueeze(site: Site) -> str:
     axes = whole(site.needed(1) if "axes" not in site.fields else site.fields["axes"])
     rank = len(site.shape) + 1 + len(axes)
     places = {n % rank for n in axes}
+    if len(places) < len(axes):
+        raise site.refuse(f"unsqueezes axes {axes}, some of them twice")
     shapes = []
     for full in site.reader.folding.full(site.shape):
         sizes = iter(full)

@@ -114,7 +114,7 @@ def reduce(site: Site) -> str:
     kind = AvgPool if site.kind == "ReduceMean" else SumPool
     pooled = site.put(kind(kernel, kernel, (0,) * len(kernel)), here)
     ones = tuple(1 if k in reduced else n for k, n in enumerate(shape))
-    wanted = ones if site.fields.get("keepdims", 1) else tuple(shape[k] for k in kept)
+    wanted = ones if site.fields.get("keepdims", 1) == 1 else tuple(shape[k] for k in kept)
     return _shaped(site, pooled, wanted)
 
 

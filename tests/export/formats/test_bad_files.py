@@ -505,6 +505,10 @@ IDIOMS: dict[str, tuple[dict[str, Any], str]] = {
         many(("Unsqueeze", ["x", "s"], "y", {}), s=wide(0)),
         "Unsqueeze: gives (1, 7, 4) of a batch of 7",
     ),
+    "an axis unsqueezed twice": (
+        many(("Unsqueeze", ["x", "s"], "y", {}), s=wide(1, -3)),
+        "Unsqueeze: unsqueezes axes (1, -3), some of them twice",
+    ),
     "a Pad of nothing that pads": (
         many(("Pad", ["x", "s"], "p", {}), ("MatMul", ["p", "w"], "y", {}), s=wide(0, 0, 0, 1)),
         "MatMul: a MatMul of a padded tensor; a Pad is read before Conv",
@@ -603,6 +607,14 @@ ONNX: dict[str, tuple[Make, str]] = {
     "an average of padding": (
         images("AveragePool", kernel_shape=[2, 2], pads=[3, 0, 0, 0]),
         "m: an average of padding alone",
+    ),
+    "same, of gaps": (
+        images("AveragePool", kernel_shape=[1, 1], strides=[1, 4], auto_pad="SAME_UPPER"),
+        "m: SAME_UPPER of kernel (1, 1) at strides (1, 4) on a map (8, 8), which runtimes read",
+    ),
+    "few windows of huge padding": (
+        images("Conv", pads=[0, 0, 0, 1 << 40], strides=[1, 1 << 40]),
+        "m: shape (8, 1099511627784) exceeds",
     ),
     "huge padding of an average": (
         images("AveragePool", kernel_shape=[2, 2], pads=[1 << 40] * 4),
