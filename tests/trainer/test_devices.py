@@ -81,7 +81,7 @@ def test_two_devices_learn_what_one_does(tmp_path: Path) -> None:
         command = [sys.executable, str(tmp_path / "work.py"), root, str(out), str(devices)]
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         done = subprocess.run(
-            command, env=environment, capture_output=True, text=True, cwd=tmp_path, timeout=240
+            command, env=environment, capture_output=True, text=True, cwd=tmp_path, timeout=600
         )
         assert done.returncode == 0, done.stderr
         found.append(torch.load(out))

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,8 +25,18 @@ from spikewright.trainer.resume import StateFile
 from spikewright.trainer.tasks import PretrainOptions, SupervisedOptions, pretrain, train_supervised
 
 ROOT = Path(__file__).parents[2]
-CODE = f"import runpy; runpy.run_path({str(ROOT / 'conftest.py')!r})\n"
-CODE += "from spikewright.cli.main import main; main()\n"
+START = f"import runpy; runpy.run_path({str(ROOT / 'conftest.py')!r})\n"
+CALL = "from spikewright.cli.main import main; main()\n"
+KILLED = """
+import os, signal
+from spikewright.trainer.resume import StateFile
+write = StateFile.save
+def written_then_killed(self, moving, at):
+    write(self, moving, at)
+    if at.step == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+StateFile.save = written_then_killed
+"""
 LOOP = LoopOptions(epochs=2, batch=64)
 WITH_LABELS = SupervisedOptions(loop=LOOP)
 OPTIONS = PretrainOptions(projector=16, time_augmentation="jitter", loop=LOOP)
@@ -197,10 +206,10 @@ def test_the_time_before_the_resumption_counts(tmp_path: Path) -> None:
     assert record.seconds < 1000 and record.seconds_in_all == 1000 + record.seconds
 
 
-def command(out: Path, *words: str) -> list[str]:
-    fixed = ("--data", "digits", "--limit", "512", "--epochs", "12", "--batch", "64")
+def command(out: Path, *words: str, code: str = START + CALL) -> list[str]:
+    fixed = ("--data", "digits", "--limit", "256", "--epochs", "2", "--batch", "64")
     return [
-        sys.executable, "-c", CODE, "train", "pretrain", *fixed, "--projector", "16",
+        sys.executable, "-c", code, "train", "pretrain", *fixed, "--projector", "16",
         "--save-every", "1", "-o", str(out), *words,
     ]  # fmt: skip
 
@@ -210,14 +219,10 @@ def test_a_killed_process_resumes_to_the_same_file(tmp_path: Path) -> None:
     whole, cut = tmp_path / "whole.safetensors", tmp_path / "cut.safetensors"
     subprocess.run(command(whole), check=True, env=environment, capture_output=True)
     state = tmp_path / "cut.safetensors.state"
-    process = subprocess.Popen(
-        command(cut), env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    killed = subprocess.run(
+        command(cut, code=START + KILLED + CALL), env=environment, capture_output=True
     )
-    while not state.exists() and process.poll() is None:
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert state.exists() and not cut.exists(), "the process was to be killed in its middle"
+    assert killed.returncode == -signal.SIGKILL and state.exists() and not cut.exists()
     refused = subprocess.run(command(cut), env=environment, capture_output=True, text=True)
     assert refused.returncode == 2 and "--resume" in refused.stderr
     subprocess.run(command(cut, "--resume"), check=True, env=environment, capture_output=True)

@@ -5,7 +5,6 @@ Weights are multiples of 1/32 and beta is 1/2, so that no rounding decides a spi
 
 from __future__ import annotations
 
-import time
 import warnings
 from itertools import pairwise
 from pathlib import Path
@@ -149,6 +148,5 @@ def test_additions_over_additions_take_bounded_time(tmp_path: Path) -> None:
         last = f"a{k}"
     nodes |= {"n": neuron(), "out": Output("spike_count")}
     graph = Graph(nodes, [*edges, Edge(last, "n"), Edge("n", "out")], "float")
-    begun = time.process_time()
-    write_nir(graph, tmp_path / "g.nir")
-    assert time.process_time() - begun < 20
+    write_nir(graph, tmp_path / "g.nir")  # with a walk of every way it would never end
+    assert (tmp_path / "g.nir").stat().st_size < 1_000_000
