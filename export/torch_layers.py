@@ -22,11 +22,14 @@ from .ir import (
     LoweringError,
     Node,
     Reshape,
+    Scale,
     Shape,
+    SumPool,
 )
 from .ir.nodes import MaxPool
 from .ir.uneven_padding import same_padding
 from .overridden import overrides
+from .pool_windows import divisors, windows_reached
 
 LayerRule: TypeAlias = Callable[[Any, Shape, Shape], list[Node]]
 
@@ -139,13 +142,16 @@ def _batch_norm(module: Any, before: Shape, after: Shape) -> list[Node]:
     ]
 
 
-def _pool_windows(module: Any, before: Shape) -> tuple[tuple[int, ...], ...]:
-    rank = len(before) - 1
-    if module.ceil_mode:
-        raise Refused("ceil_mode makes windows of varying size", "use ceil_mode=False")
+def _pool_windows(module: Any, before: Shape) -> tuple[Shape, Shape, Shape, Shape, Shape]:
+    """Return kernel, stride, padding, the padding behind that windows reach, and their count."""
+    rank, sizes = len(before) - 1, before[1:]
     kernel = as_tuple(module.kernel_size, rank)
     stride = kernel if module.stride is None else as_tuple(module.stride, rank)
-    return kernel, stride, as_tuple(module.padding, rank)
+    padding = as_tuple(module.padding, rank)
+    axes = zip(sizes, kernel, stride, padding, padding, strict=True)
+    reached = [windows_reached(*axis, bool(module.ceil_mode)) for axis in axes]
+    count, end = (tuple(column) for column in zip(*reached, strict=True))
+    return kernel, stride, padding, end, count
 
 
 def _maps(rule: LayerRule) -> LayerRule:
@@ -161,21 +167,24 @@ def _maps(rule: LayerRule) -> LayerRule:
 
 
 def _avg_pool(module: Any, before: Shape, after: Shape) -> list[Node]:
-    kernel, stride, padding = _pool_windows(module, before)
-    if any(padding) and not module.count_include_pad:
-        raise Refused("padding with a varying divisor", "use count_include_pad=True")
     if getattr(module, "divisor_override", None):
         raise Refused("divisor_override is set", "fold it into the next weights")
-    return [AvgPool(kernel, stride, padding)]
+    kernel, stride, padding, end, count = _pool_windows(module, before)
+    own = padding if module.count_include_pad else (0,) * len(padding)
+    counted = tuple(zip(own, own, strict=True))
+    places = divisors(before[1:], kernel, stride, padding, count, counted)
+    if (places == np.prod(kernel)).all():
+        return [AvgPool(kernel, stride, padding, end)]
+    return [SumPool(kernel, stride, padding, end), Scale(1.0 / places)]
 
 
 def _max_pool(module: Any, before: Shape, after: Shape) -> list[Node]:
-    kernel, stride, padding = _pool_windows(module, before)
+    kernel, stride, padding, end, _ = _pool_windows(module, before)
     if any(d != 1 for d in as_tuple(module.dilation, len(kernel))):
         raise Refused("a dilated max-pool", "use dilation=1")
     if module.return_indices:
         raise Refused("return_indices returns places beside values", "leave return_indices out")
-    return [MaxPool(kernel, stride, padding)]
+    return [MaxPool(kernel, stride, padding, end)]
 
 
 def _adaptive_avg_pool(module: Any, before: Shape, after: Shape) -> list[Node]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from math import ceil, prod
+from math import prod
 from typing import Any
 
 import numpy as np
 
 from ..ir import Array, Shape
+from ..pool_windows import divisors, windows_reached
 from .onnx_file import whole
 from .onnx_site import LARGEST_VALUE, Pads, Site, sums
 
@@ -72,14 +73,14 @@ class Windows:
 
     def _axis(self, k: int) -> tuple[int, int]:
         """Return how many windows there are and the padding behind; ceil_mode may add to both."""
-        stride, end = self.stride[k], self.outer[1][k] + self.own[1][k]
-        room = self.sizes[k] + self.begins[k] + end - self.extent[k]
-        count = room // stride + 1
-        if not self.site.fields.get("ceil_mode", 0) or count < 1:
-            return count, end
-        most = ceil(room / stride) + 1
-        most -= (most - 1) * stride >= self.sizes[k] + self.begins[k]  # starts behind the map
-        return most, end + max(0, (most - 1) * stride - room)
+        return windows_reached(
+            self.sizes[k],
+            self.extent[k],
+            self.stride[k],
+            self.begins[k],
+            self.outer[1][k] + self.own[1][k],
+            bool(self.site.fields.get("ceil_mode", 0)),
+        )
 
     def divisors(self, padding_counts: bool) -> Array:
         """Return how many values an average divides by, [*count].
@@ -87,15 +88,11 @@ class Windows:
         A Pad's values always count; the operator's own where `padding_counts`; what ceil_mode
         reaches beyond them never.
         """
-        places: Any = np.ones((), np.int64)
-        for k, (size, extent) in enumerate(zip(self.sizes, self.extent, strict=True)):
-            before, behind = self.outer[0][k], self.outer[1][k]
-            if padding_counts:
-                before, behind = before + self.own[0][k], behind + self.own[1][k]
-            starts = np.arange(self.count[k]) * self.stride[k] - self.begins[k]
-            covered = np.minimum(starts + extent, size + behind) - np.maximum(starts, -before)
-            places = np.multiply.outer(places, covered)
-        return np.asarray(places)
+        before, behind = self.outer
+        if padding_counts:
+            before, behind = sums(before, self.own[0]), sums(behind, self.own[1])
+        counted = tuple(zip(before, behind, strict=True))
+        return divisors(self.sizes, self.extent, self.stride, self.begins, self.count, counted)
 
 
 def _check(site: Site, kernel: Shape, stride: Shape, dilation: Shape) -> None:

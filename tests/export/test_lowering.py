@@ -270,12 +270,33 @@ def one_layer(layer: nn.Module, after: nn.Module | None = None) -> nn.Module:
 
 
 @pytest.mark.parametrize(
+    "pool",
+    [
+        nn.AvgPool2d(3, 2, 1, count_include_pad=False),
+        nn.AvgPool2d(2, 2, ceil_mode=True),
+        nn.AvgPool2d(3, 2, 1, ceil_mode=True),
+        nn.AvgPool2d(3, 2, 1, ceil_mode=True, count_include_pad=False),
+        nn.MaxPool2d(2, 2, ceil_mode=True),
+        nn.MaxPool2d(3, 2, ceil_mode=True),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("size", [(7, 8), (8, 9)])
+def test_pools_beyond_the_end_and_divisors_of_each_place_are_torchs(
+    pool: nn.Module, size: tuple[int, int]
+) -> None:
+    x = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(0))
+    graph = trace(nn.Sequential(nn.Identity(), pool), x)
+    found = Reference(np.float64).prepare(graph).run(x.numpy()[None]).output[0]
+    np.testing.assert_allclose(found, pool(x).numpy(), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
     ("module", "says"),
     [
         (one_layer(nn.Conv2d(1, 2, 3), nn.GELU()), "gelu"),
         (one_layer(nn.Conv2d(1, 2, 3, padding=1, padding_mode="reflect")), "padding_mode"),
-        (one_layer(nn.AvgPool2d(3, padding=1, count_include_pad=False)), "varying divisor"),
-        (one_layer(nn.MaxPool2d(3, ceil_mode=True)), "ceil_mode"),
+        (one_layer(nn.AvgPool2d(3, divisor_override=4)), "divisor_override"),
         (Conditional(), "data-dependent"),
     ],
 )
