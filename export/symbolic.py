@@ -16,7 +16,7 @@ from typing import Any
 from .foreign import is_foreign
 from .ir import InputError, LoweringError, MissingPackageError
 from .ir.errors import WITH_TORCH
-from .overridden import describes_itself
+from .overridden import describes_itself, overrides
 from .torch_layers import rule_of
 
 AROUND = "keep data-dependent branches and loops out of it; over time, take multi-step neurons, "
@@ -42,7 +42,9 @@ def is_whole(module: Any) -> bool:
         return False
     if hasattr(module, "to_node"):
         return describes_itself(module)
-    return rule_of(module) is not None or is_foreign(module)
+    if is_foreign(module):
+        return not overrides(module, type(module))
+    return rule_of(module) is not None
 
 
 def _is_torchs_own(module: Any) -> bool:
