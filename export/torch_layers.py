@@ -121,8 +121,8 @@ def _padding(padding: Any, kernel: Shape, dilation: Shape) -> tuple[Shape, Shape
     """Return the padding in front of each axis and behind it."""
     if padding == "same":
         return same_padding(kernel, dilation)
-    both = 0 if padding == "valid" else padding
-    return (as_tuple(both, len(dilation)),) * 2
+    both = as_tuple(0 if padding == "valid" else padding, len(dilation))
+    return both, both
 
 
 def _batch_norm(module: Any, before: Shape, after: Shape) -> list[Node]:
