@@ -8,24 +8,18 @@ what the layer computes, step by step. Subclasses are not taken for their parent
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from .ir import Array, Conv2d, Linear, Neuron, Node, Output, Scale, Shape, SumPool
+from .containers import CONTAINERS, Looped, Part, connected
+from .ir import Array, AvgPool, Conv2d, Linear, Neuron, Node, Output, Scale, Shape, SumPool
+from .overridden import overrides
 from .torch_layers import Refused, array
 
 Time: TypeAlias = Literal["step", "steps", "batch first", "squeezed"]
 MANY_SPIKES = 1 << 15
-
-
-@dataclass(frozen=True, slots=True)
-class Looped:
-    """A neuron whose own spikes come back one step later, through `weights`, onto its input."""
-
-    weights: Node
-    neuron: Neuron
 
 
 Rule: TypeAlias = Callable[[Any, Shape], list[Node] | Looped]
@@ -130,13 +124,13 @@ def _recurrent_leaky(m: Any, shape: Shape) -> Looped:
             "reset_mechanism 'zero' with reset_delay also drops the step after a spike",
             "build it with reset_delay=False",
         )
-    return Looped(_recurrent_weights(m.recurrent, shape), neuron)
+    return Looped([Part("", neuron)], [_recurrent_weights(m.recurrent, shape)], shape)
 
 
 def _recurrent_synaptic(m: Any, shape: Shape) -> Looped:
     neuron = _synaptic(m, shape)[0]
     assert isinstance(neuron, Neuron)
-    return Looped(_recurrent_weights(m.recurrent, shape), neuron)
+    return Looped([Part("", neuron)], [_recurrent_weights(m.recurrent, shape)], shape)
 
 
 def _recurrent_weights(recurrent: Any, shape: Shape) -> Node:
@@ -194,6 +188,26 @@ def _norse_li_box(m: Any, shape: Shape) -> list[Node]:
     return [Scale(gain), Output("leaky", beta=1 - gain)]
 
 
+def _norse_recurrent(m: Any, shape: Shape) -> Looped:
+    """LIF of W_in x and W_rec times its own spikes of the step before."""
+    weights = [Linear(_weight(w)) for w in (m.input_weights, m.recurrent_weights)]
+    body = [Part("", node) for node in _norse_lif(m, shape)]
+    return Looped(body, [weights[1]], shape, into=[weights[0]])
+
+
+def _weight(tensor: Any) -> Array:
+    found = array(tensor)
+    assert found is not None
+    return found
+
+
+def _norse_li(m: Any, shape: Shape) -> Looped:
+    """A readout behind a synaptic current i = alpha i + x, which is a loop of its own."""
+    alpha = 1 - m.dt * number("tau_syn_inv", m.p.tau_syn_inv, shape)
+    into: list[Node] = [Linear(_weight(m.input_weights))] if hasattr(m, "input_weights") else []
+    return Looped([], [Scale(alpha)], shape, into, behind=_norse_li_box(m, shape))
+
+
 # spikingjelly: v += x or v += (v_reset - v (+ x)) / tau, spike where v - v_threshold >= 0
 
 
@@ -249,6 +263,10 @@ def _sinabs_neuron(m: Any, shape: Shape) -> list[Node]:
     return [*nodes, Neuron(shape, threshold, **fields)]
 
 
+def _sinabs_recurrent(m: Any, shape: Shape) -> Looped:
+    return connected(_sinabs_neuron(m, shape), m.rec_connect, shape, plain_nodes)
+
+
 def _sinabs_gain(m: Any, beta: Array, shape: Shape) -> list[Node]:
     return [Scale(1 - beta)] if m.norm_input else []
 
@@ -289,6 +307,10 @@ def _sum_pool(m: Any, shape: Shape) -> list[Node]:
     return [SumPool(kernel, stride, (0, 0))]
 
 
+def _voting(m: Any, shape: Shape) -> list[Node]:
+    return [AvgPool((m.voting_size,), (m.voting_size,), (0,))]
+
+
 def _nothing(m: Any, shape: Shape) -> list[Node]:
     return []
 
@@ -303,7 +325,12 @@ NEURONS: dict[str, Rule] = {
     "norse.LIF": _norse_lif,
     "norse.IAFCell": _norse_iaf,
     "norse.IAF": _norse_iaf,
+    "norse.LIFRecurrentCell": _norse_recurrent,
+    "norse.LIFRecurrent": _norse_recurrent,
     "norse.LIBoxCell": _norse_li_box,
+    "norse.LICell": _norse_li,
+    "norse.LI": _norse_li,
+    "norse.LILinearCell": _norse_li,
     "spikingjelly.IFNode": _jelly_if,
     "spikingjelly.LIFNode": _jelly_lif,
     "spikingjelly.ParametricLIFNode": _jelly_lif,
@@ -312,19 +339,26 @@ NEURONS: dict[str, Rule] = {
     "sinabs.LIFSqueeze": _sinabs_neuron,
     "sinabs.IAF": _sinabs_neuron,
     "sinabs.IAFSqueeze": _sinabs_neuron,
+    "sinabs.LIFRecurrent": _sinabs_recurrent,
+    "sinabs.IAFRecurrent": _sinabs_recurrent,
     "sinabs.ExpLeak": _sinabs_neuron,
     "sinabs.ExpLeakSqueeze": _sinabs_neuron,
 }
 LAYERS: dict[str, Rule] = {
     "spikingjelly.Dropout": _nothing,
     "spikingjelly.Dropout2d": _nothing,
+    "spikingjelly.VotingLayer": _voting,
     "sinabs.SumPool2d": _sum_pool,
 }
 """By package and class. What is not here and has no rule as torch's is refused by name."""
 
+_SINABS_RECURRENT = ("sinabs.LIFRecurrent", "sinabs.IAFRecurrent")
 PACKAGES = ("snntorch", "norse", "spikingjelly", "sinabs")
-OVER_TIME = ("norse.LIF", "norse.IAF")
-BATCH_FIRST = ("sinabs.LIF", "sinabs.IAF", "sinabs.ExpLeak")
+OVER_TIME = (
+    *("norse.LIF", "norse.IAF", "norse.LIFRecurrent", "norse.LI", "norse.Lift"),
+    *("spikingjelly.MultiStepContainer", "spikingjelly.SeqToANNContainer"),
+)
+BATCH_FIRST = ("sinabs.LIF", "sinabs.IAF", "sinabs.ExpLeak", *_SINABS_RECURRENT)
 SQUEEZED = ("sinabs.LIFSqueeze", "sinabs.IAFSqueeze", "sinabs.ExpLeakSqueeze")
 
 
@@ -357,9 +391,21 @@ def not_taken(module: Any, place: Any) -> Refused:
 
 
 def class_name(module: Any) -> str:
-    """Return package and class of a layer: ``snntorch.Leaky``."""
-    cls = type(module)
+    """Return package and class of a layer, ``snntorch.Leaky``.
+
+    A user's subclass of a framework's layer is that layer, if what it computes is.
+    """
+    cls: Any = type(module)
+    base = _framework_class(module)
+    if base is not None and base is not cls and not overrides(module, base):
+        cls = base
     return f"{cls.__module__.split('.')[0]}.{cls.__name__}"
+
+
+def _framework_class(module: Any) -> Any | None:
+    """Return the nearest class of a layer that a framework defines."""
+    classes = type(module).__mro__
+    return next((c for c in classes if c.__module__.split(".")[0] in PACKAGES), None)
 
 
 def foreign_rule(module: Any) -> Rule | None:
@@ -373,23 +419,69 @@ def is_neuron(module: Any) -> bool:
     return class_name(module) in NEURONS
 
 
+def is_listed(module: Any) -> bool:
+    """Whether a layer of a framework has a rule."""
+    return foreign_rule(module) is not None or class_name(module) in CONTAINERS
+
+
+def is_stateful(module: Any) -> bool:
+    """Whether a layer is a framework's that may hold state: a neuron, or a container of some."""
+    return is_neuron(module) or class_name(module) in CONTAINERS
+
+
 def is_foreign(module: Any) -> bool:
-    """Whether a layer is one of a framework's that the tracer must not look into."""
-    package = class_name(module).split(".")[0]
-    return package in PACKAGES and (foreign_rule(module) is not None or not list(module.children()))
+    """Whether a layer is one of a framework's that the tracer must not look into.
+
+    A user's own subclass of one of its neurons is one, too: it holds state as that does.
+    """
+    base = _framework_class(module)
+    if base is None:
+        return False
+    if base is not type(module):
+        return _listed(base) or is_listed(module)
+    name, place = class_name(module), f"{base.__module__}."
+    return name not in LOOKED_INTO and not place.startswith(NETWORKS)
+
+
+def _listed(cls: type) -> bool:
+    name = f"{cls.__module__.split('.')[0]}.{cls.__name__}"
+    return name in NEURONS or name in CONTAINERS
+
+
+def plain_nodes(module: Any, shape: Shape) -> list[Node]:
+    """Return the nodes of a framework's layer within a container.
+
+    Raises:
+        Refused: for one that has no rule, or recurrence of its own.
+    """
+    rule = foreign_rule(module)
+    found = None if rule is None else rule(module, shape)
+    if not isinstance(found, list):
+        name = type(module).__name__
+        raise Refused(f"no rule for {name} within a container", "put it beside the container")
+    return found
+
+
+LOOKED_INTO = ("norse.SequentialState", "sinabs.Network")
+"""Containers of theirs whose forward() the tracer follows."""
+NETWORKS = ("spikingjelly.activation_based.model.", "norse.torch.models.")
+"""Where they keep whole networks, which are followed like a user's."""
 
 
 def known_classes(module: Any) -> str | None:
     """Return the classes of a layer's framework that have a rule, as a list; None for others."""
-    package = class_name(module).split(".")[0]
-    names = [name.rsplit(".", 1)[-1] for name in (*NEURONS, *LAYERS) if name.startswith(package)]
-    return ", ".join(names) if package in PACKAGES else None
+    base = _framework_class(module)
+    package = None if base is None else base.__module__.split(".")[0]
+    every = (*NEURONS, *LAYERS, *CONTAINERS, *LOOKED_INTO)
+    names = [name.rsplit(".", 1)[-1] for name in every if name.split(".")[0] == package]
+    return ", ".join(names) if names else None
 
 
 def time_of(module: Any) -> Time:
     """Return how a framework's layer takes time: one step a call, or an axis of its input."""
     name = class_name(module)
-    if name in OVER_TIME or (name in NEURONS and getattr(module, "step_mode", "s") == "m"):
+    stateful = name in NEURONS or name in CONTAINERS
+    if name in OVER_TIME or (stateful and getattr(module, "step_mode", "s") == "m"):
         return "steps"
     if name in BATCH_FIRST:
         return "batch first"

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from .foreign import class_name, is_neuron
+from .foreign import class_name, is_stateful
 
 REST = {"snntorch": "reset_mem", "spikingjelly": "reset", "sinabs": "reset_states"}
 """The method by which a layer of each package returns to rest; norse hands its state along."""
@@ -15,7 +15,7 @@ REST = {"snntorch": "reset_mem", "spikingjelly": "reset", "sinabs": "reset_state
 @contextmanager
 def kept_state(module: Any) -> Iterator[None]:
     """Within the context other frameworks' layers start at rest; then they hold what they held."""
-    layers = [m for m in module.modules() if is_neuron(m)]
+    layers = [m for m in module.modules() if is_stateful(m)]
     held = [(dict(vars(m)), {key: dict(vars(m)[key]) for key in _tables(m)}) for m in layers]
     try:
         for layer in layers:

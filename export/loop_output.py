@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeAlias
 
 from .torch_layers import Refused
 
-How: TypeAlias = Literal["each step", "sum", "mean", "last step"]
+How: TypeAlias = Literal["each step", "each step, batch first", "sum", "mean", "last step"]
 SCALES = ("mul", "truediv", "div", "mul_", "div_", "imul", "itruediv")
 ADDS = ("add", "iadd", "add_", "radd")
 
@@ -48,7 +48,7 @@ def collected(out: Any, calls: int) -> Collected | None:
         core = core.args[0]
     stack = _stack(core)
     if stack is not None:
-        return Collected(core, stack[0], "each step")
+        return Collected(core, stack[0], "each step, batch first" if stack[1] else "each step")
     reduced = _reduced(core)
     if reduced is not None:
         return reduced

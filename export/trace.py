@@ -13,13 +13,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from .containers import CONTAINERS, Looped, Part
 from .foreign import (
-    Looped,
     Time,
+    class_name,
     foreign_rule,
-    is_neuron,
+    is_listed,
+    is_stateful,
     known_classes,
     not_taken,
+    plain_nodes,
     started,
     time_of,
     value_place,
@@ -89,6 +92,7 @@ def trace(
         steps = layout.steps(sample)
         sample = sample if loop is None else loop.first(sample)
         lead = _lead(sample, multi, layout.order)
+        _refuse_unknown(traced)
         _run(torch, traced, sample, multi)
     builder = _Builder(traced, lead, encoding, readout)
     for fx_node in traced.graph.nodes:
@@ -155,7 +159,7 @@ def _one_step(traced: Any, sample: Any) -> Loop | None:
     """Reduce the fx graph, in place, to one step of its neurons; return the loop it was."""
     modules = dict(traced.named_modules())
     try:
-        loop = one_step(traced, modules, is_neuron, tuple(sample.shape))
+        loop = one_step(traced, modules, is_stateful, tuple(sample.shape))
     except Refused as refused:
         raise refused.at("forward()") from None
     traced.recompile()
@@ -266,8 +270,12 @@ class _Builder:
         self.leads[fx_node] = self.leads[source]
         before, after = self.shape(source), self.shape(fx_node)
         rule = foreign_rule(module)
-        if rule is not None:
+        container = CONTAINERS.get(class_name(module))
+        if rule is not None or container is not None:
             self.spiking.add(fx_node)
+        if container is not None:
+            self._contain(fx_node, container(module, before, after, plain_nodes), source)
+            return
         if hasattr(module, "to_node"):
             nodes = [module.to_node(after)]
         elif rule is not None:
@@ -293,6 +301,17 @@ class _Builder:
             nodes = nodes[:-1]
         self._chain(fx_node, nodes, (source,))
 
+    def _contain(self, fx_node: Any, found: Looped | list[Part], source: Any) -> None:
+        """Put what stands for a container."""
+        if self.leads[source].averaged:
+            raise averaged_first(f"a {type(self.modules[fx_node.target]).__name__}")
+        if isinstance(found, Looped):
+            self._loop(fx_node, found, source)
+            return
+        if any(isinstance(part.node, Output) for part in found):
+            raise Refused("a readout within a container", "put it behind the container")
+        self.names[fx_node] = self._parts(_path(fx_node), found, self.names[source])
+
     def _check_lead(self, fx_node: Any, layer: str) -> None:
         """Refuse a layer that leaves other axes for time and batch than it was given."""
         sizes, full = self.leads[fx_node].sizes, tuple(fx_node.meta["value_shape"])
@@ -303,14 +322,30 @@ class _Builder:
             )
 
     def _loop(self, fx_node: Any, looped: Looped, source: Any) -> None:
-        """Put a neuron whose spikes come back through weights, a step later."""
+        """Put what takes back its own value a step later, added to its input."""
         path = _path(fx_node)
-        delay, back, total = (f"{path}.{part}" for part in ("delay", "recurrent", "sum"))
-        self.nodes |= {delay: Delay(looped.neuron.shape), back: looped.weights}
-        self.edges.append(Edge(delay, back))
-        self._put(total, Add(), (self.names[source], back))
-        self.names[fx_node] = self._put(path, looped.neuron, (total,))
-        self.edges.append(Edge(path, delay))
+        feeding = self._row(f"{path}.input", looped.into, self.names[source])
+        delay = f"{path}.delay"
+        self.nodes[delay] = Delay(looped.shape)
+        back = self._row(f"{path}.recurrent", looped.back, delay)
+        total = self._put(f"{path}.sum", Add(), (feeding, back))
+        last = self._parts(path, looped.body, total)
+        self.edges.append(Edge(last, delay))
+        behind, readout = looped.behind, looped.behind[-1] if looped.behind else None
+        if isinstance(readout, Output):
+            self.integrators[fx_node], behind = readout, behind[:-1]
+        self.names[fx_node] = self._row(path, behind, last)
+
+    def _row(self, path: str, nodes: list[Node], feeding: str) -> str:
+        """Put `nodes` one behind the other; return the last."""
+        return self._parts(path, [Part("", node) for node in nodes], feeding)
+
+    def _parts(self, path: str, parts: list[Part], feeding: str) -> str:
+        for part in parts:
+            name = f"{path}.{part.path}" if part.path else path
+            name = f"{name}.{part.node.kind.lower()}" if name in self.nodes else name
+            feeding = self._put(name, part.node, (feeding,))
+        return feeding
 
     def _call_function(self, fx_node: Any) -> None:
         name = getattr(fx_node.target, "__name__", str(fx_node.target))
@@ -411,6 +446,18 @@ class _Builder:
                 kept.add(edge.source)
         nodes = {name: node for name, node in self.nodes.items() if name in kept | {"input"}}
         return Graph(nodes, [edge for edge in self.edges if edge.target in kept], "float")
+
+
+def _refuse_unknown(traced: Any) -> None:
+    """Refuse a layer that no table has, before it is run: it may not run alone."""
+    for fx_node in traced.graph.nodes:
+        if fx_node.op == "call_module":
+            module = traced.get_submodule(fx_node.target)
+            if not hasattr(module, "to_node") and not is_stateful(module) and not is_listed(module):
+                try:
+                    _rule(module)
+                except Refused as refused:
+                    raise refused.at(_path(fx_node)) from None
 
 
 def _rule(module: Any) -> LayerRule:

@@ -295,7 +295,9 @@ class _Comparison:
         ours, sizes = np.stack(self.series), np.stack(self.sizes)
         tainted = np.logical_or.accumulate(np.stack(self.tainted))
         returns = self.graph.metadata.get("returns", "each step")
-        if returns == "last step":
+        if returns == "each step, batch first":
+            self.output = self.output.swapaxes(0, 1)
+        elif returns == "last step":
             ours, sizes, tainted = ours[-1:], sizes[-1:], tainted[-1:]
         elif returns != "each step":
             share = steps if returns == "mean" else 1
@@ -368,7 +370,7 @@ def _neuron_of(path: str) -> str:
 
 def _entry(graph: Graph, path: str, name: str) -> str:
     """Return the node whose value enters the first node of a layer."""
-    first = next((n for n in (f"{path}.sum", path) if n in graph.nodes), name)
+    first = next((n for n in (f"{path}.input", f"{path}.sum", path) if n in graph.nodes), name)
     return graph.inputs(first)[0]
 
 

@@ -30,7 +30,7 @@ def filled(module: Any, seed: int = 0) -> Any:
     generator = torch.Generator().manual_seed(seed)
     for layer in module.modules():
         if isinstance(layer, (nn.Linear, nn.Conv2d)):
-            for values in (layer.weight, layer.bias):
+            for values in filter(torch.is_tensor, (layer.weight, layer.bias)):
                 codes = torch.randint(-24, 33, values.shape, generator=generator)
                 values.data = codes.float() * GRID
     return module

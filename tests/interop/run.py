@@ -51,6 +51,7 @@ ROOT = Path(__file__).parents[2]
 LIVE = (
     "tests/export/test_foreign.py",
     "tests/export/test_starting_states.py",
+    "tests/export/test_containers.py",
     "tests/test_docs_frameworks.py",
 )
 """Tests of live modules, and the snippets of the page on frameworks."""
