@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast, get_args
 
@@ -353,13 +354,24 @@ def compared(
     return graph.replace(metadata={**graph.metadata, "agreement": noted})
 
 
+COMPARED_SAMPLES = 8
+COMPARED_BYTES = 1 << 29
+"""What the neurons of a module's own run may note: of a large network fewer are compared."""
+
+
+def _samples_compared(graph: Graph, time_steps: int) -> int:
+    """Return of how many samples a module's own run notes currents and spikes, in float32."""
+    neurons = sum(prod(node.shape) for node in graph.neurons.values())
+    return max(1, min(COMPARED_SAMPLES, COMPARED_BYTES // max(1, 8 * neurons * time_steps)))
+
+
 def agreement_of(graph: Graph, module: Any, sample: Any, time_steps: int) -> Agreement:
     """Return how a float or folded graph agrees with a module's own run on an example input."""
     from .export.own_run import own_run
     from .export.torch_ops import TORCH_OPERATIONS
     from .sim.agreement import agreement
 
-    own = own_run(module, sample, time_steps)
+    own = own_run(module, sample, time_steps, _samples_compared(graph, time_steps))
     return agreement(graph, own.values, own.neurons, own.output, TORCH_OPERATIONS)
 
 

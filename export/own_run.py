@@ -20,8 +20,6 @@ from .layout import Layout, fixed_size, layout_of, squeezed_layer
 from .symbolic import first_line, in_place_of_forward, root_name
 from .trace import eval_mode, is_multi_step, loop_of
 
-MOST_SAMPLES = 8
-
 
 @dataclass(frozen=True, slots=True)
 class OwnRun:
@@ -38,7 +36,7 @@ class OwnRun:
     neurons: dict[str, Noted]
 
 
-def own_run(module: Any, sample: Any, time_steps: int, most: int = MOST_SAMPLES) -> OwnRun:
+def own_run(module: Any, sample: Any, time_steps: int, most: int = 8) -> OwnRun:
     """Return the run of a module, in eval mode, on at most `most` samples of an example input.
 
     A module that takes one step a call is called `time_steps` times with the same input; one that

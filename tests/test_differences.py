@@ -124,6 +124,17 @@ def test_checkpoints_are_compared() -> None:
     assert noted["differ"] == 0 and noted["spike_rate"] > 0 and noted["outputs"] < 1e-5
 
 
+def test_fewer_samples_are_compared_of_a_large_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """5 and 4 neurons over 4 steps note 288 bytes a sample: of current and spikes, 4 each."""
+    module, x = network(IF()), torch.rand(4, 30, 6)
+    taken = []
+    module.register_forward_pre_hook(lambda m, args: taken.append(args[0].shape))
+    for room, samples in ((1 << 29, 8), (3 * 288, 3), (1, 1)):
+        monkeypatch.setattr("spikewright.sources.COMPARED_BYTES", room)
+        sw.lower(module, x, level="float")
+        assert taken[-1] == (4, samples, 6)
+
+
 def test_training_lowers_without_comparing() -> None:
     module = network(IF())
     module.input_shape, module.time_steps = (6,), 4  # type: ignore[assignment]
