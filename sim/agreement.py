@@ -224,11 +224,11 @@ class _Comparison:
             entering = values[layer.entry]
             current = given.current[t].reshape(entering.shape)
             self.parted |= not np.array_equal(current, entering)
-        if self.magnitudes is not None:
-            fits = ~tainted.reshape(-1, *(1,) * (entering.ndim - 1))
-            limit = UNITS * EPS * sizes[layer.entry]
-            apart = fits & ~(np.abs(entering - current) <= limit)
-            self._faulty(layer.name, "current", t, apart, current, entering, limit)
+            if self.magnitudes is not None:
+                fits = ~tainted.reshape(-1, *(1,) * (entering.ndim - 1))
+                limit = UNITS * EPS * sizes[layer.entry]
+                apart = fits & ~(np.abs(entering - current) <= limit)
+                self._faulty(layer.name, "current", t, apart, current, entering, limit)
         parting = clean & (ours != theirs) & ~layer.parted
         if self.magnitudes is not None and parting.any():
             self._judge_spikes(t, layer, parting, values, sizes, state, theirs)
