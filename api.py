@@ -190,20 +190,24 @@ def _as_graph(
 
 @verb
 def agreement(
-    module: Any, sample: Any, graph: Graph | None = None, *, time_steps: int | None = None
+    module: Any, samples: Any, graph: Graph | None = None, *, time_steps: int | None = None
 ) -> Agreement:
     """Return how our float run agrees with a module's own, in spikes, currents and outputs.
 
     Args:
-        module: of torch, our neurons or another framework's. sample: as for `lower`; a module
-            that takes one step a call is called `time_steps` times with it, states kept.
+        module: of torch, our neurons or another framework's.
+        samples: [sample, time, *shape], whatever axes the module has; [sample, *shape] where it
+            takes one step a call: it is called `time_steps` times with them, states kept.
         graph: of the module, float or folded (spikes alone); default: traced here.
 
     Raises:
         LoweringError: for a module that cannot be traced.
     """
-    from .export.trace import trace
+    from .export.trace import as_example, trace
 
+    if graph is not None:
+        steps_for(graph, samples_in(samples), time_steps)
+    sample = as_example(module, samples)
     graph = graph or trace(module, sample)
     if graph.level == "integer":
         raise InputError("an integer graph rounds", node="graph", remedy="give the float graph")

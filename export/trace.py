@@ -114,6 +114,23 @@ def example_layout(module: Any, sample: Any) -> Layout:
     return layout_of(module, sample, multi, None if multi else loop_of(module, sample))
 
 
+def as_example(module: Any, samples: Any) -> Any:
+    """Return samples [sample, time, ...] as `module` takes them.
+
+    A module of one step a call has no time axis: it is given its samples as they are.
+    """
+    if squeezed_layer(module) is not None:
+        folded = samples.reshape(-1, *samples.shape[2:])
+        return example_layout(module, folded).example(samples)
+    if is_multi_step(unwrapped(module)):
+        return example_layout(module, samples).example(samples)
+    turned = samples.swapaxes(0, 1) if samples.ndim > 1 else samples
+    try:
+        return turned if example_layout(module, turned).order == "steps" else samples
+    except LoweringError:  # a loop of another length: tracing says what is wrong with it
+        return samples
+
+
 def is_multi_step(module: Any) -> bool:
     """Return whether `module` takes [time, batch, ...]: whether a layer of it says so.
 

@@ -18,7 +18,7 @@ import pytest
 import spikewright as sw
 from spikewright.export.foreign import PACKAGES
 from spikewright.export.ir import Delay, LoweringError, Neuron
-from spikewright.export.trace import trace
+from spikewright.export.trace import example_layout, trace
 
 torch = pytest.importorskip("torch")
 nn = torch.nn
@@ -45,7 +45,9 @@ def spikes(*shape: int) -> Any:
 
 
 def assert_equal(module: Any, sample: Any, least: float = 0.05, **options: Any) -> Any:
-    found = sw.agreement(filled(module), sample, **options)
+    module = filled(module)
+    samples = example_layout(module, sample).samples(sample)
+    found = sw.agreement(module, samples, **options)
     assert found.by_neuron and found.spike_rate > least, found
     assert found.equal, str(found)
     return found

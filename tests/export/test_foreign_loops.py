@@ -113,7 +113,7 @@ ROLLED: dict[str, Callable[[Any, Any], Any]] = {
 
 @pytest.mark.parametrize("name", ROLLED)
 def test_rolled(name: str) -> None:
-    found = sw.agreement(Net(ROLLED[name]), frames())
+    found = sw.agreement(Net(ROLLED[name]), frames().swapaxes(0, 1))
     assert found.equal and 0.05 < found.spike_rate < 0.95, found
     first = trace(Net(ROLLED[name]), frames()).neurons["lif"].v_init
     assert first.shape == () and first == (0.25 if "first state" in name else 0)

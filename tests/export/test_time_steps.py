@@ -138,3 +138,15 @@ def test_t_is_shown_by_check_and_estimate() -> None:
         cost = sw.estimate(graph, np.ones((2, 6, 3)), chip)
         assert cost.to_json()["time_steps"] == 6 and "T = 6" in str(cost).splitlines()[0]
     assert "T = 6" in str(graph)
+
+
+def test_agreement_takes_samples_whatever_axes_the_module_has(own: Path) -> None:
+    import snntorch
+
+    samples = torch.rand(2, 6, 5)  # 2 samples of 6 steps
+    assert sw.agreement(module_of(own, "Frames"), samples).equal
+    graph = sw.lower(module_of(own, "Frames"), samples.swapaxes(0, 1), level="float")
+    with pytest.raises(InputError, match="the axes are swapped"):
+        sw.agreement(module_of(own, "Frames"), samples.swapaxes(0, 1), graph)
+    step = torch.nn.Sequential(torch.nn.Linear(5, 4), snntorch.Leaky(0.9, init_hidden=True))
+    assert sw.agreement(step, samples[:, 0], time_steps=6).equal
