@@ -38,18 +38,20 @@ OF_A_SOURCE: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "dt": (("--dt", "2e-4"), (".nir",)),
     "strict": (("--strict",), ()),
     "convert": (("--convert", "relu"), ()),
+    "differences": (("--differences", "warn"), ()),
 }
 """By parameter: how it is typed, and the kinds of source on which it changes the network."""
-CHECKED_ELSEWHERE = {"strict": (".nir",), "convert": (".onnx",), "input_shape": (".onnx",)}
-"""What acts on a file that needs it (`test_nir_structure`, `test_onnx_in`), and not on these."""
+CHECKED_ELSEWHERE = {
+    "strict": (".nir",),
+    "convert": (".onnx",),
+    "input_shape": (".onnx",),
+    "differences": ("file.py:factory", ".safetensors"),
+}
+"""What acts on a source that needs it (`test_nir_structure`, `test_onnx_in`, and of a module that
+differs from its graph the tests of the agreement), and not on these."""
 OF_SAMPLES = {"data", "split", "limit", "batch", "seed"}
 OF_OUTPUT = {"json", "force", "out"}
 SOURCES = {"source", *OF_A_SOURCE}
-FITTING = {
-    *("epochs", "batch", "accumulate", "optimizer", "lr", "weight_decay", "warmup_steps", "clip"),
-    *("ema", "precision", "channels_last", "time_steps", "limit", "seed", "resume", "save_every"),
-    *("metrics", "log_every", "tensorboard"),
-}
 OPTIONS: dict[str, set[str]] = {
     "demo": OF_OUTPUT,
     "models": {"name", "json"},
