@@ -75,6 +75,8 @@ COUNTS = (
     "dense_macs",
     "neuron_updates",
 )
+SUMS = {**dict(zip(COUNTS, COUNTS, strict=True)), "dense_macs": "dense_macs_all_steps"}
+"""What sums over steps and samples are called; `dense_macs` is of one step in tables of layers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,13 +124,13 @@ class Counters:
 
     def _row(self, layer: LayerCounters) -> dict[str, Any]:
         row: dict[str, Any] = {"name": layer.name, "kind": layer.kind, "neurons": layer.neurons}
-        row |= {count: int(getattr(layer, count).sum()) for count in COUNTS}
+        row |= {SUMS[count]: int(getattr(layer, count).sum()) for count in COUNTS}
         slots = layer.neurons * self.time_steps * self.samples
         return row | _rates(row, slots if layer.kind == "Neuron" else 0)
 
     def totals(self) -> dict[str, Any]:
         """Return the sums over all layers, and the means over all neurons (see `rows`)."""
-        found: dict[str, Any] = {count: self.total(count) for count in COUNTS}
+        found: dict[str, Any] = {SUMS[count]: self.total(count) for count in COUNTS}
         return found | _rates(found, found["neuron_updates"])
 
 
