@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .loop_output import Collected
+from .loop_output import Collected, name_of
 from .torch_layers import Refused
 
 
@@ -61,6 +61,29 @@ def rolled(
         node.replace_all_uses_with(source)
         graph.erase_node(node)
     return Loop(len(steps), axis)
+
+
+def repeated(graph: Any) -> Loop | None:
+    """Return the steps that forward() makes of one frame, ``x.unsqueeze(0).repeat(T, 1, ...)``.
+
+    What comes before is computed once; None where there is no such call.
+    """
+    for node in graph.nodes:
+        steps = _copies(node)
+        if steps is not None and name_of(node.args[0]) == "unsqueeze":
+            dim = node.args[0].args[1] if len(node.args[0].args) > 1 else node.args[0].kwargs["dim"]
+            if dim == 0:
+                return Loop(steps, None)
+    return None
+
+
+def _copies(node: Any) -> int | None:
+    """Return how often `repeat` or `expand` copies along the first axis and no other."""
+    if name_of(node) not in ("repeat", "expand"):
+        return None
+    given = node.args[1] if isinstance(node.args[1], (tuple, list)) else node.args[1:]
+    first = given[0]
+    return first if isinstance(first, int) and first > 0 else None
 
 
 def _alike(steps: list[Any], walk: _Walk) -> bool:

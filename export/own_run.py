@@ -18,7 +18,7 @@ from .ir import Array, LoweringError
 from .ir.noted import Noted
 from .layout import Layout, fixed_size, layout_of, squeezed_layer
 from .symbolic import first_line, in_place_of_forward, root_name
-from .trace import eval_mode, is_multi_step, loop_of
+from .trace import eval_mode, time_taken
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +47,7 @@ def own_run(module: Any, sample: Any, time_steps: int, most: int = 8) -> OwnRun:
         LoweringError: for a module whose own run fails.
     """
     module, sample = _in_float32(module, sample)
-    multi = is_multi_step(module) or squeezed_layer(module) is not None
-    loop = None if multi else loop_of(module, sample)
+    multi, loop = time_taken(module, sample)
     layout = layout_of(module, sample, multi, loop)
     sample = _first_samples(module, sample, layout, most)
     once = layout.order != "step" or loop is not None

@@ -179,6 +179,25 @@ def adds_constant(node: Node) -> bool:
     return isinstance(node, BatchNorm) or getattr(node, "bias", None) is not None
 
 
+def _unsqueeze(call: _Call) -> Called:
+    """An axis of 1: in front of a batch it is that of time (see `_repeat`)."""
+    if len(call.lead.sizes) == 1 and call.argument(1, "dim") == 0:
+        sizes = (1, *call.lead.sizes)
+        return Called([], (call.source,), replace(call.lead, sizes=sizes, unfolded=sizes))
+    return _reshape(call)
+
+
+def _repeat(call: _Call) -> Called:
+    """One frame for all steps: every step computes it again, which is the same."""
+    if call.after[1:] != call.full[1:] or call.full[0] != 1 or len(call.lead.sizes) != 2:
+        raise Refused(
+            f"repeats {list(call.full)} to {list(call.after)}",
+            "repeat a frame over time alone: x.unsqueeze(0).repeat(T, 1, ...)",
+        )
+    sizes = call.after[: len(call.lead.sizes)]
+    return Called([], (call.source,), replace(call.lead, sizes=sizes, unfolded=sizes))
+
+
 def averaged_first(what: str) -> Refused:
     """Return the refusal of what does not commute with a mean over time that comes before it."""
     return Refused(f"{what} behind a mean over time", "take the mean over time last")
@@ -186,7 +205,10 @@ def averaged_first(what: str) -> Refused:
 
 def _lead_after(call: _Call) -> Lead:
     unfolded, own = call.lead.unfolded, prod(call.shape)
-    for sizes in (call.lead.sizes, unfolded, (prod(unfolded),)):
+    likely = [call.lead.sizes, unfolded, (prod(unfolded),)]
+    if len(call.after) - len(call.full) == len(unfolded) - len(call.lead.sizes) > 0:
+        likely = [unfolded, call.lead.sizes]  # of a batch of 1 both fit: one more axis unfolds
+    for sizes in likely:
         rest = call.after[len(sizes) :]
         if call.after[: len(sizes)] == sizes and prod(rest) == own:
             return replace(call.lead, sizes=sizes)
@@ -331,7 +353,9 @@ FUNCTIONS: dict[str, Callable[[_Call], Called]] = {
     "reshape": _reshape,
     "view": _reshape,
     "squeeze": _reshape,
-    "unsqueeze": _reshape,
+    "unsqueeze": _unsqueeze,
+    "repeat": _repeat,
+    "expand": _repeat,
     "permute": _permute,
     "transpose": _transpose,
     "mean": _mean,

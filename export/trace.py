@@ -28,7 +28,7 @@ from .foreign import (
     value_place,
 )
 from .foreign_calls import COLLECTED, RETURNED, START, one_step
-from .foreign_loop import Loop
+from .foreign_loop import Loop, repeated
 from .foreign_state import kept_state
 from .ir import (
     Add,
@@ -91,10 +91,11 @@ def trace(
         layout = layout_of(module, sample, multi, loop)
         steps = layout.steps(sample)
         sample = sample if loop is None else loop.first(sample)
-        lead = _lead(sample, multi, layout.order)
+        lead = _lead(sample, multi and layout.order != "step", layout.order)
         _refuse_unknown(traced)
         _run(torch, traced, sample, multi)
     builder = _Builder(traced, lead, encoding, readout)
+    builder.repeats = multi and len(lead.sizes) == 1
     for fx_node in traced.graph.nodes:
         builder.add(fx_node)
     known = {"time_steps": steps} if steps else {}
@@ -110,8 +111,15 @@ def loop_of(module: Any, sample: Any) -> Loop | None:
 def example_layout(module: Any, sample: Any) -> Layout:
     """Return on which axis of an example input the time of `module` lies."""
     module = unwrapped(module)
-    multi = is_multi_step(module) or squeezed_layer(module) is not None
-    return layout_of(module, sample, multi, None if multi else loop_of(module, sample))
+    return layout_of(module, sample, *time_taken(module, sample))
+
+
+def time_taken(module: Any, sample: Any) -> tuple[bool, Loop | None]:
+    """Return whether a module takes all steps at once, and the steps that it makes itself."""
+    if squeezed_layer(module) is not None:
+        return True, None
+    loop = loop_of(module, sample)
+    return is_multi_step(module) and loop is None, loop
 
 
 def as_example(module: Any, samples: Any) -> Any:
@@ -180,7 +188,7 @@ def _one_step(traced: Any, sample: Any) -> Loop | None:
     except Refused as refused:
         raise refused.at("forward()") from None
     traced.recompile()
-    return loop
+    return repeated(traced.graph) if loop is None else loop
 
 
 def _layer(traced: Any, fx_node: Any) -> str:
@@ -249,6 +257,7 @@ class _Builder:
         self.potentials: dict[Any, Output] = {}
         self.returns: dict[str, str] = {}
         self.leads: dict[Any, Lead] = {}
+        self.repeats = False  # whether one frame becomes all steps within forward()
 
     def add(self, fx_node: Any) -> None:
         """Convert one fx node."""
@@ -290,6 +299,11 @@ class _Builder:
         container = CONTAINERS.get(class_name(module))
         if rule is not None or container is not None:
             self.spiking.add(fx_node)
+            if self.repeats and len(self.leads[source].sizes) == 1 and is_stateful(module):
+                raise Refused(
+                    "fires once, before its values are repeated over time",
+                    "repeat what enters it",
+                )
         if container is not None:
             self._contain(fx_node, container(module, before, after, plain_nodes), source)
             return

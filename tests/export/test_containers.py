@@ -21,6 +21,7 @@ from spikewright.export.foreign_state import kept_state
 from spikewright.export.ir import LoweringError
 from spikewright.export.torch_layers import rule_of
 from spikewright.export.trace import trace
+from spikewright.sources import trace_module
 
 from .test_foreign import GRID, assert_equal, filled, spikes, threshold
 
@@ -194,6 +195,54 @@ class TestSpikingjelly:
         )
         found = assert_equal(module, spikes(20, 4, 3, 6, 6))
         assert len(found.by_neuron) == 3
+
+    @pytest.mark.parametrize("how", ["repeat", "expand", "repeat the picture"])
+    def test_one_picture_for_all_steps(self, how: str) -> None:
+        functional = pytest.importorskip("spikingjelly.activation_based.functional")
+        layer, lif = self.layer, self.lif
+
+        class Net(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.conv = nn.Conv2d(3, 4, 3, padding=1)
+                rest = lif(0.5), layer.Flatten(), layer.Linear(144, 10), lif(0.5)
+                self.rest = nn.Sequential(*rest)
+                functional.set_step_mode(self.rest, "m")
+
+            def forward(self, x: Any) -> Any:
+                if how == "repeat the picture":
+                    x = x.unsqueeze(0).repeat(12, 1, 1, 1, 1)
+                    return self.rest(functional.seq_to_ann_forward(x, self.conv)).mean(0)
+                y = self.conv(x).unsqueeze(0)
+                y = y.repeat(12, 1, 1, 1, 1) if how == "repeat" else y.expand(12, -1, -1, -1, -1)
+                return self.rest(y).mean(0)
+
+        module, x = filled(Net()), spikes(4, 3, 6, 6)
+        assert_equal(module, x)
+        graph = sw.lower(module, x, level="float")
+        with torch.no_grad(), kept_state(module):
+            own = module(x).numpy()
+        assert graph.metadata["time_steps"] == 12 and graph.input.shape == (3, 6, 6)
+        spiking = sw.lower(module, x, level="float", encoding="spikes")
+        frames = np.repeat(x.numpy()[:, None], 12, axis=1)
+        found = sw.run(spiking, frames, executor="reference").output[-1]
+        assert np.allclose(found / 12, own, atol=1e-5) and own.any()
+        again = trace_module(module, (3, 6, 6), None, None, {})
+        assert again.metadata["time_steps"] == 12
+
+    def test_a_neuron_before_the_repetition_is_refused(self) -> None:
+        first, rest = self.lif(), self.neuron.IFNode(step_mode="m")
+
+        class Net(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.first, self.rest = first, rest
+
+            def forward(self, x: Any) -> Any:
+                return self.rest(self.first(x).unsqueeze(0).repeat(4, 1, 1))
+
+        with pytest.raises(LoweringError, match="fires once, before"):
+            trace(Net(), spikes(4, 20))
 
     def test_voting(self) -> None:
         layer, lif = self.layer, self.neuron.IFNode(threshold(1), None, step_mode="m")

@@ -69,7 +69,7 @@ def accumulated(spk: list[Any], mem: list[Any]) -> Any:
 
 
 def accumulated_in_place(spk: list[Any], mem: list[Any]) -> Any:
-    out = torch.zeros(BATCH, 5)
+    out = torch.zeros_like(spk[0])
     for s in spk:
         out += s
     return out / STEPS
