@@ -7,21 +7,9 @@ import platform
 from importlib.util import find_spec
 from typing import Any
 
-from ..export.ir.errors import WITH_TORCH
 from . import arguments as a
 from .output import emit_json, print_table
 
-OPTIONAL = {
-    "torch": WITH_TORCH,
-    "lightning_fabric": WITH_TORCH,
-    "pyarrow": "pip install pyarrow",
-    "PIL": "pip install pillow",
-    "onnxruntime": "pip install onnxruntime",
-    "onnx": "pip install onnx",
-    "nir": "pip install nir",
-    "h5py": "pip install h5py",
-}
-"""What may be missing, by import name, and the line that installs it."""
 _DISTRIBUTIONS = {"PIL": "pillow", "lightning_fabric": "lightning-fabric"}
 
 
@@ -30,7 +18,7 @@ def command(json: a.Json = False) -> None:
     from .. import __version__
     from ..sim.native import ISA_VARIABLE, isa_info
 
-    packages = [_package(name, install) for name, install in OPTIONAL.items()]
+    packages = [_package(name, install) for name, install in optional().items()]
     fields: dict[str, Any] = {
         "spikewright": __version__,
         "python": platform.python_version(),
@@ -54,6 +42,22 @@ def command(json: a.Json = False) -> None:
     print(f"threads: {threads['usable']} of {fields['cpus']} CPUs usable, OMP_NUM_THREADS {limit}")
     print()
     print_table(packages, ("package", "version", "install"))
+
+
+def optional() -> dict[str, str]:
+    """Return what may be missing, by import name, and the line that installs it."""
+    from ..export.ir.errors import WITH_TORCH  # numpy with it, which --help does without
+
+    return {
+        "torch": WITH_TORCH,
+        "lightning_fabric": WITH_TORCH,
+        "pyarrow": "pip install pyarrow",
+        "PIL": "pip install pillow",
+        "onnxruntime": "pip install onnxruntime",
+        "onnx": "pip install onnx",
+        "nir": "pip install nir",
+        "h5py": "pip install h5py",
+    }
 
 
 def _threads() -> dict[str, Any]:

@@ -88,7 +88,7 @@ def main() -> None:
     except MemoryError:
         _refuse("memory: out of it; use a smaller --batch or --limit")
     except ModuleNotFoundError as error:
-        install = doctor.OPTIONAL.get((error.name or "").partition(".")[0])
+        install = doctor.optional().get((error.name or "").partition(".")[0])
         if install is None:
             raise
         _refuse(f"{error.name}: needed here, not installed; run: {install}")
