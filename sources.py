@@ -142,12 +142,11 @@ def _lava(spec: str, options: SourceOptions) -> Graph:
 
 def _hdf5(spec: str, options: SourceOptions) -> Graph:
     """NIR or Lava's HDF5: the former has a group `node`."""
-    import h5py
+    from .export.formats.hdf5 import top_names
 
     try:
-        with h5py.File(spec, "r") as file:
-            reader = _nir if "node" in file else _lava
-    except OSError:
+        reader = _nir if "node" in top_names(spec) else _lava
+    except FormatError:
         reader = _nir  # which says what is wrong
     return reader(spec, options)
 

@@ -7,12 +7,12 @@ and crashes, or computes something else, where a number is missing or out of ran
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..ir import Array, FormatError, MissingPackageError
+from ..ir import Array, FormatError
+from .hdf5 import read_hdf5
 
 _REFUSED = {
     "pool": "train with strided convolutions",
@@ -95,18 +95,17 @@ def layers_of(path: str) -> list[Layer]:
     Raises:
         FormatError: for no such file, no netx file, a number left out, or a type that netx skips.
     """
-    if not Path(path).is_file():
-        raise FormatError("no such file", node=path)
-    h5py = _h5py()
     try:
-        with h5py.File(path, "r") as file:
-            group = file["layer"]
-            numbers = sorted(int(name) for name in group)
-            found = [(number, _held(group[str(number)], h5py)) for number in numbers]
-    except Exception as error:  # h5py has many ways to say that a file is damaged
-        raise FormatError(
-            f"no readable netx file ({type(error).__name__}: {error})", node=path
-        ) from None
+        group = read_hdf5(path, ("layer",), "netx").get("layer")
+    except FormatError as error:
+        said = f"{error.node}: {error.reason}" if error.node else error.reason
+        raise FormatError(said, node=path) from None
+    if not isinstance(group, dict):
+        raise FormatError("not a readable netx file (it holds no layers)", node=path)
+    found = sorted(
+        ((_number(path, name), _flat(layer)) for name, layer in group.items()),
+        key=lambda numbered: numbered[0],
+    )
     for place, (number, _) in enumerate(found):
         if number != place:
             reason = f"no layer {place} among {len(found)}, netx counts them from 0"
@@ -114,22 +113,22 @@ def layers_of(path: str) -> list[Layer]:
     return [_layer(path, number, held) for number, held in found]
 
 
-def _h5py() -> Any:
-    try:
-        import h5py
-    except ImportError:
-        raise MissingPackageError.of("h5py", "read Lava HDF5", "pip install h5py") from None
-    return h5py
+def _number(path: str, name: str) -> int:
+    if not (name.isascii() and name.isdecimal() and len(name) < 10):
+        raise FormatError(f"a layer of the name {name!r}, netx counts them from 0", node=path)
+    return int(name)
 
 
-def _held(group: Any, h5py: Any) -> dict[str, Any]:
+def _flat(layer: Any) -> dict[str, Any]:
+    """Return the datasets of a layer by their path in it."""
     found: dict[str, Any] = {}
-
-    def take(name: str, item: Any) -> None:
-        if isinstance(item, h5py.Dataset):
-            found[name] = item[()]
-
-    group.visititems(take)
+    pending = [("", layer)]
+    while pending:
+        path, item = pending.pop()
+        if isinstance(item, dict):
+            pending += [(f"{path}/{name}" if path else name, inner) for name, inner in item.items()]
+        else:
+            found[path] = item
     return found
 
 

@@ -227,7 +227,7 @@ NIR: dict[str, tuple[Make, str]] = {
     "endless text": (endless_text, "edges: text of 42949"),
     "text in chunks": (edited(chunked_text), "edges: text in chunks"),
     "two names": (edited(two_names), "w.weight: lies under two names"),
-    "nested metadata": (edited(nested_metadata), "nested deeper than 32"),
+    "nested metadata": (edited(nested_metadata), "nested deeper than 100"),
     "a billion laughs": (edited(laughs), "lies under two names"),
     "its own parent": (edited(own_parent), "lies under two names"),
     "nested subgraphs": (subgraphs(40), "nested deeper than 32"),

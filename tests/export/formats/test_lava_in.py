@@ -159,7 +159,7 @@ def test_what_netx_would_skip_or_change_is_refused(
 @pytest.mark.parametrize("content", [b"", b"not hdf5", b"\x89HDF\r\n\x1a\n" + bytes(64)])
 def test_a_damaged_file_is_one_line(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "bad.net").write_bytes(content)
-    with pytest.raises(FormatError, match=r"bad\.net: no readable netx file") as raised:
+    with pytest.raises(FormatError, match=r"bad\.net: not a readable netx file") as raised:
         read_lava(tmp_path / "bad.net")
     assert "\n" not in str(raised.value)
 
