@@ -10,18 +10,17 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
-from zipfile import BadZipFile, ZipFile, ZipInfo
-from zlib import error as ZlibError
+from zipfile import ZipFile, ZipInfo
 
 import numpy as np
 
 from ..export.formats.atomic import atomic_path
+from ..export.formats.npz_in import Npz
 from ..export.ir import Array, FormatError
 from ..export.ir.digest import digest
 from .trace import Trace
 
 SCHEMA = "spikewright/trace/1"
-ZIP_MAGIC = b"PK\x03\x04"
 
 
 def write_trace(trace: Trace, path: str | Path, *, force: bool = False) -> None:
@@ -70,23 +69,11 @@ def read_trace(path: str | Path) -> tuple[dict[str, Any], dict[str, Array]]:
     Raises:
         FormatError: for a file that is missing, damaged or no trace.
     """
-    try:
-        arrays = _arrays(path)
-    except FileNotFoundError:
-        raise FormatError("no such file", node=str(path)) from None
-    except (OSError, ValueError, BadZipFile, EOFError, ZlibError) as problem:
-        raise FormatError(f"not a readable npz ({problem})", node=str(path)) from None
+    with Npz(Path(path)) as file:
+        arrays = {name: file.read(name) for name in file.names}
     if "card" not in arrays:
         raise FormatError("an npz, but no trace (it has no card)", node=str(path))
     return _card(path, arrays.pop("card")), arrays
-
-
-def _arrays(path: str | Path) -> dict[str, Array]:
-    with Path(path).open("rb") as start:
-        if start.read(4) != ZIP_MAGIC:
-            raise ValueError("it does not begin as a zip file does")
-    with np.load(path, allow_pickle=False) as file:
-        return {name: file[name] for name in file.files}
 
 
 def _card(path: str | Path, text: Array) -> dict[str, Any]:

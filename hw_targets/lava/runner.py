@@ -21,6 +21,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from ...export.formats.npz_in import Npz
 from ...export.ir import Array, ExecutorError
 from .environment import Environment, cache_folder
 from .job_folder import job_folder
@@ -118,8 +119,8 @@ def _result(folder: Path, status: int | None, limit: float, megabytes: int) -> R
         how = f"signal {-status}" if killed and status else f"exit code {status}"
         remedy = "did the system lack memory? see the log" if killed else "see the log"
         _fail(folder, f"the worker ended by {how}", remedy)
-    with np.load(folder / "result.npz", allow_pickle=False) as file:
-        return Result(card, {name: file[name] for name in file.files})
+    with Npz(folder / "result.npz") as file:
+        return Result(card, {name: file.read(name) for name in file.names})
 
 
 def _fail_by(folder: Path, reason: str, megabytes: int) -> NoReturn:

@@ -16,6 +16,7 @@ from spikewright.export.ir.errors import (
     UnknownNameError,
 )
 from spikewright.trainer.data import load, load_splits
+from spikewright.trainer.data.dataset import tenth_apart
 
 
 @pytest.fixture(autouse=True)
@@ -70,6 +71,8 @@ def test_npz_keeps_integers_and_narrows_floats(tmp_path):
 @pytest.mark.parametrize(
     ("arrays", "text"),
     [
+        ({"x": np.full((2, 2), 1e300)}, "beyond float32"),
+        ({"x": np.ones((2, 2)), "y": np.array([0, 2**63], np.uint64)}, "holds 9223372036854775808"),
         ({"z": np.ones((2, 2))}, "no array 'x'"),
         ({"x": np.ones(3)}, "needs \\[sample"),
         ({"x": np.array([[1.0, np.nan]])}, "NaN"),
@@ -323,7 +326,7 @@ def test_a_limit_bounds_what_is_decoded_of_undivided_pictures(tmp_path, monkeypa
     for index in range(40):
         (tmp_path / "one" / f"{index:02}.png").write_bytes(png((index, 0, 0), 4))
     spec, decoded, decode = f"imagefolder:{tmp_path}", [], imagefolder.decode_rgb
-    rest, held = load(spec).divided()
+    rest, held = load(spec).parted(*tenth_apart(40, spec))
 
     def counted(content, where):
         decoded.append(where)

@@ -16,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...export.formats.atomic import atomic_path
+from ...export.formats.files import open_regular
+from ...export.formats.npy import read_header
 from ...export.ir.errors import FormatError
 
 CACHE_VARIABLE = "SPIKEWRIGHT_CACHE"
@@ -43,11 +45,14 @@ def cached_path(kind: str, files: Sequence[Path]) -> Path:
 def read_cached(path: Path, row: int) -> NDArray[np.uint8] | None:
     """Return the cached bytes [sample, row], mapped; None where there are none of that form."""
     try:
-        found = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError):
+        with open_regular(path) as file:
+            header, there = read_header(file.read), os.fstat(file.fileno()).st_size
+    except (FormatError, OSError):
         return None
-    good = isinstance(found, np.ndarray) and found.dtype == np.uint8 and found.shape[1:] == (row,)
-    return found if good and len(found) else None
+    good = header.dtype == np.uint8 and header.shape[1:] == (row,) and header.shape[0] > 0
+    if not good or header.fortran_order or header.length + header.size != there:
+        return None
+    return np.memmap(path, np.uint8, "r", header.length, header.shape)
 
 
 def write_cached(path: Path, records: NDArray[np.uint8]) -> None:

@@ -105,18 +105,6 @@ class Dataset:
         rest, held = drawn_apart(len(self), count)
         return self.take(rest), replace(self.take(held), split="validation")
 
-    def divided(self) -> tuple[Dataset, Dataset]:
-        """Return (training split, test split) of undivided samples: a tenth is held out.
-
-        The same ones for every seed, task and limit; classes may lie in order, so it is not the
-        last tenth but a drawn one.
-
-        Raises:
-            InputError: for fewer than 10 samples.
-        """
-        rest, held = tenth_apart(len(self), self.name)
-        return self.parted(rest, held)
-
     def parted(self, rest: NDArray[np.int64], held: NDArray[np.int64]) -> tuple[Dataset, Dataset]:
         """Return the samples at `rest` as training split, those at `held` as held out."""
         held_out = replace(self.take(held), split="held-out", undivided=False)
@@ -159,6 +147,9 @@ def drawn_apart(samples: int, count: int) -> tuple[NDArray[np.int64], NDArray[np
 
 def tenth_apart(samples: int, name: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the indices of (training split, held-out tenth) of undivided data.
+
+    The same ones for every seed, task and limit; classes may lie in order, so it is not the last
+    tenth but a drawn one.
 
     Raises:
         InputError: for fewer than 10 samples.

@@ -11,7 +11,7 @@ from .cifar10 import read_cifar10
 from .dataset import SPLITS, Dataset
 from .digits import read_digits
 from .imagefolder import divide_imagefolder, read_imagefolder, undivided_imagefolder
-from .npz import read_npz, undivided_npz
+from .npz import divide_npz, read_npz, undivided_npz
 
 Reader: TypeAlias = Callable[[Path | None, str, int | None], Dataset]
 
@@ -58,13 +58,17 @@ _UNDIVIDED: Mapping[str, Callable[[Path], bool]] = {
     "npz": undivided_npz,
     "imagefolder": undivided_imagefolder,
 }
+_DIVIDE: Mapping[str, Callable[[Path, int | None], tuple[Dataset, Dataset]]] = {
+    "npz": divide_npz,
+    "imagefolder": divide_imagefolder,
+}
 
 
 def load_splits(spec: str, limit: int | None = None) -> tuple[Dataset, Dataset]:
     """Return the training split and the test split of `spec`, the first `limit` samples of each.
 
     Of data without splits (an npz without `x_test`, an imagefolder of classes alone) a tenth is
-    held out as the test split (`Dataset.divided`).
+    held out as the test split (`tenth_apart`).
 
     Raises:
         InputError: for too few samples to hold any out; else as `load`.
@@ -72,10 +76,7 @@ def load_splits(spec: str, limit: int | None = None) -> tuple[Dataset, Dataset]:
     kind, path = _checked(spec, "train", limit)
     if path is None or not undivided(spec):
         return load(spec, "train", limit), load(spec, "test", limit)
-    if kind == "imagefolder":
-        return divide_imagefolder(path, limit)
-    rest, held = load(spec).divided()  # of all samples: a limit must not move the tenth
-    return rest.head(limit), held.head(limit)
+    return _DIVIDE[kind](path, limit)  # of all samples: a limit must not move the tenth
 
 
 def load_training(spec: str, limit: int | None = None) -> Dataset:
