@@ -251,9 +251,7 @@ def _samples(graph: Graph, calibrate: Any, time_steps: int | None) -> Samples:
 def _calibration_data(graph: Graph, calibrate: Any) -> tuple[Array, str]:
     given = graph.metadata.get("data") if calibrate is None else calibrate
     if given is None:
-        raise InputError(
-            "no data to calibrate on", remedy="give --calibrate DATA (or calibrate=samples)"
-        )
+        raise InputError("no data to calibrate on", remedy="give --calibrate DATA")
     if not isinstance(given, str):
         return np.asarray(given)[:CALIBRATION_SAMPLES], "samples"
     from .trainer.data import at_hand, load_training
@@ -262,7 +260,7 @@ def _calibration_data(graph: Graph, calibrate: Any) -> tuple[Array, str]:
         raise InputError(
             f"trained on {given}, whose samples are not packaged: nothing to calibrate on",
             node=str(graph.metadata.get("source", "network")),
-            remedy=f"give --calibrate {given}:PATH (or calibrate=samples)",
+            remedy=f"give --calibrate {given}:PATH",
         )
     return load_training(given, CALIBRATION_SAMPLES).x, given
 

@@ -107,7 +107,7 @@ class Road:
             InputError: where nobody gave any.
         """
         if self._samples is None:
-            remedy = "give --calibrate DATA (or calibrate=samples)"
+            remedy = "give --calibrate DATA"
             raise InputError("no samples to calibrate on", remedy=remedy)
         return self._samples
 

@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 import typer
 
 from .. import __version__
+from ..export.spelling import command_line
 from . import (
     check,
     compare,
@@ -66,6 +67,11 @@ INTERRUPTED = 130
 
 
 def main() -> None:
+    with command_line():
+        _main()
+
+
+def _main() -> None:
     """Run the command line; a refusal is one line on stderr and exit code 2."""
     # An option of the group would be parsed before every command, and its parser is slow to import.
     if sys.argv[1:] == ["--version"]:

@@ -39,6 +39,6 @@ def steps_for(graph: Graph, x: Array, time_steps: int | None = None) -> int:
     raise InputError(
         f"samples of {steps} time steps, the network has T = {own}",
         node=name,
-        remedy=f"give -T {steps} (time_steps={steps}) to run them all"
+        remedy=f"give -T {steps} to run them all"
         + (f", or -T {own} for their first {own}" if own < steps else ""),
     )

@@ -46,6 +46,7 @@ def _calls(folder: Path) -> dict[str, tuple[Callable[..., Any], dict[str, Any]]]
             sw.lower,
             {"source": torch.nn.Sequential(torch.nn.Linear(3, 2)), "sample": torch.rand(1, 3)},
         ),
+        "lowering": (sw.lowering, {"calibrate": X}),
         "read": (sw.read, {"source": "digits"}),
         "write": (sw.write, {**graph, "path": folder / "x.spk", "force": True}),
         "run": (sw.run, {**graph, "x": X}),

@@ -65,7 +65,7 @@ def _membrane(site: Site, unit: Array) -> dict[str, Any]:
         site.repairs.note(
             site.name,
             "no v_reset (nir before 1.0.6), reset to 0 as nir reads it today; "
-            "its equation then subtracted v_threshold, as --dialect subtract does",
+            "its equation then subtracted v_threshold, as the dialect subtract does",
         )
     hard = dialect.reset == "hard" and dialect.keeps_v_reset
     v_reset = site.each("v_reset", 0.0) if hard else np.zeros(())

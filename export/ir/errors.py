@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+from ..spelling import spelled
 from .visible import visible
 
 TORCH = "pip install torch --index-url https://download.pytorch.org/whl/cpu"
@@ -25,10 +26,10 @@ class SpikewrightError(Exception):
     """
 
     def __init__(self, reason: str, *, node: str | None = None, remedy: str | None = None) -> None:
-        self.reason = reason
-        self.node = node
-        self.remedy = remedy
-        super().__init__(reason)
+        self.reason = spelled(reason)
+        self.node = None if node is None else spelled(node)
+        self.remedy = None if remedy is None else spelled(remedy)
+        super().__init__(self.reason)
 
     def __str__(self) -> str:
         where = f"{self.node}: " if self.node else ""
@@ -73,7 +74,7 @@ def warn(message: str, category: type[SpikewrightWarning] = SpikewrightWarning) 
     package, level, frame = __name__.partition(".")[0], 1, sys._getframe()
     while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] == package:
         frame, level = frame.f_back, level + 1
-    warnings.warn(visible(message), category, stacklevel=level)
+    warnings.warn(visible(spelled(message)), category, stacklevel=level)
 
 
 class InputError(SpikewrightError):

@@ -106,7 +106,7 @@ def test_the_json_says_the_same(tmp_path: Path) -> None:
 
 def test_an_existing_report_is_kept(tmp_path: Path) -> None:
     written(tmp_path / "r.html", dense())
-    with pytest.raises(FormatError, match="--force"):
+    with pytest.raises(FormatError, match="force=True"):
         written(tmp_path / "r.html", dense())
     written(tmp_path / "r.html", dense(units=5), force=True)
 

@@ -39,9 +39,11 @@ def test_a_network_without_a_t_takes_that_of_its_samples() -> None:
 @pytest.mark.parametrize("verb", ["run", "verify", "estimate", "compare"])
 def test_samples_of_other_steps_are_refused(verb: str) -> None:
     target = {"estimate": ("loihi1",)}.get(verb, ())
-    with pytest.raises(InputError, match=r"in: samples of 20 time steps, .* T = 8; give -T 20 .*8"):
+    with pytest.raises(
+        InputError, match=r"in: samples of 20 time steps, .* T = 8; give time_steps=20 "
+    ):
         getattr(sw, verb)(EIGHT, samples(5, 20), *target)
-    with pytest.raises(InputError, match=r"samples of 5 time steps, .* T = 8; give -T 5"):
+    with pytest.raises(InputError, match=r"samples of 5 time steps, .* T = 8; give time_steps=5"):
         getattr(sw, verb)(EIGHT, samples(20, 5), *target)
 
 

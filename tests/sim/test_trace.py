@@ -144,7 +144,7 @@ def test_states_that_were_not_recorded_are_not_written(tmp_path: Path) -> None:
 def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     path = tmp_path / "t.npz"
     path.write_bytes(b"mine")
-    with pytest.raises(FormatError, match="exists already; give --force"):
+    with pytest.raises(FormatError, match="exists already; give force=True"):
         write_trace(recorded(network()), path)
     assert path.read_bytes() == b"mine"
     write_trace(recorded(network()), path, force=True)

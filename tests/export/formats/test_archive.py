@@ -176,7 +176,7 @@ def test_the_digest_sees_every_weight() -> None:
 def test_an_existing_file_is_kept(tmp_path: Path) -> None:
     path = tmp_path / "net.spk"
     path.write_text("precious")
-    with pytest.raises(FormatError, match="exists already; give --force"):
+    with pytest.raises(FormatError, match="exists already; give force=True"):
         write_archive(float_graph(), path)
     assert path.read_text() == "precious"
     write_archive(float_graph(), path, force=True)

@@ -23,7 +23,7 @@ def test_a_failed_write_leaves_nothing(tmp_path: Path) -> None:
 def test_what_stood_there_stays_until_the_end(tmp_path: Path) -> None:
     path = tmp_path / "net.spk"
     path.write_text("old")
-    with pytest.raises(FormatError, match="exists already; give --force"), atomic_path(path):
+    with pytest.raises(FormatError, match="exists already; give force=True"), atomic_path(path):
         pass
     with atomic_path(path, force=True) as temporary:
         temporary.write_text("new")

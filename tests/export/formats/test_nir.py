@@ -223,6 +223,6 @@ def test_a_missing_file_and_an_existing_one(tmp_path: Path) -> None:
     with pytest.raises(FormatError, match="no such file"):
         read_nir(tmp_path / "absent.nir")
     (tmp_path / "n.nir").write_text("precious")
-    with pytest.raises(FormatError, match="--force"):
+    with pytest.raises(FormatError, match="force=True"):
         write_nir(convolutional(), tmp_path / "n.nir")
     assert (tmp_path / "n.nir").read_text() == "precious"

@@ -234,7 +234,7 @@ def test_what_a_reader_lacks_is_said_or_refused(tmp_path: Path, says: str) -> No
     nodes = {"in": Input((3, 4), "spikes"), "l": Linear(np.eye(4)), "n": neuron, "out": Output()}
     graph = Graph.chain(nodes, "float")
     assert says in " / ".join(cannot_say(graph, DIALECTS[dialect]))
-    with pytest.raises(FormatError, match="--strict"):
+    with pytest.raises(FormatError, match="strict=True"):
         write_nir(graph, tmp_path / "n.nir", dialect=dialect, strict=True)
     assert not list(tmp_path.iterdir())
 

@@ -369,7 +369,7 @@ def test_a_file_of_nir_0_1_is_read_with_one_warning_a_repair(tmp_path: Path) -> 
     assert graph.neurons["1"].v_threshold.shape == (3, 1)
     trace = run(graph, drive(2, 5))
     assert all(0.02 < (n.spikes != 0).mean() < 0.98 for n in trace.neurons.values())
-    with pytest.raises(FormatError, match="without --strict it is repaired"):
+    with pytest.raises(FormatError, match="without strict=True it is repaired"):
         read_nir(path, strict=True)
     soft, lines = quiet(path, "subtract")
     assert soft.neurons["4"].reset == "soft" and not any("v_reset" in line for line in lines)

@@ -173,9 +173,9 @@ def test_rates_are_the_activations(tmp_path: Path) -> None:
 def test_without_convert_a_relu_is_refused_by_name(tmp_path: Path) -> None:
     nodes = [helper.make_node("Relu", ["x"], ["y"], name="/layer/Relu")]
     path = saved(tmp_path / "r.onnx", model(nodes, (3,), {}))
-    with pytest.raises(FormatError, match=r"layer\.Relu: a Relu.*--convert relu"):
+    with pytest.raises(FormatError, match=r'layer\.Relu: a Relu.*convert="relu"'):
         read_onnx(path)
-    with pytest.raises(FormatError, match="--calibrate DATA"):
+    with pytest.raises(FormatError, match="calibrate=samples"):
         read_onnx(path, "relu")
     with pytest.raises(UnknownNameError, match="relu"):
         read_onnx(path, "rleu")

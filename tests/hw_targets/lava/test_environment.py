@@ -67,7 +67,7 @@ def test_a_folder_that_is_not_ours_is_never_replaced(tmp_path: Path) -> None:
     ours = tmp_path / "ours"
     ours.mkdir()
     (ours / env.MARKER).write_text("{}")
-    with pytest.raises(InputError, match="exists already; use --force"):
+    with pytest.raises(InputError, match="exists already; use force=True"):
         env.install(ours)
 
 
@@ -103,7 +103,7 @@ def test_what_force_repairs_and_what_a_kill_left(
     monkeypatch.setattr(env, "_build", built)
     monkeypatch.setattr(env, "_checked", lambda *_: marker)
     monkeypatch.setattr(env, "fitting_python", lambda _: sys.executable)
-    with pytest.raises(InputError, match="exists already; use --force"):
+    with pytest.raises(InputError, match="exists already; use force=True"):
         env.install(broken)
     env.install(broken, force=True)
     assert [p.name for p in broken.iterdir()] == ["new"]
