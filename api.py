@@ -24,6 +24,7 @@ from .export.ir.errors import FormatWarning, warn
 from .export.ir.graph import ENCODING_ASSUMED, LEVELS, Level
 from .export.ir.nodes import Encoding
 from .export.ir.noted import Differences
+from .export.ir.printed import Printed
 from .export.ir.profile import ScaleRule
 from .export.untrained import doubt_weights
 from .integers import Again, Format, Road, Samples, folded, format_of, refusal
@@ -649,7 +650,7 @@ def _costed(
     )
 
 
-class Session:
+class Session(Printed):
     """A graph in use, step by step: state is kept between steps, as for live input.
 
     Steps of one frame each equal `run` on the same samples, in every output.
@@ -669,6 +670,7 @@ class Session:
         chosen = executor or usual(graph)
         chosen = named(chosen) if isinstance(chosen, str) else chosen
         self.graph, self.seed = graph, seed
+        self._executor, self._steps = chosen.name, 0
         self._session = chosen.prepare(graph)
         self._generators: list[np.random.Generator] = []
 
@@ -685,6 +687,7 @@ class Session:
         frames = samples_in(x_t)
         self._check(frames)
         encoded = encode(self.graph, frames[:, None], 1, generators=self._generators)
+        self._steps += 1
         return self._session.step(encoded[0])
 
     def _check(self, frames: Array) -> None:
@@ -706,5 +709,10 @@ class Session:
 
     def reset(self) -> None:
         """Forget all state; the next step is the first."""
-        self._generators = []
+        self._generators, self._steps = [], 0
         self._session.reset()
+
+    def __str__(self) -> str:
+        samples = len(self._generators)
+        state = f"{self._steps} steps of {samples} samples" if self._steps else "at rest"
+        return f"{self._executor}: {state}\n{self.graph}"

@@ -212,7 +212,7 @@ def sibling() -> Graph:
     options = SupervisedOptions(loop=LoopOptions(epochs=SIBLING_EPOCHS, batch=128))
     result = train_supervised(model, data, test, options, progress=sys.stderr.isatty())
     graph = api.lower(model, target="loihi2", calibrate=data.x)
-    share = float((api.run(graph, test.x, record="output").predictions() == test.y).mean())
+    share = float((api.run(graph, test.x, record="output").predictions == test.y).mean())
     print(
         f"{PAD}so a feed-forward sibling, {SIBLING}, trained with labels for {SIBLING_EPOCHS} "
         f"epochs: float {percent(result.accuracy)}, integers of loihi2 {percent(share)}"

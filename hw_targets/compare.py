@@ -36,6 +36,7 @@ from ..export.ir import (
     analog_values,
     dense_macs,
 )
+from ..export.ir.printed import Printed, aligned
 from ..sim.counters import Counters
 from .cost_operations import Conventions, ends, has_memory, kept, operations, refuse_idle
 from .foreign_counts import refuse_foreign
@@ -95,8 +96,8 @@ class Method:
         return {**found, **ranges, "undecided": self.undecided, "constants": constants}
 
 
-@dataclass(frozen=True, slots=True)
-class Comparison:
+@dataclass(frozen=True, slots=True, repr=False)
+class Comparison(Printed):
     """The comparison by all methods; the verdict is by the chosen one."""
 
     chosen: Method
@@ -134,6 +135,14 @@ class Comparison:
             return f"{who}: {each}; {turn}."
         who = f"By {self.chosen.name} the {wins} needs {ratio:.2f} times less"
         return f"{who}: {each}; {turn}."
+
+    def __str__(self) -> str:
+        rows = [["method", "SNN uJ", "ANN uJ", "break-even spike rate"]]
+        for method in self.methods:
+            rate = method.break_even_spike_rate
+            share = "-" if rate is None else f"{100 * rate:.2f} %"
+            rows.append([method.name, f"{method.snn_uj:.4g}", f"{method.ann_uj:.4g}", share])
+        return "\n".join([*aligned(rows), self.verdict])
 
     def to_json(self) -> dict[str, Any]:
         """Return the comparison as JSON-able data."""

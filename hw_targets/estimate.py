@@ -10,6 +10,7 @@ import numpy as np
 
 from ..export.ir import Array, ExecutorError, Graph, InputError, MatMul, analog_nodes
 from ..export.ir.digest import digest
+from ..export.ir.printed import Printed
 from ..sim.counters import Counters
 from . import cost_events, cost_operations
 from .activity import Activity, is_graded
@@ -30,8 +31,8 @@ BUSIEST = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Estimate:
+@dataclass(frozen=True, slots=True, repr=False)
+class Estimate(Printed):
     """What one inference costs on a target: means over the samples.
 
     Attributes:
@@ -154,11 +155,6 @@ class Estimate:
 
     def _sops(self) -> str:
         return f"{self.sops:,.0f} SOPs ({self.sops_are})"
-
-    def _repr_html_(self) -> str:
-        from html import escape
-
-        return f"<pre>{escape(str(self))}</pre>"
 
 
 def _listed(ends: tuple[float, float] | None) -> list[float] | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..export.ir import Graph, InputError, LoweringError
+from ..export.ir.printed import Printed
 from ..export.ir.profile import GROUPED_THRESHOLDS
 from .event_calibration import KEY
 from .formats import broken_formats
@@ -16,8 +17,8 @@ from .target import Target
 from .violation import Violation as Violation
 
 
-@dataclass(frozen=True, slots=True)
-class FitReport:
+@dataclass(frozen=True, slots=True, repr=False)
+class FitReport(Printed):
     """Whether a graph fits a target.
 
     Attributes:

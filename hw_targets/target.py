@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from ..export.ir import PROFILES, TargetError, UnknownNameError
+from ..export.ir.printed import Printed, aligned
+from ..export.ir.visible import visible
 
 EVIDENCE = ("measured", "calibrated", "simulated", "vendor", "derived", "secondary")
 UNIT_OF = {
@@ -83,8 +85,8 @@ class CostTable:
         return self.constants[name].value if name in self.constants else 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+@dataclass(frozen=True, slots=True, repr=False)
+class Target(Printed):
     """A chip: what it holds (`limits`), how it computes (`profile`, `supports`), what it costs.
 
     Attributes:
@@ -121,6 +123,12 @@ class Target:
         if name not in self.costs:
             raise UnknownNameError.of(f"cost table of {self.name}", name, self.costs)
         return self.costs[name]
+
+    def __str__(self) -> str:
+        rows = [[limit.name, f"{limit.value:,.0f}", limit.unit] for limit in self.limits.values()]
+        tables = ", ".join(self.costs) or "none published"
+        about = f"{self.name}: {self.title}; number format {self.profile}; cost tables: {tables}"
+        return "\n".join([visible(about), *(f"  {line}" for line in aligned(rows) if rows)])
 
     def limit(self, name: str) -> int | None:
         """Return a limit, or None where the chip publishes none."""

@@ -15,6 +15,7 @@ import numpy as np
 from ..export.ir import Array, Delay, Graph, InputError, Neuron
 from ..export.ir.arith import NeuronState
 from ..export.ir.noted import Noted
+from ..export.ir.printed import Printed
 from .float_neuron import float_membrane
 from .magnitude import Magnitudes
 from .ops import OPS, Operations
@@ -57,8 +58,8 @@ class Fault:
         return f"{where}: {values}, {beyond}"
 
 
-@dataclass(frozen=True, slots=True)
-class Agreement:
+@dataclass(frozen=True, slots=True, repr=False)
+class Agreement(Printed):
     """Share of spikes, over neurons, steps and samples, that differ: 0 is equal in every one.
 
     Attributes:

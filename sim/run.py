@@ -106,7 +106,7 @@ def run(
         counted = counts if counted is None else counted + counts
         if watch is not None:
             watch(trace)
-        parts.append((trace.predictions(), trace.output[-1]))
+        parts.append((trace.predictions, trace.output[-1]))
         if keep is not None:
             traces.append(replace(trace, neurons={}) if keep == "output" else trace)
         if progress is not None:

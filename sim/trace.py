@@ -9,7 +9,8 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from ..export.ir import Array, Graph
-from ..export.ir.visible import escaped
+from ..export.ir.printed import Printed, aligned
+from ..export.ir.visible import visible
 from .repeated import is_repeated
 
 EVENT = "event"
@@ -31,8 +32,8 @@ class NeuronTrace:
     u: Array | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Trace:
+@dataclass(frozen=True, slots=True, repr=False)
+class Trace(Printed):
     """What one executor computed for one batch.
 
     Attributes:
@@ -58,8 +59,9 @@ class Trace:
         """How many samples the batch held."""
         return int(self.output.shape[1])
 
+    @property
     def predictions(self) -> Array:
-        """Return the class of each sample: argmax of y, of the last step or (readout none) the sum.
+        """The class of each sample: argmax of y, of the last step or (readout none) the sum.
 
         int64 [batch]; the Output's axes are flattened.
         """
@@ -68,14 +70,13 @@ class Trace:
         return best
 
     def __str__(self) -> str:
-        lines = [f"{self.executor}: {self.samples} samples, {self.time_steps} steps"]
+        rows = [["layer", "neurons", "events", "spike rate"]]
         for name, neuron in self.neurons.items():
-            rate = float((neuron.spikes != 0).mean())
-            lines.append(f"  {name}: {neuron.spikes[0, 0].size} neurons, spike rate {rate:.4f}")
-        return "\n".join(lines)
-
-    def _repr_html_(self) -> str:
-        return f"<pre>{escaped(str(self))}</pre>"
+            fired = neuron.spikes != 0
+            rate = f"{fired.mean():.4f}" if fired.size else ""
+            rows.append([visible(name), f"{neuron.spikes[0, 0].size:,}", f"{fired.sum():,}", rate])
+        about = f"{self.executor}: {self.samples} samples, {self.time_steps} steps"
+        return "\n".join([about, *(aligned(rows) if self.neurons else [])])
 
 
 def join(traces: Sequence[Trace]) -> Trace:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..export.ir import Array, Graph, InputError
+from ..export.ir.printed import Printed
 from .executor import Executor, executor
 from .recording import fitting_batch
 from .trace import Trace
@@ -47,8 +48,8 @@ class Difference:
         return f"{where}: {found}"
 
 
-@dataclass(frozen=True, slots=True)
-class Verification:
+@dataclass(frozen=True, slots=True, repr=False)
+class Verification(Printed):
     """What was compared and whether all was equal; `values_compared` counts pairs of values."""
 
     executors: tuple[str, ...]

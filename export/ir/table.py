@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .nodes import WEIGHTS, Array, Conv1d, Conv2d, MatMul, Neuron, Node
+from .printed import aligned
 from .visible import escaped, visible
 
 if TYPE_CHECKING:
@@ -93,16 +94,7 @@ def _cells(graph: Graph) -> list[list[str]]:
 
 def as_text(graph: Graph) -> str:
     """Return the table as aligned text with a closing line of totals."""
-    table = [list(COLUMNS), *_cells(graph)]
-    widths = [max(len(row[k]) for row in table) for k in range(len(COLUMNS))]
-    left = 3
-    lines = [
-        "  ".join(
-            cell.ljust(width) if k < left else cell.rjust(width)
-            for k, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in table
-    ]
+    lines = aligned([list(COLUMNS), *_cells(graph)], left=3)
     return "\n".join([*lines, _totals(graph)])
 
 

@@ -22,6 +22,6 @@ def visible(text: str, keep: str = "") -> str:
     )
 
 
-def escaped(text: str) -> str:
-    """Return a text as HTML or SVG may hold it: visible, its markup escaped."""
-    return escape(visible(text))
+def escaped(text: str, keep: str = "") -> str:
+    """Return a text as HTML or SVG may hold it: visible (see there), its markup escaped."""
+    return escape(visible(text, keep))

@@ -117,7 +117,7 @@ def test_python_says_what_the_commands_say(
     found = call_json(capsys, "compare", *words, *more)
     assert report["comparison"] == _through_json(comparison) == without_schema(found)
     trace = api.run(generic, test.x, batch=4, seed=2)
-    assert call_json(capsys, "run", *words, *more)["predictions"] == trace.predictions().tolist()
+    assert call_json(capsys, "run", *words, *more)["predictions"] == trace.predictions.tolist()
 
 
 def test_integers_are_taken_as_they_are_and_their_queue_is_not_known(

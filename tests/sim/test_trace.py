@@ -45,10 +45,10 @@ def recorded(graph: Graph, samples: int = 5, record: Any = "states") -> Trace:
 
 def test_predictions_read_the_last_step_or_the_sum() -> None:
     trace = recorded(network())
-    assert np.array_equal(trace.predictions(), trace.output[-1].argmax(axis=1))
+    assert np.array_equal(trace.predictions, trace.output[-1].argmax(axis=1))
     each = recorded(network(readout="none"))
-    assert np.array_equal(each.predictions(), each.output.sum(axis=0).argmax(axis=1))
-    assert np.array_equal(trace.predictions(), each.predictions())
+    assert np.array_equal(each.predictions, each.output.sum(axis=0).argmax(axis=1))
+    assert np.array_equal(trace.predictions, each.predictions)
 
 
 def test_predictions_differ_from_sample_to_sample() -> None:
@@ -61,7 +61,7 @@ def test_predictions_differ_from_sample_to_sample() -> None:
         "integer",
     )
     x = np.array([[[1, 5, 0], [0, 0, 9]], [[-5, 0, 0], [4, -1, 2]], [[2, 2, 2], [1, 1, 1]]])
-    predicted = Reference().prepare(graph).run(encode(graph, x)).predictions()
+    predicted = Reference().prepare(graph).run(encode(graph, x)).predictions
     # sums 1 5 9, -1 -1 2, 3 3 3: the first of equal ones
     assert predicted.tolist() == [2, 2, 0]
 
@@ -89,7 +89,9 @@ def test_a_trace_prints_a_short_table() -> None:
     trace = recorded(network())
     rate = float((trace.neurons["layer1.lif"].spikes != 0).mean())
     assert "reference: 5 samples, 4 steps" in str(trace)
-    assert f"layer1.lif: 4 neurons, spike rate {rate:.4f}" in str(trace)
+    assert str(trace).splitlines()[1].split() == ["layer", "neurons", "events", "spike", "rate"]
+    assert str(trace).splitlines()[2].split()[:2] == ["layer1.lif", "4"]
+    assert str(trace).splitlines()[2].endswith(f"{rate:.4f}")
     assert trace._repr_html_().startswith("<pre>") and 0 < rate < 1
 
 

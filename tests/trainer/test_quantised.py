@@ -55,8 +55,8 @@ def test_its_accuracy_is_that_of_the_integer_network(digits, bits, scale, option
     result = train_supervised(quantised, *digits, SHORT, progress=False)
     graph = api.lower(model, bits=bits, calibrate=digits[0].x, scale=scale)
     trace = api.run(graph, digits[1].x)
-    assert np.array_equal(predict(quantised, digits[1], 2), trace.predictions())
-    assert result.accuracy == float((trace.predictions() == digits[1].labels).mean())
+    assert np.array_equal(predict(quantised, digits[1], 2), trace.predictions)
+    assert result.accuracy == float((trace.predictions == digits[1].labels).mean())
     rates = spike_rates(quantised, digits[1], 2)
     expected = {name: float((n.spikes != 0).mean()) for name, n in trace.neurons.items()}
     assert rates == pytest.approx(expected, abs=1e-12) and max(rates.values()) > 0.01
@@ -68,7 +68,7 @@ def test_spikformer_is_evaluated_in_integers(digits):
     train_supervised(model, *digits, SHORT, progress=False)
     quantised = Quantised(model, lowering(digits, 4)).eval()
     graph = api.lower(model, bits=4, calibrate=digits[0].x)
-    found = api.run(graph, digits[1].x).predictions()
+    found = api.run(graph, digits[1].x).predictions
     assert np.array_equal(predict(quantised, digits[1], 2), found)
 
 

@@ -326,7 +326,7 @@ def test_the_documented_way_to_run_a_file(tmp_path: Path, monkeypatch: pytest.Mo
     names: dict[str, Any] = {"frames": np.random.default_rng(0).integers(0, 4, (5, 3, 6))}
     exec(snippet, names)
     expected = Reference().prepare(graph).run(names["frames"])
-    assert np.array_equal(names["prediction"], expected.predictions())
+    assert np.array_equal(names["prediction"], expected.predictions)
     assert np.array_equal(names["found"]["n3/spikes"], expected.neurons["n3"].spikes)
 
 
