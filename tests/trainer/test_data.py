@@ -328,9 +328,9 @@ def test_a_limit_bounds_what_is_decoded_of_undivided_pictures(tmp_path, monkeypa
     spec, decoded, decode = f"imagefolder:{tmp_path}", [], imagefolder.decode_rgb
     rest, held = load(spec).parted(*tenth_apart(40, spec))
 
-    def counted(content, where):
+    def counted(content, where, size):
         decoded.append(where)
-        return decode(content, where)
+        return decode(content, where, size)
 
     monkeypatch.setattr(imagefolder, "decode_rgb", counted)
     train, test = load_splits(spec, 3)

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...export.ir.errors import FormatError, MissingPackageError
+from ...export.formats.files import open_regular, refuse_bomb
+from ...export.ir.errors import FormatError
 from .cache import cached_path, read_cached, write_cached
 from .dataset import Dataset
 from .decode import decode_pixels
+from .folders import files_below
+from .parquet import count_rows, read_rows
 
 LICENCE = (
     "CIFAR-10, A. Krizhevsky (2009), no licence stated; "
@@ -19,6 +25,7 @@ LICENCE = (
 )
 _SHAPE = (3, 32, 32)
 _RECORD = 1 + 3 * 32 * 32  # label byte, then the planes red, green, blue
+_DECODED = _RECORD + 4 * 3 * 32 * 32  # bytes of a sample as it is kept, and as float32
 _BINARY = {"train": "data_batch_*.bin", "test": "test_batch.bin"}
 
 
@@ -32,8 +39,8 @@ def read_cifar10(path: Path | None, split: str, limit: int | None) -> Dataset:
         MissingPackageError: if parquet is there and pyarrow is not.
     """
     folder = Path(path or "")
-    parquet = sorted(folder.glob(f"**/{split}-*.parquet"))
-    binary = sorted(folder.glob(f"**/{_BINARY[split]}"))
+    parquet = _matching(folder, f"{split}-*.parquet")
+    binary = _matching(folder, _BINARY[split])
     if parquet:
         records = _parquet_records(parquet, split, limit)
     elif binary:
@@ -44,6 +51,13 @@ def read_cifar10(path: Path | None, split: str, limit: int | None) -> Dataset:
     pixels = records[:, 1:].reshape(-1, *_SHAPE)
     x = np.multiply(pixels, np.float32(1 / 255), dtype=np.float32)
     return Dataset(x, labels, f"cifar10:{folder}", split, LICENCE)
+
+
+def _matching(folder: Path, pattern: str) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    files = files_below(folder, folder, (Path(pattern).suffix,))
+    return [file for file in files if fnmatchcase(file.name, pattern)]
 
 
 def _no_cifar10(folder: Path, split: str) -> FormatError:
@@ -64,10 +78,11 @@ def _binary_records(files: list[Path], limit: int | None) -> NDArray[np.uint8]:
     """Return [sample, label byte and planes] of the binary release, mapped file by file."""
     parts: list[NDArray[np.uint8]] = []
     for file in files:
-        size = file.stat().st_size
+        with open_regular(file) as handle:
+            size = os.fstat(handle.fileno()).st_size
         if size == 0 or size % _RECORD:
             raise FormatError(f"{size} bytes, not a multiple of {_RECORD}", node=str(file))
-        parts.append(np.memmap(file, np.uint8, "r").reshape(-1, _RECORD))
+        parts.append(np.memmap(file, np.uint8, "r").reshape(-1, _RECORD)[:limit])
     return np.concatenate(parts)[:limit]
 
 
@@ -83,48 +98,26 @@ def _parquet_records(files: list[Path], split: str, limit: int | None) -> NDArra
 
 
 def _decode_parquet(files: list[Path], limit: int | None) -> NDArray[np.uint8]:
-    rows = _parquet_rows(files, limit)
-    records = np.empty((len(rows), _RECORD), np.uint8)
-    for index, (data, label) in enumerate(rows):
-        where = f"{files[0].parent}: row {index}"
-        picture = decode_pixels(data, where)
-        if picture.shape != _SHAPE:
-            raise FormatError(f"picture of {picture.shape[1:]}, needs (32, 32)", node=where)
+    counts = [count_rows(file) for file in files]
+    rows = sum(counts) if limit is None else min(sum(counts), limit)
+    stored = sum(file.stat().st_size for file in files)
+    where = str(files[0].parent)
+    refuse_bomb(rows * _DECODED, stored, f"{rows:,} pictures", where, "give --limit N")
+    records = np.empty((rows, _RECORD), np.uint8)
+    index = -1
+    for index, (data, label) in enumerate(islice(_rows(files), rows)):
         if not 0 <= label <= 9:
-            raise FormatError(f"label {label}, allowed 0..9", node=where)
+            raise FormatError(f"label {label}, allowed 0..9", node=f"{where}: row {index}")
+        picture = decode_pixels(data, f"{where}: row {index}", _SHAPE[1:])
         records[index, 0], records[index, 1:] = label, picture.reshape(-1)
+    if index + 1 < rows:
+        raise FormatError(f"{index + 1} rows, {rows} are declared", node=where)
     return records
 
 
-def _parquet_rows(files: list[Path], limit: int | None) -> list[tuple[bytes, int]]:
-    """Return (encoded picture, label) of the first `limit` rows."""
-    try:
-        from pyarrow import ArrowException
-        from pyarrow.parquet import ParquetFile
-    except ImportError:
-        raise MissingPackageError.of("pyarrow", "read parquet", "pip install pyarrow") from None
-    rows: list[tuple[bytes, int]] = []
+def _rows(files: list[Path]) -> Iterator[tuple[bytes, int]]:
     for file in files:
-        try:
-            for batch in ParquetFile(file).iter_batches(1024):
-                rows += _batch_rows(batch.to_pydict(), str(file))
-                if limit is not None and len(rows) >= limit:
-                    return rows[:limit]
-        except (ArrowException, OSError) as error:
-            raise FormatError(f"not a readable parquet: {error}", node=str(file)) from None
-    return rows
-
-
-def _batch_rows(columns: dict[str, list[Any]], where: str) -> list[tuple[bytes, int]]:
-    pictures = columns.get("img", columns.get("image"))
-    labels = columns.get("label", columns.get("labels"))
-    if pictures is None or labels is None:
-        found = ", ".join(columns)
-        raise FormatError(f"columns {found}, needs img (or image) and label", node=where)
-    try:
-        return [(p["bytes"], int(n)) for p, n in zip(pictures, labels, strict=True)]
-    except (TypeError, KeyError):
-        raise FormatError("column img holds no encoded pictures", node=where) from None
+        yield from read_rows(file)
 
 
 def _check_labels(labels: NDArray[np.int64], where: str) -> NDArray[np.int64]:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import os
+from math import prod
 from pathlib import Path
 
 import numpy as np
 
+from ...export.formats.files import refuse_bomb, regular_bytes
 from ...export.ir.errors import FormatError
 from .dataset import SPLITS, Dataset, tenth_apart
-from .decode import decode_rgb
+from .decode import decode_rgb, picture_size
+from .folders import files_below, folders_in, refuse_link
 
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
+LARGEST_FILE = 64 << 20
+"""Bytes of one encoded picture."""
 
 
 def read_imagefolder(path: Path | None, split: str, limit: int | None) -> Dataset:
@@ -55,34 +61,39 @@ def _files(root: Path, split: str) -> list[tuple[Path, int]]:
     if not folder.is_dir():
         remedy = "give the folder above train and test, or above the classes"
         raise FormatError("no such folder", node=str(folder), remedy=remedy)
-    names = _class_names([root] if undivided else [root / name for name in SPLITS])
-    files = [(file, n) for n, name in enumerate(names) for file in _pictures(folder / name)]
+    splits = [root] if undivided else [root / name for name in SPLITS]
+    for place in () if undivided else splits:  # what the user named may be a link itself
+        refuse_link(place, root)
+    names = _class_names(splits, root)
+    files = [(file, n) for n, name in enumerate(names) for file in _pictures(folder / name, root)]
     if not files:
         raise FormatError(f"no CLASS/picture ({', '.join(_SUFFIXES)}) inside", node=str(folder))
     return _take_turns(files)
 
 
 def _decoded(chosen: list[tuple[Path, int]], root: Path, split: str) -> Dataset:
-    pictures = [decode_rgb(file.read_bytes(), str(file)) for file, _ in chosen]
-    for (file, _), picture in zip(chosen, pictures, strict=True):
-        if picture.shape != pictures[0].shape:
-            sizes = f"{picture.shape[1:]}, the first has {pictures[0].shape[1:]}"
-            raise FormatError(f"size {sizes}", node=str(file), remedy="resize all to one size")
+    files = [file for file, _ in chosen]
+    size = picture_size(regular_bytes(files[0], LARGEST_FILE), str(files[0]))
+    shape = (len(files), 3, *size)
+    stored = sum(min(os.path.getsize(file), LARGEST_FILE) for file in files if file.is_file())
+    pictures = f"{len(files):,} pictures of {size[0]} x {size[1]} pixels"
+    refuse_bomb(prod(shape) * 4, stored, pictures, str(root), "resize them, or give --limit N")
+    x = np.empty(shape, np.float32)
+    for index, file in enumerate(files):
+        x[index] = decode_rgb(regular_bytes(file, LARGEST_FILE), str(file), size)
     labels = np.array([label for _, label in chosen], np.int64)
-    x, name = np.stack(pictures), f"imagefolder:{root}"
+    name = f"imagefolder:{root}"
     return Dataset(x, labels, name, split, undivided=undivided_imagefolder(root))
 
 
-def _class_names(folders: list[Path]) -> list[str]:
+def _class_names(folders: list[Path], root: Path) -> list[str]:
     """Return the names of the class folders in any of the folders that exist, sorted."""
     present = (folder for folder in folders if folder.is_dir())
-    return sorted(
-        {entry.name for folder in present for entry in folder.iterdir() if entry.is_dir()}
-    )
+    return sorted({entry.name for folder in present for entry in folders_in(folder, root)})
 
 
-def _pictures(folder: Path) -> list[Path]:
-    return sorted(file for file in folder.rglob("*") if file.suffix.lower() in _SUFFIXES)
+def _pictures(folder: Path, root: Path) -> list[Path]:
+    return files_below(folder, root, _SUFFIXES) if folder.is_dir() else []
 
 
 def _take_turns(files: list[tuple[Path, int]]) -> list[tuple[Path, int]]:
