@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
-from .api_arguments import report_verb, verb
+from .api_arguments import read_verb, report_verb, verb, write_verb
 from .export.ir import (
     PROFILES,
     Array,
@@ -266,7 +266,7 @@ def _calibration_data(graph: Graph, calibrate: Any) -> tuple[Array, str]:
     return load_training(given, CALIBRATION_SAMPLES).x, given
 
 
-@verb
+@read_verb
 def read(source: str | Path, **options: Any) -> Graph:
     """Return the graph of a SOURCE, at the level it holds: a .spk or .nir file, for example.
 
@@ -290,7 +290,7 @@ def read(source: str | Path, **options: Any) -> Graph:
     return read_source(str(source), SourceOptions(**given))
 
 
-@verb
+@write_verb
 def write(graph: Graph, path: str | Path, *, force: bool = False, **options: Any) -> Written:
     """Write a graph in the format of the suffix: .spk, .nir, .onnx (two files), .net (Lava HDF5).
 
@@ -606,7 +606,7 @@ def _road_of(
     """
     if graph.level != "integer":
         return Road(source, _samples(source, calibrate, time_steps), scale or "max")
-    known = Calibration(**graph.metadata["calibration"])
+    known = Calibration.of(graph.metadata.get("calibration"))
     rule, remembered = scale or known.rule, known.data != "samples"
     if calibrate is None and not remembered and rule == known.rule:
         return Road(source, None, rule, known)
@@ -674,7 +674,6 @@ class Session(Printed):
         self._session = chosen.prepare(graph)
         self._generators: list[np.random.Generator] = []
 
-    @verb
     def step(self, x_t: Array) -> Array:
         """Advance by one step of raw frames [batch, *shape]; return the readout y [batch, ...].
 

@@ -9,6 +9,7 @@ from typing import Any, get_args
 from .export.ir import Graph, InputError, Profile
 from .export.ir.arguments import (
     Check,
+    above_zero,
     callback,
     checked,
     described,
@@ -16,6 +17,7 @@ from .export.ir.arguments import (
     of_kind,
     optional,
     path,
+    shape,
     text,
     whole,
     word,
@@ -93,6 +95,17 @@ def _accuracies(name: str, value: Any) -> Any:
     return value
 
 
+def _name(name: str, value: Any) -> str:
+    return text(name, str(value)) if isinstance(value, (str, Path)) else str(path(name, value))
+
+
+def _spec(name: str, value: Any) -> str:
+    if not isinstance(value, (str, Path)):
+        reason = f"{described(value)}, DATA such as digits or npz:FILE is needed"
+        raise InputError(reason, node=name, remedy="give samples to sw.lower")
+    return text(name, str(value))
+
+
 def _module(name: str, value: Any) -> Any:
     """A torch module, seen by what it has: torch need not be installed. Wrappers are taken off."""
     return unwrapped(value, name)
@@ -103,6 +116,22 @@ def _source(name: str, value: Any) -> Any:
     if isinstance(value, (str, Path)):
         return text(name, str(value))
     return value if isinstance(value, Graph) else unwrapped(value, name)
+
+
+def _weights(name: str, value: Any) -> str:
+    return str(path(name, value))
+
+
+def _module_samples(name: str, value: Any) -> Any:
+    """Samples as a module takes them: a tensor as it is, other arrays as tensors."""
+    samples = samples_in(value)
+    if hasattr(value, "detach"):
+        return value
+    if samples.dtype.kind not in "fiub":
+        raise InputError(f"dtype {samples.dtype}, numbers are needed", node=name)
+    from torch import as_tensor
+
+    return as_tensor(samples)
 
 
 def _data(name: str, value: Any) -> Any:
@@ -137,6 +166,15 @@ ARGUMENTS: Mapping[str, Check] = {
     "progress": optional(callback),
     "watch": optional(callback),
     "accuracies": optional(_accuracies),
+    "samples": _module_samples,
+    "weights": optional(_weights),
+    "input_shape": optional(shape),
+    "dialect": optional(text),
+    "dt": optional(above_zero),
+    "strict": flag,
+    "convert": optional(text),
+    "inline": flag,
+    "arithmetic": text,
     "verification": optional(_verification),
 }
 """Of the arguments that are not here (samples, labels, modules) their own readers judge."""
@@ -148,5 +186,9 @@ _OF_A_REPORT: Mapping[str, Check] = {
     "source": optional(of_kind(Graph)),
     "scale": optional(ARGUMENTS["scale"]),
 }
+write_verb = checked({**ARGUMENTS, "dialect": text})
+"""Of `write`, whose dialect is that of the file that is written."""
+read_verb = checked({**ARGUMENTS, "source": _name, "calibrate": optional(_spec)})
+"""Of `read`, which takes names and paths, and DATA by its spec."""
 report_verb = checked({**ARGUMENTS, **_OF_A_REPORT})
 """Of `report`: the float graph that its graph was lowered from, or none, and by what rule."""

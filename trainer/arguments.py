@@ -39,13 +39,6 @@ def alike(one: Tensor, two: Tensor, names: str) -> None:
         raise InputError(reason, node=names)
 
 
-def shape(name: str, value: Any) -> tuple[int, ...]:
-    """Check the shape of a sample: sizes from 1 up."""
-    if isinstance(value, str) or not isinstance(value, Sequence) or not len(value):
-        raise InputError(f"{described(value)}, sizes such as (3, 32, 32) are needed", node=name)
-    return tuple(SIZE(name, size) for size in value)
-
-
 def number(name: str, value: Any) -> float:
     """Check a number; the constants' own ranges, infinity included, are judged where they act."""
     if isinstance(value, (str, bytes, bool)):

@@ -15,12 +15,15 @@ from contextlib import contextmanager
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
+from threading import RLock
 from traceback import extract_tb
 from types import ModuleType
 from typing import Any
 
 from ..export.ir.errors import FormatError, InputError, UnknownNameError
 
+_ONE_AT_A_TIME = RLock()
+"""sys.modules and sys.meta_path are the process's: two threads would put each other's aside."""
 _BROUGHT: dict[str, ModuleType] = {}
 """What earlier files left in sys.modules, where pickle and dataclasses look for it."""
 
@@ -36,7 +39,7 @@ def call_own(spec: str) -> Any:
     file = Path(path).resolve()
     if not file.is_file():
         raise FormatError("no such file", node=path)
-    with _neighbours(file) as taken:
+    with _ONE_AT_A_TIME, _neighbours(file) as taken:
         module = _executed(file, path, taken)
         factory = getattr(module, name, None)
         if not callable(factory):

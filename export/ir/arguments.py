@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import operator
 import os
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import wraps
 from inspect import Parameter, Signature, signature
 from pathlib import Path
@@ -30,16 +30,17 @@ def checked(checks: Mapping[str, Check]) -> Callable[[Callable[P, R]], Callable[
 
     def decorate(call: Callable[P, R]) -> Callable[P, R]:
         known = signature(call)
+        options = [n for n, p in known.parameters.items() if p.kind is Parameter.VAR_KEYWORD]
 
         @wraps(call)
         def checking(*args: P.args, **kwargs: P.kwargs) -> R:
             try:
                 bound = known.bind(*args, **kwargs)
             except TypeError as error:
-                raise _refusal(call.__name__, known, len(args), kwargs, error) from None
-            for name, value in bound.arguments.items():
-                if name in checks:
-                    bound.arguments[name] = checks[name](name, value)
+                raise _refusal(call.__name__, known, kwargs, error) from None
+            _check(bound.arguments, checks)
+            for name in options:
+                _check(bound.arguments.get(name, {}), checks)
             return call(*bound.args, **bound.kwargs)
 
         return checking
@@ -47,8 +48,15 @@ def checked(checks: Mapping[str, Check]) -> Callable[[Callable[P, R]], Callable[
     return decorate
 
 
+def _check(arguments: dict[str, Any], checks: Mapping[str, Check]) -> None:
+    """Hand each argument that has a check through it, in place."""
+    for name, value in arguments.items():
+        if name in checks:
+            arguments[name] = checks[name](name, value)
+
+
 def _refusal(
-    name: str, known: Signature, given: int, kwargs: Mapping[str, Any], error: TypeError
+    name: str, known: Signature, kwargs: Mapping[str, Any], error: TypeError
 ) -> InputError | UnknownNameError:
     for option in kwargs:
         if option not in known.parameters:
@@ -132,6 +140,21 @@ def path(name: str, value: Any) -> str | Path:
     if not isinstance(value, str) or not value or "\0" in value:
         raise InputError(f"{described(value)}, the path of a file is needed", node=name)
     return Path(value)
+
+
+def shape(name: str, value: Any) -> tuple[int, ...]:
+    """Check the shape of a sample: sizes from 1 up."""
+    if isinstance(value, str) or not isinstance(value, Sequence) or not len(value):
+        raise InputError(f"{described(value)}, sizes such as (3, 32, 32) are needed", node=name)
+    return tuple(whole(1)(name, size) for size in value)
+
+
+def above_zero(name: str, value: Any) -> float:
+    """Check a finite number above 0."""
+    number = value if isinstance(value, (int, float)) and not isinstance(value, bool) else -1
+    if not 0 < number < float("inf"):
+        raise InputError(f"{described(value)}, allowed numbers above 0", node=name)
+    return float(number)
 
 
 def callback(name: str, value: Any) -> Any:

@@ -221,6 +221,24 @@ class Calibration:
     rule: ScaleRule = "max"
     spike_rates: Mapping[str, float] = field(default_factory=dict)
 
+    @classmethod
+    def of(cls, data: Any) -> Calibration:
+        """Return the calibration that a lowered graph's metadata describe.
+
+        Raises:
+            InputError: for metadata without one, or with fields of other kinds.
+        """
+        kinds: dict[str, Any] = {"input_high": (int, float), "samples": int, "time_steps": int}
+        kinds |= {"data": str, "rule": str, "spike_rates": Mapping}
+        right = isinstance(data, Mapping) and "input_high" in data and set(data) <= set(kinds)
+        if not right or not all(isinstance(data[k], kinds[k]) for k in data):
+            raise InputError(
+                "the graph does not tell how it was calibrated",
+                node="calibration",
+                remedy="give --calibrate DATA",
+            )
+        return cls(**data)
+
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON-able data; younger fields only where they say something.
 

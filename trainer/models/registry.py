@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 
-from ...export.ir.arguments import checked, optional, text
+from ...export.ir.arguments import checked, optional, shape, text
 from ...export.ir.errors import InputError, UnknownNameError
-from ..arguments import SEED, SIZE, checked_options, shape
+from ..arguments import SEED, SIZE, checked_options
 from .classifier import Classifier
 from .if_net import IFNet, IFNetOptions
 from .spikformer import Spikformer, SpikformerOptions
