@@ -18,7 +18,7 @@ from importlib.util import find_spec
 from io import BufferedReader
 from math import prod
 from pathlib import Path
-from signal import SIGALRM, SIGKILL, Signals
+from signal import SIGKILL, SIGPROF, Signals
 from threading import Lock
 from typing import Any
 
@@ -31,9 +31,10 @@ from .hdf5_worker import LARGEST_FILE, LENGTH, MOST_TEXT
 Tree = dict[str, Any]
 """A group: by name its groups, and its datasets as arrays, numbers or str."""
 
-FEWEST_SECONDS = 8.0
-"""What a file may take to read, and so many bytes more for each second more."""
-BYTES_A_SECOND = 1 << 24
+FEWEST_SECONDS = 4.0
+"""Processor time that a file may take, and a second more for so many bytes: 2,000 objects, or a
+tenth of what is unpacked in a second."""
+BYTES_A_SECOND = 1 << 21
 KEPT = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 """Environment variables without which an interpreter may not start."""
 SETTINGS = {
@@ -218,8 +219,8 @@ def _take(process: subprocess.Popen[bytes], size: int) -> bytearray:
 def _why(what: str, status: int, seconds: float) -> str:
     """Return what became of a worker that gave no reply."""
     number = status - 128 if status > 128 else -status
-    if number == SIGALRM:
-        return f"not a readable {what} file (not read within {seconds:.0f} seconds)"
+    if number == SIGPROF:
+        return f"not a readable {what} file (not read within {seconds:.1f} s of processor time)"
     names = {signal.value: signal.name for signal in Signals}
     ended = names.get(number, f"status {status}")
     return f"not a readable {what} file (libhdf5 ended with {ended})"

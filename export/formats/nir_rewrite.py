@@ -58,22 +58,34 @@ def rewrite(graph: Graph, dialect: Dialect, gained: Callable[[Neuron], bool]) ->
             graph = _identity_behind(graph, delay)
     graph = graph.map_nodes(lambda name, node: typed(_even(node, graph.shapes[name])))
     if dialect.few_layers:
-        within = inner_nodes(graph)
-        for name, node in list(graph.nodes.items()):
-            graph = graph if name in within else _plain(graph, name, node)
+        within, shapes = inner_nodes(graph), graph.shapes
+        graph = graph.map_nodes(
+            lambda name, node: node if name in within else _plain(node, shapes[name])
+        )
+    graph = _weighed(graph, dialect, gained)
+    return check(graph.map_nodes(lambda _, node: _compared(node, dialect)))
+
+
+def _weighed(graph: Graph, dialect: Dialect, gained: Callable[[Neuron], bool]) -> Graph:
+    """Give weights of their own to what has to take a factor or a bias into them."""
+    before, uneven = [], []
     for name, node in graph.neurons.items():
         alike = dialect.uniform == "all" or (dialect.uniform == "leaky" and leaks(node))
-        uneven = alike and one_a_channel(node.v_threshold, node.shape)
-        before = graph
+        differ = alike and one_a_channel(node.v_threshold, node.shape)
         wide = len(node.shape) == 1 and node.shape[0] > WIDEST_IDENTITY and not dialect.few_layers
         takes = node.bias is not None or (gained(node) and not wide)  # else r does
-        if uneven or (takes and not fed_alone(graph, name)):
-            graph = _identity_before(graph, name)
-        if uneven and graph is not before:
-            graph = _one_threshold(graph, name)
+        if differ or (takes and not fed_alone(graph, name)):
+            before.append(name)
+        if differ:
+            uneven.append(name)
     if graph.output.bias is not None and not fed_alone(graph, graph.output_name):
-        graph = _identity_before(graph, graph.output_name)
-    return check(graph.map_nodes(lambda _, node: _compared(node, dialect)))
+        before.append(graph.output_name)
+    graph, identities = _identities_before(graph, before)
+    nodes = dict(graph.nodes)
+    for name in uneven:
+        if name in identities:
+            nodes |= _one_threshold(graph, identities[name], name)
+    return graph.replace(nodes)
 
 
 def behind(graph: Graph, name: str) -> list[str]:
@@ -154,11 +166,24 @@ def _put_before(graph: Graph, edge: Edge, name: str, node: Node) -> Graph:
     return graph.replace({**graph.nodes, name: node}, edges)
 
 
-def _identity_before(graph: Graph, name: str) -> Graph:
-    """Give a neuron (or the Output) weights of its own where it has none."""
-    edge = next(e for e in graph.edges if e.target == name)
-    node = _identity(graph.shapes[edge.source])
-    return graph if node is None else _put_before(graph, edge, f"{name}.identity", node)
+def _identities_before(graph: Graph, names: list[str]) -> tuple[Graph, dict[str, str]]:
+    """Give neurons (or the Output) weights of their own; return the graph and their names.
+
+    All at once: each new graph is sorted anew.
+    """
+    taken, wanted = set(graph.nodes), set(names)
+    nodes: dict[str, Node] = {}
+    labels: dict[str, str] = {}
+    for name, node in graph.nodes.items():
+        identity = _identity(graph.shapes[graph.inputs(name)[0]]) if name in wanted else None
+        if identity is not None:
+            labels[name] = unused(f"{name}.identity", taken)
+            taken.add(labels[name])
+            nodes[labels[name]] = identity
+        nodes[name] = node
+    edges = [e._replace(target=labels.get(e.target, e.target)) for e in graph.edges]
+    edges += [Edge(new, name) for name, new in labels.items()]
+    return graph.replace(nodes, edges), labels
 
 
 def _apart(graph: Graph) -> Graph:
@@ -181,12 +206,17 @@ def _apart(graph: Graph) -> Graph:
 def _loops_last(graph: Graph) -> Graph:
     """Return the graph whose Adds take what a loop brings back behind everything else."""
     ports: dict[Edge, int] = {}
+    loop = {name: k for k, part in enumerate(_strong_parts(graph)) for name in part}
     for name in graph.of_kind(Add):
         entering = [e for e in graph.edges if e.target == name]
-        known = nx.descendants(graph.networkx(), name)
-        ordered = sorted(entering, key=lambda e: (e.source in known, e.port))
+        ordered = sorted(entering, key=lambda e: (loop[e.source] == loop[e.target], e.port))
         ports |= {edge: port for port, edge in enumerate(ordered)}
     return graph.replace(edges=[e._replace(port=ports.get(e, e.port)) for e in graph.edges])
+
+
+def _strong_parts(graph: Graph) -> list[set[str]]:
+    """Return the nodes in parts: in each, every node's values reach every other."""
+    return list(nx.strongly_connected_components(graph.networkx()))
 
 
 def _bias_out_of_loop(graph: Graph, delay: str) -> Graph:
@@ -242,14 +272,12 @@ def _even(node: Node, shape: tuple[int, ...]) -> Node:
     return _summing(node, shape[0]) if uneven and isinstance(node, SumPool) else node
 
 
-def _plain(graph: Graph, name: str, node: Node) -> Graph:
-    """Return the graph with one pool or factor as weights, where that is needed."""
-    found: Node | None = None
+def _plain(node: Node, shape: tuple[int, ...]) -> Node:
+    """Return a pool or factor as weights, where that is needed."""
     if isinstance(node, SumPool) and len(node.kernel) == 2 and is_padded(node):
-        found = _summing(node, graph.shapes[name][0])
-    elif isinstance(node, Scale):
-        found = _scaling(node, graph.shapes[name])
-    return graph if found is None else graph.replace({**graph.nodes, name: found})
+        return _summing(node, shape[0])
+    scaling = _scaling(node, shape) if isinstance(node, Scale) else None
+    return node if scaling is None else scaling
 
 
 def _summing(node: SumPool, channels: int) -> Conv2d:
@@ -305,12 +333,12 @@ def one_a_channel(values: Array, shape: tuple[int, ...]) -> bool:
     return bool((full == full[:, :1]).all() and (full != full[0, 0]).any())
 
 
-def _one_threshold(graph: Graph, name: str) -> Graph:
-    """Return the graph with each channel of neuron `name` in units of its own threshold."""
-    (own,) = graph.inputs(name)
-    weights, node = graph.nodes[own], graph.neurons[name]
-    if not isinstance(weights, WEIGHTS) or (node.v_threshold <= 0).any():
-        return graph
+def _one_threshold(graph: Graph, weights: str, name: str) -> dict[str, Node]:
+    """Return neuron `name` and its own weights with each channel in units of its threshold."""
+    own, node = graph.nodes[weights], graph.nodes[name]
+    assert isinstance(own, WEIGHTS) and isinstance(node, Neuron)
+    if (node.v_threshold <= 0).any():
+        return {}
     full = np.broadcast_to(node.v_threshold.astype(np.float64), node.shape)
     factor = full.max() / full
 
@@ -327,7 +355,7 @@ def _one_threshold(graph: Graph, name: str) -> Graph:
         v_min=scaled(node.v_min),
         leak_subtract=scaled(node.leak_subtract),
     )
-    return graph.replace({**graph.nodes, own: _times(weights, rows), name: even})
+    return {weights: _times(own, rows), name: even}
 
 
 def _compared(node: Node, dialect: Dialect) -> Node:

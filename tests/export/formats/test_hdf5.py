@@ -135,7 +135,7 @@ REFUSED: dict[str, tuple[Callable[[Any], Any], str]] = {
     "a type of its own": (own_type, "t: a type by itself"),
     "another filter": (scaled, "v: packed by filter 6, gzip, shuffle, fletcher32, lzf"),
     "chunks beyond it": (wide_chunk, "v: declares 167772160 elements, at most 134217728"),
-    "much of nothing": (constants, "v.4: the file declares more than 41943039 elements, at most"),
+    "much of nothing": (constants, "v.4: 41943040 elements or more in the file, at most"),
 }
 
 
