@@ -176,13 +176,14 @@ def _as_graph(
         return as_asked(source, SourceOptions(time_steps=time_steps, encoding=encoding))
     source = unwrapped(source)
     if sample is not None:
-        from .export.trace import trace
+        from .export.trace import follow, graph_of
 
-        graph = trace(source, sample, encoding=encoding or encoding_of(source))
+        followed = follow(source, sample)
+        graph = graph_of(followed, encoding=encoding or encoding_of(source))
         steps = time_steps_of(graph, time_steps)
         if time_steps is not None:
             graph = graph.replace(metadata={**graph.metadata, "time_steps": steps})
-        return graph if differences is None else compared(graph, source, sample, steps, differences)
+        return graph if differences is None else compared(graph, followed, steps, differences)
     shape = getattr(source, "input_shape", None)
     if shape is None:
         raise InputError("a module needs one example input", remedy="give sample=")
@@ -204,15 +205,17 @@ def agreement(
     Raises:
         LoweringError: for a module that cannot be traced.
     """
-    from .export.trace import as_example, trace
+    from .export.ir import check as check_graph
+    from .export.trace import as_example, follow, graph_of
 
     if graph is not None:
-        steps_for(graph, samples_in(samples), time_steps)
-    sample = as_example(module, samples)
-    graph = graph or trace(module, sample)
+        steps_for(check_graph(graph), samples_in(samples), time_steps)
+    followed = follow(module, as_example(module, samples))
+    graph = graph or graph_of(followed)
     if graph.level == "integer":
         raise InputError("an integer graph rounds", node="graph", remedy="give the float graph")
-    return agreement_of(graph, module, sample, time_steps_of(graph, time_steps))
+    steps = time_steps_of(graph, time_steps)
+    return agreement_of(graph, followed.module, followed.sample, followed.layout, steps)
 
 
 @verb

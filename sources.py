@@ -21,6 +21,7 @@ from .export.ir import (
 from .export.ir.errors import WITH_TORCH, AgreementWarning, warn
 from .export.ir.nodes import Encoding
 from .export.ir.noted import Differences
+from .export.ir.table import dense_macs
 from .export.untrained import doubt_weights
 from .option_rules import HDF5
 from .sim.encoding import with_encoding
@@ -29,6 +30,7 @@ from .sim.time_axis import DEFAULT_TIME_STEPS
 if TYPE_CHECKING:
     from .export.foreign import Time
     from .export.layout import Layout
+    from .export.trace import Followed
     from .sim.agreement import Agreement
 
 CONVERTED_TIME_STEPS = 32
@@ -259,12 +261,12 @@ def trace_module(
     Args:
         encoding: None for the module's own. differences: None: not looked for.
     """
-    from .export.trace import trace
+    from .export.trace import graph_of
 
     said = getattr(module, "time_steps", None)
     tried = int(time_steps or said or DEFAULT_TIME_STEPS)
-    sample, layout = _example(module, input_shape, tried)
-    graph = trace(module, sample, encoding=encoding or encoding_of(module))
+    followed = _followed(module, input_shape, tried)
+    graph, layout = graph_of(followed, encoding=encoding or encoding_of(module)), followed.layout
     known = dict(graph.metadata)
     traced = known.pop("time_steps", None)
     # On a time axis the example has as many steps as were tried: they say nothing of the module.
@@ -272,16 +274,14 @@ def trace_module(
     steps = time_steps or own or said
     known |= {} if steps is None else {"time_steps": int(steps)}
     graph = graph.replace(metadata={**known, **metadata})
-    return graph if differences is None else compared(graph, module, sample, tried, differences)
+    return graph if differences is None else compared(graph, followed, tried, differences)
 
 
-def _example(module: Any, input_shape: tuple[int, ...], time_steps: int) -> tuple[Any, Layout]:
-    """Return noise as a module takes it, on its device, and where the time of it lies."""
+def _followed(module: Any, input_shape: tuple[int, ...], time_steps: int) -> Followed:
+    """Follow a module on noise as it takes it, on its device."""
     import torch
 
-    from .export.foreign import is_neuron
-    from .export.layout import Layout
-    from .export.trace import example_layout, is_multi_step
+    from .export.trace import follow
 
     like = next((p for p in module.parameters() if p.is_floating_point()), torch.zeros(()))
     noise = torch.Generator().manual_seed(0)
@@ -289,16 +289,12 @@ def _example(module: Any, input_shape: tuple[int, ...], time_steps: int) -> tupl
     def example(*lead: int) -> Any:
         return torch.rand(*lead, *input_shape, generator=noise).to(like)
 
-    if not any(is_neuron(layer) for layer in module.modules()) and is_multi_step(module):
-        return example(time_steps, 1), Layout("steps")
     *likely, last = _leads(module, time_steps)
     for order, lead in likely:
-        sample = example(*lead)
-        layout = example_layout(module, sample)
-        if layout.order == order:
-            return sample, layout
-    sample = example(*last[1])
-    return sample, example_layout(module, sample)
+        followed = follow(module, example(*lead))
+        if followed.layout.order == order:
+            return followed
+    return follow(module, example(*last[1]))
 
 
 def _leads(module: Any, time_steps: int) -> list[tuple[Time, tuple[int, ...]]]:
@@ -313,12 +309,12 @@ def _leads(module: Any, time_steps: int) -> list[tuple[Time, tuple[int, ...]]]:
 
 
 def compared(
-    graph: Graph, module: Any, sample: Any, time_steps: int, differences: Differences = "error"
+    graph: Graph, followed: Followed, time_steps: int, differences: Differences = "error"
 ) -> Graph:
-    """Note in the metadata how a float graph agrees with the module's own run.
+    """Note in the metadata how a float graph agrees with the own run of the module followed.
 
     Args:
-        sample: as the module takes it; a module of one step a call is given it `time_steps` times.
+        time_steps: how often a module of one step a call is given its example.
         differences: `error`, or `warn` of those that rounding does not explain.
 
     Warns:
@@ -327,7 +323,8 @@ def compared(
     Raises:
         LoweringError: for any other difference, naming the layer, the step and the neuron.
     """
-    found = agreement_of(graph, module, sample, time_steps)
+    module = followed.module
+    found = agreement_of(graph, module, followed.sample, followed.layout, time_steps)
     name = type(module).__name__
     if found.fault is not None and differences == "error":
         raise LoweringError(
@@ -355,23 +352,31 @@ def compared(
 
 COMPARED_SAMPLES = 8
 COMPARED_BYTES = 1 << 29
-"""What the neurons of a module's own run may note: of a large network fewer are compared."""
+"""What may be noted of neurons, by a module's own run and ours: of a large network fewer."""
+COMPARED_MACS = 1 << 34
+"""What one run of the samples may multiply: of a large network fewer are compared."""
 
 
 def _samples_compared(graph: Graph, time_steps: int) -> int:
-    """Return of how many samples a module's own run notes currents and spikes, in float32."""
+    """Return on how many samples a module's own run is compared: of currents, spikes and ours."""
     neurons = sum(prod(node.shape) for node in graph.neurons.values())
-    return max(1, min(COMPARED_SAMPLES, COMPARED_BYTES // max(1, 8 * neurons * time_steps)))
+    macs = sum(dense_macs(graph, name) for name in graph.nodes)
+    noted, multiplied = 12 * neurons * time_steps, macs * time_steps
+    fits = COMPARED_BYTES // max(1, noted), COMPARED_MACS // max(1, multiplied)
+    return max(1, min(COMPARED_SAMPLES, *fits))
 
 
-def agreement_of(graph: Graph, module: Any, sample: Any, time_steps: int) -> Agreement:
+def agreement_of(
+    graph: Graph, module: Any, sample: Any, layout: Layout, time_steps: int
+) -> Agreement:
     """Return how a float or folded graph agrees with a module's own run on an example input."""
     from .export.own_run import own_run
     from .export.torch_ops import TORCH_OPERATIONS
     from .sim.agreement import agreement
 
-    own = own_run(module, sample, time_steps, _samples_compared(graph, time_steps))
-    return agreement(graph, own.values, own.neurons, own.output, TORCH_OPERATIONS)
+    own = own_run(module, sample, layout, time_steps, _samples_compared(graph, time_steps))
+    operations = TORCH_OPERATIONS
+    return agreement(graph, own.values, own.neurons, own.output, operations, own.at_once)
 
 
 def _own_code(spec: str, options: SourceOptions) -> Graph:

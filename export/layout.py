@@ -17,6 +17,7 @@ class Layout:
     Attributes:
         order: `steps` [time, batch, ...], `batch first` [batch, time, ...], `squeezed`
             [batch * time, ...] or `step`, one step a call, [batch, ...].
+        loops: whether forward() itself runs over its steps.
         batch: of `squeezed`. own: T where the module sets it, whatever its input: of a loop in
             forward() that takes one frame, of sinabs' `num_timesteps`.
     """
@@ -24,6 +25,12 @@ class Layout:
     order: Time
     batch: int = 1
     own: int | None = None
+    loops: bool = False
+
+    @property
+    def is_one_call(self) -> bool:
+        """Whether one call of the module takes all steps."""
+        return self.order != "step" or self.loops
 
     def steps(self, example: Any) -> int | None:
         """Return how many time steps an example input spans, None for a module of one step."""
@@ -65,8 +72,8 @@ def layout_of(module: Any, example: Any, multi_step: bool, loop: Loop | None = N
         return _squeezed(layer, int(example.shape[0]))
     if loop is not None:
         if loop.axis is None:
-            return Layout("step", own=loop.steps)
-        return Layout("batch first" if loop.axis else "steps")
+            return Layout("step", own=loop.steps, loops=True)
+        return Layout("batch first" if loop.axis else "steps", loops=True)
     if not multi_step:
         return Layout("step")
     first = any(time_of(layer) == "batch first" for layer in module.modules())

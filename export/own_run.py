@@ -16,9 +16,9 @@ from .foreign import Time, is_neuron, time_of
 from .foreign_state import kept_state
 from .ir import Array, LoweringError
 from .ir.noted import Noted
-from .layout import Layout, fixed_size, layout_of, squeezed_layer
+from .layout import Layout, fixed_size, squeezed_layer
 from .symbolic import first_line, in_place_of_forward, root_name
-from .trace import eval_mode, time_taken
+from .trace import eval_mode
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,15 +28,17 @@ class OwnRun:
     Attributes:
         values: [time, batch, *shape] of the input; one frame for all steps is repeated by view.
         output: [time, batch, ...], or [batch, ...] where the module takes time together.
+        at_once: whether its layers take all steps in one call.
         neurons: by source path; calls of one layer in several places as ``path@2``.
     """
 
     values: Array
     output: Array
+    at_once: bool
     neurons: dict[str, Noted]
 
 
-def own_run(module: Any, sample: Any, time_steps: int, most: int = 8) -> OwnRun:
+def own_run(module: Any, sample: Any, layout: Layout, time_steps: int, most: int = 8) -> OwnRun:
     """Return the run of a module, in eval mode, on at most `most` samples of an example input.
 
     A module that takes one step a call is called `time_steps` times with the same input; one that
@@ -47,14 +49,12 @@ def own_run(module: Any, sample: Any, time_steps: int, most: int = 8) -> OwnRun:
         LoweringError: for a module whose own run fails.
     """
     module, sample = _in_float32(module, sample)
-    multi, loop = time_taken(module, sample)
-    layout = layout_of(module, sample, multi, loop)
     sample = _first_samples(module, sample, layout, most)
-    once = layout.order != "step" or loop is not None
     neurons = {path or root_name(module): m for path, m in module.named_modules() if _spikes(m)}
     with eval_mode(module), kept_state(module), torch.no_grad(), _exact(), _noted(neurons) as seen:
         try:
-            out = _tensor(module(sample)) if once else _each_step(module, sample, time_steps)
+            one = layout.is_one_call
+            out = _tensor(module(sample)) if one else _each_step(module, sample, time_steps)
         except Exception as error:  # the user's own code may raise anything
             raise LoweringError(
                 f"its own forward() fails on the example input: {first_line(error)}",
@@ -63,7 +63,7 @@ def own_run(module: Any, sample: Any, time_steps: int, most: int = 8) -> OwnRun:
             ) from error
     values = _array(layout.samples(sample))
     if layout.order == "step":
-        steps = time_steps if loop is None else loop.steps
+        steps = layout.own or time_steps
         values = np.broadcast_to(values, (steps, *values.shape))
     else:
         values = values.swapaxes(0, 1)
@@ -73,8 +73,11 @@ def own_run(module: Any, sample: Any, time_steps: int, most: int = 8) -> OwnRun:
         for path, m in neurons.items()
         for name, noted in _places(path, seen[path], _time(m), sizes)
     }
-    order: Time = "steps" if loop is not None or not once else layout.order
-    return OwnRun(values, _array(_output(out, order, sizes)), known)
+    # What is collected by a loop, its own or ours, has time first.
+    each = layout.loops or not layout.is_one_call
+    output = _output(out, "steps" if each else layout.order, sizes)
+    at_once = any(_time(m) != "step" for m in neurons.values()) if neurons else not each
+    return OwnRun(values, _array(output), at_once, known)
 
 
 def _in_float32(module: Any, sample: Any) -> tuple[Any, Any]:

@@ -14,10 +14,19 @@ from .ir import Array, AvgPool, BatchNorm, Conv1d, Conv2d, Linear, MatMul, Shape
 from .ir.nodes import Conv, MaxPool, paddings
 
 
+class _Writable:
+    """An array that says it may be written: torch warns of others, and nothing here writes."""
+
+    def __init__(self, values: Array) -> None:
+        self.values = values
+        pointer, _ = values.__array_interface__["data"]
+        self.__array_interface__ = {**values.__array_interface__, "data": (pointer, False)}
+
+
 def _tensor(values: Array) -> Any:
-    """Return a tensor of float32 on the values themselves, which is read only."""
-    whole = np.require(values, np.float32, ["C", "W"])
-    return torch.from_numpy(whole)
+    """Return a tensor of float32 on the values themselves, which is only read."""
+    whole = np.require(values, np.float32, ["C"])
+    return torch.from_numpy(whole if whole.flags.writeable else np.asarray(_Writable(whole)))
 
 
 def _weights(node: Any) -> tuple[Any, Any]:

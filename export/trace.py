@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from .containers import CONTAINERS, Looped, Part
@@ -83,16 +84,53 @@ def trace(
     Raises:
         LoweringError: naming the source path that cannot be traced, and the remedy.
     """
+    return graph_of(follow(module, sample, multi_step), encoding=encoding, readout=readout)
+
+
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """What a module does to an example input.
+
+    Attributes:
+        traced: the torch.fx module, reduced to one step where forward() loops over time.
+        loop: which it was, or None. layout: where the time of the example lies.
+        multi_step: whether a layer takes all steps.
+    """
+
+    module: Any
+    sample: Any
+    traced: Any
+    loop: Loop | None
+    layout: Layout
+    multi_step: bool
+
+
+def follow(module: Any, sample: Any, multi_step: bool | None = None) -> Followed:
+    """Follow `module` in eval mode, for `graph_of`.
+
+    Raises:
+        LoweringError: naming the source path that cannot be traced, and the remedy.
+    """
     torch, module = torch_for_tracing(), unwrapped(module)
     multi = is_multi_step(module) if multi_step is None else multi_step
     with eval_mode(module), kept_state(module), torch.no_grad():
         traced = symbolic(module, sample)
         loop = _one_step(traced, sample)
-        layout = layout_of(module, sample, multi, loop)
-        steps = layout.steps(sample)
-        sample = sample if loop is None else loop.first(sample)
-        lead = _lead(sample, multi and layout.order != "step", layout.order)
-        _refuse_unknown(traced)
+    layout = layout_of(module, sample, multi, loop)
+    return Followed(module, sample, traced, loop, layout, multi)
+
+
+def graph_of(
+    followed: Followed, *, encoding: Encoding = "direct", readout: Readout | None = None
+) -> Graph:
+    """Return the float graph of a module that was followed, see `trace`."""
+    torch, traced, loop = torch_for_tracing(), followed.traced, followed.loop
+    steps = followed.layout.steps(followed.sample)
+    sample = followed.sample if loop is None else loop.first(followed.sample)
+    order, multi = followed.layout.order, followed.multi_step
+    lead = _lead(sample, multi and order != "step", order)
+    _refuse_unknown(traced)
+    with eval_mode(followed.module), kept_state(followed.module), torch.no_grad():
         _run(torch, traced, sample, multi)
     builder = _Builder(traced, lead, encoding, readout)
     builder.repeats = multi and len(lead.sizes) == 1
@@ -102,24 +140,12 @@ def trace(
     return check(builder.graph().replace(metadata={**known, **builder.returns}))
 
 
-def loop_of(module: Any, sample: Any) -> Loop | None:
-    """Return the loop over time that forward() runs itself, or None where it takes one step."""
-    with eval_mode(module), kept_state(module):
-        return _one_step(symbolic(module, sample), sample)
-
-
 def example_layout(module: Any, sample: Any) -> Layout:
     """Return on which axis of an example input the time of `module` lies."""
     module = unwrapped(module)
-    return layout_of(module, sample, *time_taken(module, sample))
-
-
-def time_taken(module: Any, sample: Any) -> tuple[bool, Loop | None]:
-    """Return whether a module takes all steps at once, and the steps that it makes itself."""
     if squeezed_layer(module) is not None:
-        return True, None
-    loop = loop_of(module, sample)
-    return is_multi_step(module) and loop is None, loop
+        return layout_of(module, sample, True)
+    return follow(module, sample).layout
 
 
 def as_example(module: Any, samples: Any) -> Any:

@@ -8,23 +8,24 @@ comes after a spike that parted is another input's answer, and is not judged.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 import numpy as np
 
-from ..export.ir import Array, Delay, Graph, InputError, Neuron
-from ..export.ir.arith import NeuronState
+from ..export.ir import Array, Delay, Graph, InputError
 from ..export.ir.noted import Noted
 from ..export.ir.printed import Printed
-from .float_neuron import float_membrane
+from .by_layers import LayerRun, potentials_of
 from .magnitude import Magnitudes
 from .ops import OPS, Operations
-from .reference import Reference
-from .repeated import is_repeated
 
 UNITS = 8
 """Of float32's eps times Σ|w·x|: by how much rounding may part two runs."""
+BATCH_FIRST = "each step, batch first"
 EPS = float(np.finfo(np.float32).eps)
+
+What: TypeAlias = Literal["current", "spikes", "output"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ class Fault:
     """
 
     layer: str
-    what: str
+    what: What
     time_step: int
     sample: int
     index: tuple[int, ...]
@@ -98,6 +99,7 @@ def agreement(
     neurons: Mapping[str, Noted],
     output: Array | None = None,
     operations: Operations = OPS,
+    at_once: bool = False,
 ) -> Agreement:
     """Return how a float graph's run on values [time, batch, *shape] agrees with a module's own.
 
@@ -105,240 +107,196 @@ def agreement(
         neurons: by source path. Currents are judged of a float graph; folding scales them.
         output: what the module returned, [time, batch, ...], or [batch, ...] where it takes time
             together as `metadata["returns"]` says: mean, sum or last step; None: not compared.
-        operations: that compute the stateless nodes.
+        operations: that compute the stateless nodes. at_once: all steps in one call, as those of a
+            multi-step module do.
 
     Raises:
         InputError: for a neuron that is given other steps or another shape than its node; where
             there is nothing to compare.
     """
-    judging, sizes = graph.level == "float", (len(values), int(values.shape[1]))
-    run = _Comparison(graph, neurons, output, operations, sizes, judging)
-    if run.walk(values) and judging:
-        # Only what is not equal to the last bit is judged, which takes the terms' magnitudes too.
-        run = _Comparison(graph, neurons, output, operations, sizes, judging)
-        run.magnitudes = Magnitudes(graph, run.operations)
-        run.walk(values)
-    return run.agreement()
+    layers = _layers(graph, neurons, len(values), int(values.shape[1]))
+    if not layers and output is None:
+        raise InputError("no neuron of the module is in the graph", node="agreement")
+    until = {layer.entry: name for name, layer in layers.items()}
+    run = LayerRun(graph, operations, at_once, until)
+    return _Comparison(run, layers, output).of(values)
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Layer:
-    """A neuron node beside a module's layer: where its current enters, what differed so far."""
+    """A neuron node beside a module's layer: where its current enters, what it was given."""
 
     name: str
     entry: str
     given: Noted
-    before: frozenset[str]
-    """The neuron nodes whose spikes reach it in the same step."""
-    later: frozenset[str]
-    """Those whose spikes reach it a step later."""
-    parted: Array
-    differ: int = 0
 
 
 class _Comparison:
-    """Walks the steps, judging each layer of each sample until something before it parted."""
+    """Judges each layer of each sample until something before it parted.
 
-    def __init__(
-        self,
-        graph: Graph,
-        neurons: Mapping[str, Noted],
-        output: Array | None,
-        operations: Operations,
-        sizes: tuple[int, int],
-        judging: bool,
-    ) -> None:
-        self.graph, self.output, self.judging = graph, output, judging
-        self.operations = {**OPS, **operations}
-        steps, batch = sizes
-        self.session = Reference(np.float32, self.operations).prepare(graph)
-        self.session.begin(batch)
-        self.magnitudes: Magnitudes | None = None
-        self.parted = False
-        self.layers = _layers(graph, neurons, steps, batch)
-        if not self.layers and output is None:
-            raise InputError("no neuron of the module is in the graph", node="agreement")
-        last = graph.output_name
-        self.before_output = _reaching(graph, last, set(self.layers))
-        self.batch, self.rounded, self.furthest = batch, 0, 0.0
-        self.fault: Fault | None = None
-        self.series: list[Array] = []
-        self.sizes: list[Array] = []
-        self.tainted: list[Array] = []
-        self.kept: tuple[dict[str, Array], dict[str, Array]] = ({}, {})
+    Only what is not equal to the last bit is judged, and the terms' magnitudes are computed only
+    where a value itself, the least that its terms can sum up to, does not explain the difference.
+    """
 
-    def walk(self, values: Array) -> bool:
-        """Compare all steps; return whether anything is not equal to the last bit.
+    def __init__(self, run: LayerRun, layers: dict[str, _Layer], output: Array | None) -> None:
+        self.run, self.graph, self.layers, self.output = run, run.graph, layers, output
+        self.judging = self.graph.level == "float"
+        self.rounded, self.furthest = 0, 0.0
+        self.faults: list[Fault] = []
+        self.parted: dict[str, Array | None] = {}
 
-        Without magnitudes, which could judge it, the walk ends there.
-        """
-        repeated = is_repeated(values)
-        for t in range(len(values)):
-            self._step(t, np.asarray(values[t], np.float32), repeated)
-            if self.parted and self.judging and self.magnitudes is None:
-                return True
-        if self.output is not None and self.judging:
-            self._judge_output(len(values))
-        return self.parted
+    def of(self, values: Array) -> Agreement:
+        """Return how a run on values agrees."""
+        for name, known in self.run.walk(values):
+            layer = self.layers.get(name)
+            if layer is not None:
+                self._judge(layer, known)
+            if name == self.graph.output_name and self.output is not None and self.judging:
+                self._judge_output(known)
+        return self._agreement()
 
-    def _step(self, t: int, frame: Array, repeated: bool) -> None:
-        """Advance our run by one step, and compare it with the module's."""
-        states = {n: replace(self.session.state(n)) for n in self.layers}
-        values = self.session.advance(frame, self.kept[0] if repeated else None)
-        sizes: dict[str, Array] = {}
-        if self.magnitudes is not None:
-            sizes = self.magnitudes.step(values, self.kept[1])
-            if repeated:
-                self.kept[1].update({n: sizes[n] for n in self.kept[0]})
-        earlier = {name: _samples(layer.parted) for name, layer in self.layers.items()}
-        for layer in self.layers.values():
-            self._layer(t, layer, values, sizes, states[layer.name], earlier)
-        self._note_output(values, sizes, earlier)
+    def _parted(self, name: str, known: Mapping[str, Array]) -> Array | None:
+        """Return where a layer's spikes differ, [time, batch, *shape]; None where nowhere."""
+        if name not in self.parted:
+            ours, theirs = known[name], self._spikes(name, known)
+            self.parted[name] = None if np.array_equal(ours, theirs) else ours != theirs
+        return self.parted[name]
 
-    def _tainted(
-        self, before: frozenset[str], later: frozenset[str], earlier: Mapping[str, Array]
-    ) -> Array:
-        """Return of each sample whether a spike that parted reaches a node in this step."""
-        found = np.zeros(self.batch, bool)
+    def _spikes(self, name: str, known: Mapping[str, Array]) -> Array:
+        return self.layers[name].given.spikes.reshape(known[name].shape)
+
+    def _clean(self, target: str, known: Mapping[str, Array], like: Array) -> Array:
+        """Return of each step and sample of `like` whether no spike that parted reaches a node."""
+        tainted = np.zeros(like.shape[:2], bool)
+        before, later = _reaching(self.graph, target, set(self.layers))
         for name in before:
-            found |= _samples(self.layers[name].parted)
+            tainted |= _by_then(self._parted(name, known), tainted)
         for name in later:
-            found |= earlier[name]
-        return found
+            tainted[1:] |= _by_then(self._parted(name, known), tainted)[:-1]
+        return ~tainted.reshape(*tainted.shape, *(1,) * (like.ndim - 2))
 
-    def _layer(
-        self,
-        t: int,
-        layer: _Layer,
-        values: Mapping[str, Array],
-        sizes: Mapping[str, Array],
-        state: NeuronState,
-        earlier: Mapping[str, Array],
+    def _judge(self, layer: _Layer, known: Mapping[str, Array]) -> None:
+        """Judge a layer's currents and spikes."""
+        parted = self._parted(layer.name, known)
+        if not self.judging:
+            return
+        ours, magnitudes = known[layer.entry], Magnitudes(self.run, known)
+        theirs = layer.given.current.reshape(ours.shape)
+        if not np.array_equal(theirs, ours):
+            self._judge_currents(layer, known, magnitudes, theirs)
+        if parted is not None:
+            self._judge_spikes(layer.name, known, magnitudes, parted)
+
+    def _judge_currents(
+        self, layer: _Layer, known: Mapping[str, Array], magnitudes: Magnitudes, theirs: Array
     ) -> None:
-        ours, given = values[layer.name], layer.given
-        theirs = given.spikes[t].reshape(ours.shape)
-        layer.differ += int((ours != theirs).sum())
-        tainted = self._tainted(layer.before, layer.later, earlier)
-        clean = ~tainted.reshape(-1, *(1,) * (ours.ndim - 1))
-        self.parted |= bool((ours != theirs).any())
-        if self.judging:
-            entering = values[layer.entry]
-            current = given.current[t].reshape(entering.shape)
-            self.parted |= not np.array_equal(current, entering)
-            if self.magnitudes is not None:
-                fits = ~tainted.reshape(-1, *(1,) * (entering.ndim - 1))
-                limit = UNITS * EPS * sizes[layer.entry]
-                apart = fits & ~(np.abs(entering - current) <= limit)
-                self._faulty(layer.name, "current", t, apart, current, entering, limit)
-        parting = clean & (ours != theirs) & ~layer.parted
-        if self.magnitudes is not None and parting.any():
-            self._judge_spikes(t, layer, parting, values, sizes, state, theirs)
-        layer.parted |= ours != theirs
+        ours = known[layer.entry]
+        clean = self._clean(layer.name, known, ours)
+        if not (clean & _beyond(theirs, ours, np.abs(ours))).any():
+            return
+        sizes = magnitudes.of(layer.entry)
+        apart = clean & _beyond(theirs, ours, sizes)
+        self._faulty(layer.name, "current", apart, theirs, ours, UNITS * EPS * sizes)
 
     def _judge_spikes(
-        self,
-        t: int,
-        layer: _Layer,
-        parting: Array,
-        values: Mapping[str, Array],
-        sizes: Mapping[str, Array],
-        state: NeuronState,
-        theirs: Array,
+        self, name: str, known: Mapping[str, Array], magnitudes: Magnitudes, parted: Array
     ) -> None:
-        node, ours = self.graph.nodes[layer.name], values[layer.name]
-        assert isinstance(node, Neuron)
-        v = float_membrane(values[self.graph.inputs(layer.name)[0]], node, state)
+        """Tell ties at the threshold from faults, at the first spike that parts of each neuron."""
+        ours, theirs, node = known[name], self._spikes(name, known), self.graph.neurons[name]
+        first = parted & (parted.cumsum(axis=0) == 1) & self._clean(name, known, ours)
+        if not first.any():
+            return
+        v = potentials_of(node, known[self.graph.inputs(name)[0]])
         threshold = np.broadcast_to(node.v_threshold, v.shape)
         if node.max_spikes_per_step > 1:
             threshold = np.maximum(np.maximum(ours, theirs), 1) * threshold
-        limit = UNITS * EPS * sizes[layer.name]
+        limit = UNITS * EPS * magnitudes.of_membrane(name)
         tied = (np.abs(v - threshold) <= limit) & (np.abs(ours - theirs) == 1)
-        apart = parting & ~tied
-        self._faulty(layer.name, "spikes", t, apart, theirs, ours, limit, (v, threshold))
-        self.rounded += int((parting & tied).sum())
+        self._faulty(name, "spikes", first & ~tied, theirs, ours, limit, (v, threshold))
+        self.rounded += int((first & tied).sum())
 
     def _faulty(
         self,
         layer: str,
-        what: str,
-        t: int,
+        what: What,
         apart: Array,
         theirs: Array,
         ours: Array,
         limit: Array,
         potential: tuple[Array, Array] | None = None,
+        first_step: int = 0,
     ) -> None:
-        if self.fault is not None or not apart.any():
+        """Note the first of the values that are too far apart, if any are."""
+        if not apart.any():
             return
-        at = tuple(int(k) for k in np.argwhere(apart)[0])
+        at = tuple(map(int, np.unravel_index(int(apart.argmax()), apart.shape)))
         tied = None if potential is None else (float(potential[0][at]), float(potential[1][at]))
         rounding = float(np.broadcast_to(limit, ours.shape)[at])
+        step, sample, *index = at
         values = float(theirs[at]), float(ours[at])
-        self.fault = Fault(layer, what, t, at[0], at[1:], *values, rounding, tied)
+        fault = Fault(layer, what, first_step + step, sample, tuple(index), *values, rounding, tied)
+        self.faults.append(fault)
 
-    def _note_output(
-        self,
-        values: Mapping[str, Array],
-        sizes: Mapping[str, Array],
-        earlier: Mapping[str, Array],
-    ) -> None:
-        if self.output is None:
-            return
-        name, node = self.graph.output_name, self.graph.output
-        source = name if node.readout == "leaky" else self.graph.inputs(name)[0]
-        self.series.append(values[source])
-        self.sizes.append(sizes[source] if sizes else np.abs(values[source]))
-        self.tainted.append(self._tainted(*self.before_output, earlier))
-
-    def _judge_output(self, steps: int) -> None:
+    def _judge_output(self, known: Mapping[str, Array]) -> None:
         """Compare what the module returned, in the form it has."""
         assert self.output is not None
-        ours, sizes = np.stack(self.series), np.stack(self.sizes)
-        tainted = np.logical_or.accumulate(np.stack(self.tainted))
+        name = self.graph.output_name
+        source = name if self.graph.output.readout == "leaky" else self.graph.inputs(name)[0]
+        series = known[source]
         returns = self.graph.metadata.get("returns", "each step")
-        if returns == "each step, batch first":
-            self.output = self.output.swapaxes(0, 1)
-        elif returns == "last step":
-            ours, sizes, tainted = ours[-1:], sizes[-1:], tainted[-1:]
-        elif returns != "each step":
-            share = steps if returns == "mean" else 1
-            ours, sizes = ours.sum(0, keepdims=True) / share, sizes.sum(0, keepdims=True) / share
-            tainted = tainted[-1:]
-        if self.output.size != ours.size:
+        theirs = self.output.swapaxes(0, 1) if returns == BATCH_FIRST else self.output
+        ours = _as_returned(series, returns)
+        if theirs.size != ours.size:
             raise InputError(
-                f"the module returns {list(self.output.shape)}, its graph {list(ours.shape)}",
-                node=self.graph.output_name,
+                f"the module returns {list(theirs.shape)}, its graph {list(ours.shape)}", node=name
             )
-        theirs = self.output.reshape(ours.shape)
-        self.furthest = float(np.abs(theirs - ours).max(initial=0))
-        self.parted |= self.furthest != 0
-        if self.magnitudes is None:
+        theirs = theirs.reshape(ours.shape)
+        if np.array_equal(theirs, ours):
             return
-        limit = UNITS * EPS * sizes
-        for t in range(len(ours)):
-            clean = ~tainted[t].reshape(-1, *(1,) * (ours.ndim - 2))
-            apart = clean & ~(np.abs(theirs[t] - ours[t]) <= limit[t])
-            at = t if len(ours) > 1 else steps - 1
-            self._faulty(self.graph.output_name, "output", at, apart, theirs[t], ours[t], limit[t])
+        self.furthest = float(np.abs(theirs - ours).max(initial=0))
+        clean = self._clean(name, known, series)
+        at_end = len(ours) < len(series)
+        sizes = _as_returned(Magnitudes(self.run, known).of(source), returns)
+        apart = (clean[-1:] if at_end else clean) & _beyond(theirs, ours, sizes)
+        step = len(series) - 1 if at_end else 0
+        self._faulty(name, "output", apart, theirs, ours, UNITS * EPS * sizes, first_step=step)
 
-    def agreement(self) -> Agreement:
-        """Return what was seen."""
-        counts = {n: (layer.differ, layer.given.spikes.size) for n, layer in self.layers.items()}
-        total = max(1, sum(size for _, size in counts.values()))
-        fired = sum(int((layer.given.spikes != 0).sum()) for layer in self.layers.values())
+    def _agreement(self) -> Agreement:
+        sizes = {name: layer.given.spikes.size for name, layer in self.layers.items()}
+        differ = {n: 0 if p is None else int(p.sum()) for n, p in self.parted.items()}
+        total = max(1, sum(sizes.values()))
+        fired = sum(int(np.count_nonzero(layer.given.spikes)) for layer in self.layers.values())
         return Agreement(
-            {name: differ / max(1, size) for name, (differ, size) in counts.items()},
-            sum(differ for differ, _ in counts.values()) / total,
+            {name: differ[name] / max(1, size) for name, size in sizes.items()},
+            sum(differ.values()) / total,
             fired / total,
             self.rounded,
             self.furthest if self.output is not None and self.judging else None,
-            self.fault,
+            min(self.faults, key=lambda fault: fault.time_step, default=None),
         )
 
 
-def _samples(parted: Array) -> Array:
-    """Return of each sample whether anything of it parted."""
-    return np.asarray(parted.reshape(len(parted), -1).any(axis=1))
+def _by_then(parted: Array | None, like: Array) -> Array:
+    """Return of each step and sample whether a spike of a layer parted by then, [time, batch]."""
+    if parted is None:
+        return np.zeros_like(like)
+    whole = parted.reshape(*like.shape, -1).any(axis=2)
+    return np.asarray(np.logical_or.accumulate(whole))
+
+
+def _beyond(theirs: Array, ours: Array, sizes: Array) -> Array:
+    """Return where values that should be equal lie further apart than rounding of `sizes`."""
+    return np.asarray(~(np.abs(theirs - ours) <= UNITS * EPS * sizes))
+
+
+def _as_returned(series: Array, returns: str) -> Array:
+    """Return [time, ...] in the form that a module returns its steps in, [1, ...] of a whole."""
+    if returns == "last step":
+        return series[-1:]
+    if returns in ("each step", BATCH_FIRST):
+        return series
+    total: Array = series.sum(0, keepdims=True)
+    return total / len(series) if returns == "mean" else total
 
 
 def _layers(
@@ -354,12 +312,11 @@ def _layers(
         if len(given.spikes) != steps or given.spikes[0].size != np.prod(shape):
             reason = f"the module emitted spikes {list(given.spikes.shape)}"
             raise InputError(f"{reason}, its graph {[steps, *shape]} [time, batch, ...]", node=path)
-        known[name] = path, given, np.zeros(shape, bool)
+        known[name] = path, given
     layers = {}
     for name in (n for n in graph.neurons if n in known):
-        path, given, parted = known[name]
-        before, later = _reaching(graph, name, set(known))
-        layers[name] = _Layer(name, _entry(graph, path, name), given, before, later, parted)
+        path, given = known[name]
+        layers[name] = _Layer(name, _entry(graph, path, name), given)
     return layers
 
 

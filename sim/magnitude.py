@@ -6,56 +6,48 @@ Beside each value stands the sum of the magnitudes of what was added to make it:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from ..export.ir import Array, BatchNorm, Delay, Graph, Input, Linear, Neuron, Output, Scale
+from ..export.ir import Array, BatchNorm, Delay, Input, Linear, Neuron, Output, Scale
 from ..export.ir.nodes import Conv1d, Conv2d
-from .ops import Operations
+from .by_layers import LayerRun
 
 
 class Magnitudes:
-    """Follows a run of a float graph, step by step, on the same values."""
+    """Of the values of a run, each [time, batch, *shape]; computed back to the nearest spikes.
 
-    def __init__(self, graph: Graph, operations: Operations) -> None:
-        self.graph, self.operations = graph, operations
-        self.absolute = {name: _absolute(node) for name, node in graph.nodes.items()}
-        self.states: dict[str, _State] = {name: _State() for name in graph.neurons}
-        self.readout = _State()
+    Args:
+        run: whose operations compute the stateless nodes.
+        values: of the Input, the Delays and the neurons.
+    """
 
-    def step(self, values: dict[str, Array], kept: dict[str, Array]) -> dict[str, Array]:
-        """Return the magnitude of each node's value in this step: of a neuron, of its membrane.
+    def __init__(self, run: LayerRun, values: Mapping[str, Array]) -> None:
+        self.run, self.values = run, values
+        self._known: dict[str, Array] = {}
 
-        Args:
-            values: of each node in this step. kept: magnitudes that are the same in every step.
-        """
-        entering: dict[str, Array] = dict(kept)
-        membranes: dict[str, Array] = {}
-        for name, node in self.graph.nodes.items():
-            if name in kept:
-                continue
-            if isinstance(node, (Input, Delay)):
-                entering[name] = np.abs(values[name])
-            elif isinstance(node, Neuron):
-                size = entering[self.graph.inputs(name)[0]]
-                membranes[name] = _membrane(node, size, self.states[name], values[name])
-                entering[name] = np.abs(values[name])
-            elif isinstance(node, Output):
-                size = entering[self.graph.inputs(name)[0]]
-                entering[name] = _readout(node, size, self.readout)
-            else:
-                sizes = [entering[source] for source in self.graph.inputs(name)]
-                entering[name] = self.operations[type(node)](self.absolute[name], *sizes)
-        return {**entering, **membranes}
+    def of(self, name: str) -> Array:
+        """Return the magnitude of a node's value at each step; of a neuron, of its spikes."""
+        if name not in self._known:
+            self._known[name] = self._computed(name)
+        return self._known[name]
 
+    def _computed(self, name: str) -> Array:
+        node = self.run.graph.nodes[name]
+        if isinstance(node, (Input, Delay, Neuron)):
+            return np.abs(self.values[name])
+        entering = [self.of(source) for source in self.run.graph.inputs(name)]
+        if isinstance(node, Output):
+            return _readout(node, entering[0])
+        return self.run.stateless(_absolute(node), entering)
 
-class _State:
-    """What a neuron or readout has added up since its reset."""
-
-    v: Array | float = 0.0
-    u: Array | float = 0.0
+    def of_membrane(self, name: str) -> Array:
+        """Return the magnitude of a neuron's potential at each step."""
+        node = self.run.graph.neurons[name]
+        return _membrane(node, self.of(self.run.graph.inputs(name)[0]), self.values[name])
 
 
 def _absolute(node: Any) -> Any:
@@ -75,27 +67,36 @@ def _size(values: Array | None) -> Array | None:
     return None if values is None else np.abs(values)
 
 
-def _membrane(node: Neuron, size: Array, state: _State, spikes: Array) -> Array:
+def _membrane(node: Neuron, sizes: Array, spikes: Array) -> Array:
     """Return what was added to v since its reset; a float neuron adds its state anew each step."""
-    current = size if node.bias_in is None else size + np.abs(node.bias_in)
-    if node.alpha is not None:
-        state.u = current = np.abs(node.alpha) * state.u + current
-    drive = current if node.bias is None else current + np.abs(node.bias)
-    if node.tau is not None:
-        total = np.abs(1 - 1 / node.tau) * state.v + (drive + state.v) / node.tau
-    else:
-        assert node.beta is not None
-        total = np.abs(node.beta) * state.v + drive
-    total = total + np.abs(node.v_threshold)
-    kept = np.abs(node.v_reset) if node.reset == "hard" else total
-    state.v = np.where(spikes != 0, kept, total)
-    return np.asarray(total)
+    u: Array | float = 0.0
+    v: Array | float = np.abs(node.v_init)
+    found = []
+    for size, fired in zip(sizes, spikes, strict=True):
+        current = size if node.bias_in is None else size + np.abs(node.bias_in)
+        if node.alpha is not None:
+            u = current = np.abs(node.alpha) * u + current
+        drive = current if node.bias is None else current + np.abs(node.bias)
+        if node.tau is not None:
+            total = np.abs(1 - 1 / node.tau) * v + (drive + v) / node.tau
+        else:
+            assert node.beta is not None
+            total = np.abs(node.beta) * v + drive
+        total = np.asarray(total + np.abs(node.v_threshold))
+        kept = np.abs(node.v_reset) if node.reset == "hard" else total
+        v = np.where(fired != 0, kept, total)
+        found.append(total)
+    return np.stack(found)
 
 
-def _readout(node: Output, size: Array, state: _State) -> Array:
+def _readout(node: Output, sizes: Array) -> Array:
+    """Return what was added to y since the first step."""
     if node.readout == "none":
-        return size
-    kept = state.v if node.beta is None else np.abs(node.beta) * state.v
-    total = kept + size
-    state.v = total if node.bias is None else total + np.abs(node.bias)
-    return np.asarray(state.v)
+        return sizes
+    y: Array | float = 0.0
+    found = []
+    for size in sizes:
+        total = size + (y if node.beta is None else np.abs(node.beta) * y)
+        y = total if node.bias is None else total + np.abs(node.bias)
+        found.append(np.asarray(y))
+    return np.stack(found)

@@ -15,7 +15,7 @@ import pytest
 import spikewright as sw
 from spikewright.export.ir import Graph, LoweringError, Neuron
 from spikewright.export.own_run import own_run
-from spikewright.export.trace import trace
+from spikewright.export.trace import example_layout, trace
 from spikewright.sim.agreement import agreement
 
 from .test_foreign import filled, spikes, threshold
@@ -31,7 +31,7 @@ def assert_starts(module: Any, start: float) -> None:
     graph = trace(module, x)
     (neuron,) = graph.neurons.values()
     assert np.all(neuron.v_init == np.float32(start))
-    own = own_run(module, x, STEPS)
+    own = own_run(module, x, example_layout(module, x), STEPS)
     assert agreement(graph, own.values, own.neurons).equal
     assert not agreement(from_zero(graph), own.values, own.neurons).equal
     integer = sw.lower(module, x, time_steps=STEPS)
