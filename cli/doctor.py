@@ -62,9 +62,9 @@ def optional() -> dict[str, str]:
 
 def _threads() -> dict[str, Any]:
     """Return the CPUs that this process may use, and the limit that BLAS and torch obey."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    usable = os.cpu_count() if affinity is None else len(affinity(0))
-    return {"usable": usable, "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS")}
+    from ..sim.executor import usable_cpus
+
+    return {"usable": usable_cpus(), "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS")}
 
 
 def _package(name: str, install: str) -> dict[str, Any]:

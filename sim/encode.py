@@ -132,9 +132,13 @@ def normalised(node: Input, x: Array) -> Array:
 
 
 def _over_time(x: Array, request: _Request) -> Array:
-    """Each step its own frame, or one frame repeated by view."""
+    """Each step its own frame, or one frame repeated by view: a stride of 0 says no less.
+
+    So a time axis that its owner repeated by view is copied: it is frames, as its copy is.
+    """
     if request.timed:
-        return np.swapaxes(x, 0, 1)[: request.time_steps]
+        frames = np.swapaxes(x, 0, 1)[: request.time_steps]
+        return frames.copy() if is_repeated(frames) else frames
     assert request.time_steps is not None
     return np.broadcast_to(x, (request.time_steps, *x.shape))
 

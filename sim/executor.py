@@ -79,15 +79,22 @@ def usual(graph: Graph) -> str:
     return "native" if "native" in able(graph) else "reference"
 
 
+def usable_cpus() -> int:
+    """Return how many CPUs this process may use: a container or scheduler may lend it fewer."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def _check_threads(name: str, threads: int) -> None:
     if threads == 1:
         return
     if name not in _THREADED:
         remedy = f"it is for {' and '.join(_THREADED)}"
         raise InputError(f"--threads cannot act on the executor {name}", remedy=remedy)
-    cpus = os.cpu_count() or 1
+    cpus = usable_cpus()
     if threads > cpus:
-        reason = f"{threads}, allowed 1 to {cpus}: this machine has {cpus} CPUs"
+        reason = f"{threads}, allowed 1 to {cpus}: this process may use {cpus} CPUs"
         raise InputError(reason, node="--threads", remedy=f"give --threads {cpus} or fewer")
 
 

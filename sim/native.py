@@ -12,6 +12,7 @@ import numpy as np
 
 from ..export.ir import WEIGHTS, Array, ExecutorError, Graph, InputError, MissingPackageError, check
 from .encode import check_values
+from .executor import usable_cpus
 from .native_plan import build
 from .repeated import is_repeated
 from .trace import NeuronTrace, Record, Trace
@@ -148,7 +149,7 @@ class Native:
             raise InputError(
                 f"threads {threads}, at most {MOST_THREADS}",
                 node="native",
-                remedy=f"as many as there are cores: {os.cpu_count()}",
+                remedy=f"as many as this process may use: {usable_cpus()}",
             )
         self.threads, self.isa = threads, isa
         self.forced = forced or Forced.from_environment()

@@ -1,9 +1,9 @@
 """What is the same at every step: a frame repeated by view, and the nodes that it alone drives.
 
 A repeated frame is an array [time, ...] whose first axis has stride 0: one frame in memory, seen T
-times. Encoding makes it of a static sample; executors and counters then compute what depends on
-it once. Samples that come with a time axis are frames of their own, even where they are equal: what
-takes them computes each.
+times. Encoding makes it of a static sample, and of nothing else; executors and counters then
+compute what depends on it once. Samples that come with a time axis are frames of their own, even
+where they are equal or lie in memory once: what takes them computes each.
 """
 
 from __future__ import annotations

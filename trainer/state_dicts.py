@@ -26,6 +26,8 @@ AROUND = ("state_dict", "model_state_dict", "model", "net", "network", "module",
 STATE_DICT = "torch.save(model.state_dict(), PATH)"
 PICKLE, ZIP = b"\x80", b"PK"
 _NAMED = 3
+_DEEPEST = 4
+"""Dictionaries around a state dict that are looked into: a file may hold itself."""
 
 
 def load_weights(module: nn.Module, path: str | Path) -> None:
@@ -102,17 +104,27 @@ def _torch_file(file: Path) -> Any:
 
 def _inner(read: Any, file: Path) -> StateDict:
     """Return the state dict in what a file holds, from inside the dictionaries around it."""
-    if isinstance(read, Mapping):
-        if read and any(isinstance(value, Tensor) for value in read.values()):
-            return {str(name): value for name, value in read.items()}
-        for name in AROUND:
-            if isinstance(read.get(name), Mapping):
-                return _inner(read[name], file)
+    found = _inside(read)
+    if found is not None:
+        return found
     what = f"a dictionary of {_listed(map(str, read))}" if isinstance(read, Mapping) else ""
     what = what or f"a {type(read).__name__}"
     raise FormatError(
         f"holds {what}, not a state dict", node=str(file), remedy=f"save it with {STATE_DICT}"
     )
+
+
+def _inside(read: Any, depth: int = 0) -> StateDict | None:
+    """Return the innermost state dict: a loss or an epoch may lie beside it as a tensor, too."""
+    if not isinstance(read, Mapping) or depth > _DEEPEST:
+        return None
+    for name in AROUND:
+        found = _inside(read.get(name), depth + 1)
+        if found is not None:
+            return found
+    if any(isinstance(value, Tensor) for value in read.values()):
+        return {str(name): value for name, value in read.items()}
+    return None
 
 
 def fitted(tensors: StateDict, module: nn.Module) -> StateDict:

@@ -265,7 +265,9 @@ def test_a_repeated_frame_is_multiplied_once_and_changing_ones_each_step() -> No
 def test_joined_batches_keep_what_repeats() -> None:
     graph = frames()
     x = np.ones((5, 2), np.float32)
-    for samples, macs in ((x, [5 * 6, 0, 0]), (np.stack([x] * 3, axis=1), [5 * 6] * 3)):
+    timed = np.broadcast_to(x[:, None], (5, 3, 2))
+    each = [5 * 6] * 3
+    for samples, macs in ((x, [5 * 6, 0, 0]), (timed, each), (timed.copy(), each)):
         found = run(graph, samples, 3, batch=2, keep="spikes")
         assert found.counters.layers["a"].macs.sum(axis=1).tolist() == macs
         assert found.trace is not None

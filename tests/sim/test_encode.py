@@ -17,6 +17,7 @@ from spikewright.export.ir import (
     UnknownNameError,
 )
 from spikewright.sim.encode import check_values, encode
+from spikewright.sim.repeated import is_repeated
 
 
 def graph(encoding: Any = "direct", level: Any = "integer", **fields: Any) -> Graph:
@@ -42,6 +43,26 @@ def test_direct_with_time_keeps_each_frame() -> None:
     found = encode(graph(), x)
     assert found[:, 0, 0, 0].tolist() == [0, 2]
     assert np.array_equal(encode(graph(), x, 1), found[:1])
+
+
+@pytest.mark.parametrize(
+    "fields", [{}, {"mean": np.array(0.5)}, {"encoding": "frames"}, {"level": "float"}]
+)
+@pytest.mark.parametrize("steps", [1, 4])
+def test_a_time_axis_repeated_by_view_is_frames_and_a_static_sample_repeats(
+    fields: dict[str, Any], steps: int
+) -> None:
+    """How samples lie in memory changes nothing: the same values cost the same work."""
+    x = np.stack([X, 2 * X]).astype(np.float32)
+    x = np.clip(np.rint(x), 0, 3) if "encoding" in fields else x
+    timed = np.broadcast_to(x[:, None], (2, steps, 2, 3))
+    network = graph(**fields)
+    views = [encode(network, timed), encode(network, np.swapaxes(timed, 0, 1).swapaxes(0, 1))]
+    copied, still = encode(network, timed.copy()), encode(network, x, steps)
+    assert is_repeated(still) and not is_repeated(copied)
+    for found in views:
+        assert not is_repeated(found) and np.array_equal(found, copied)
+    assert np.array_equal(still, copied)
 
 
 def test_normalisation_comes_first() -> None:

@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch")
 from safetensors.torch import save_file  # noqa: E402
 
 from spikewright.export.ir import FormatError  # noqa: E402
-from spikewright.trainer.state_dicts import load_weights, read_state_dict  # noqa: E402
+from spikewright.trainer.state_dicts import _inner, load_weights, read_state_dict  # noqa: E402
 
 nn = torch.nn
 
@@ -35,6 +35,11 @@ AROUND = {
     "state_dict": lambda tensors: {"epoch": 3, "state_dict": tensors},
     "model": lambda tensors: {"model": tensors, "optimizer": {"lr": 0.1, "state": {}}},
     "model_state_dict": lambda tensors: {"model_state_dict": tensors, "loss": 0.5},
+    "tensors beside": lambda tensors: {
+        "epoch": torch.tensor(3),
+        "loss": torch.tensor(0.5),
+        "state_dict": tensors,
+    },
     "two": lambda tensors: {"model": {"state_dict": tensors}},
 }
 
@@ -115,6 +120,12 @@ def test_files_that_hold_more_than_tensors_are_refused(tmp_path: Path) -> None:
     torch.save({"epoch": 3, "lr": 0.1}, path)
     with pytest.raises(FormatError, match="a dictionary of epoch, lr, not a state dict"):
         read_state_dict(path)
+
+
+def test_a_file_that_holds_itself_ends() -> None:
+    around: dict[str, Any] = {"loss": torch.ones(())}
+    around["state_dict"] = around
+    assert list(_inner(around, Path("w.pt"))) == ["loss", "state_dict"]
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04cut", b"\x80\x02cut", b"hello world"])
