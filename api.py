@@ -258,13 +258,13 @@ def _calibration_data(graph: Graph, calibrate: Any) -> tuple[Array, str]:
         raise InputError("no data to calibrate on", remedy="give --calibrate DATA")
     if not isinstance(given, str):
         return np.asarray(given)[:CALIBRATION_SAMPLES], "samples"
-    from .trainer.data import at_hand, load_training
+    from .trainer.data import load_training, packaged
 
-    if calibrate is None and not at_hand(given):
+    if calibrate is None and not packaged(given):
         raise InputError(
             f"trained on {given}, whose samples are not packaged: nothing to calibrate on",
             node=str(graph.metadata.get("source", "network")),
-            remedy=f"give --calibrate {given}:PATH",
+            remedy=f"give --calibrate {given}{'' if ':' in given else ':PATH'}",
         )
     return load_training(given, CALIBRATION_SAMPLES).x, given
 
@@ -609,8 +609,10 @@ def _road_of(
     """
     if graph.level != "integer":
         return Road(source, _samples(source, calibrate, time_steps), scale or "max")
+    from .trainer.data import packaged
+
     known = Calibration.of(graph.metadata.get("calibration"))
-    rule, remembered = scale or known.rule, known.data != "samples"
+    rule, remembered = scale or known.rule, packaged(known.data)
     if calibrate is None and not remembered and rule == known.rule:
         return Road(source, None, rule, known)
     given = known.data if calibrate is None and remembered else calibrate

@@ -31,7 +31,7 @@ from spikewright.hw_targets.target import Target, targets
 from spikewright.sim.run import run as run_steps
 from spikewright.sources import read_source
 from spikewright.trainer import checkpoint
-from spikewright.trainer.data import Dataset, at_hand, load
+from spikewright.trainer.data import Dataset, load, packaged
 
 COLUMNS = ("target", "fits", "cores", "accuracy", "at events", "cost", "energy uJ", "latency us")
 FITS = {True: "yes", False: "no", None: "not known"}
@@ -44,7 +44,7 @@ def samples(graph: Graph, limit: int, cifar10: str | None) -> tuple[Any, Dataset
     spec = str(graph.metadata["data"])
     if spec == "cifar10" and cifar10:
         spec = f"cifar10:{cifar10}"
-    elif not at_hand(spec):
+    elif not packaged(spec):
         rng = np.random.default_rng(0)
         return rng.random((NOISE, *graph.input.shape), dtype=np.float32), None
     return load(spec, "train", api.CALIBRATION_SAMPLES).x, load(spec, "test", limit)

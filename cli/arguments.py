@@ -227,10 +227,10 @@ class Request:
 
     def calibration(self, graph: Graph, samples: Samples | None) -> str | None:
         """Return the DATA to calibrate on: as asked, else as trained, else the samples' own."""
-        from ..trainer.data import at_hand
+        from ..trainer.data import packaged
 
         trained = graph.metadata.get("data")
-        known = self.calibrate or (str(trained) if trained and at_hand(str(trained)) else None)
+        known = self.calibrate or (str(trained) if trained and packaged(str(trained)) else None)
         return known or (samples.data if samples else None)
 
     def _at(self, graph: Graph, level: str, target: str | None, samples: Samples | None) -> Graph:
@@ -263,11 +263,12 @@ class Samples:
     def of(self, graph: Graph) -> Dataset:
         """Return the samples asked for, else those that the source was trained on."""
         from ..export.ir.errors import InputError
-        from ..trainer.data import at_hand
+        from ..trainer.data import packaged
 
         trained = graph.metadata.get("data")
-        if self.data is None and not (trained and at_hand(str(trained))):
-            example = f"{trained}:PATH" if trained else "digits"
+        if self.data is None and not (trained and packaged(str(trained))):
+            place = "" if ":" in str(trained) else ":PATH"
+            example = f"{trained}{place}" if trained else "digits"
             raise InputError("no data", node="--data", remedy=f"give --data DATA, e.g. {example}")
         return self._load(self.data or str(trained))
 

@@ -32,7 +32,7 @@ def command(
     from ..export.formats.atomic import refuse_overwrite
     from ..export.formats.writers import write
     from ..hw_targets.event_calibration import KEY
-    from ..trainer.data import at_hand
+    from ..trainer.data import packaged
 
     refuse_overwrite(out, force=force)
     request = replace(request, level=request.level or "integer")
@@ -40,7 +40,7 @@ def command(
     read = request.read(judging)
     graph = request.lowered(read, judging)
     trained = graph.metadata.get("data")
-    data = judging.of(graph) if judging.data or (trained and at_hand(str(trained))) else None
+    data = judging.of(graph) if judging.data or (trained and packaged(str(trained))) else None
     if data is None:
         _refuse_unmeasured(samples)
     written = write(graph, out, force=force)

@@ -151,8 +151,7 @@ class Given:
     ) -> tuple[Classifier, Card, Dataset, Dataset]:
         """Return the network, its card, the samples to train on and those to judge by."""
         model, card = self._start(source)
-        spec = self.data or (card.data if card else None)
-        train, test = self._splits(spec, limit)
+        train, test = self._splits(self.data or _packaged_data(card), limit)
         if model is None:
             model = _new_model(source, train, seed, time_steps)
         if card is None:
@@ -184,6 +183,22 @@ class Given:
         train, test = load_splits(spec, limit)
         say_what_is_held_out(test)
         return train, test
+
+
+def _packaged_data(card: Card | None) -> str | None:
+    """Return the data of a card where they are packaged; a path in it is the user's to name.
+
+    Raises:
+        InputError: for others, with the option that names them.
+    """
+    from ..export.ir.errors import InputError
+    from ..trainer.data import packaged
+
+    if card is None or packaged(card.data):
+        return None if card is None else card.data
+    place = "" if ":" in card.data else ":PATH"
+    remedy = f"give --data {card.data}{place}"
+    raise InputError(f"trained on {card.data}, which is not packaged", node="--data", remedy=remedy)
 
 
 def training_split(spec: str, limit: int | None) -> Dataset:

@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,13 @@ if TYPE_CHECKING:
     from .models import Classifier
 
 _KEY = "spikewright"  # one metadata key only: safetensors writes several in no fixed order
-_SCHEMA = "spikewright/checkpoint/1"
+_SCHEMA = "spikewright/checkpoint/2"
+_UNSEALED = "spikewright/checkpoint/1"
+"""The schema before, of cards without digests."""
+_LONGEST = 1 << 20
+"""Characters of a card."""
+_DEEPEST = 32
+"""Levels of what a card nests; each stage of training keeps the recipe before it."""
 BOUND = 16
 """How many times what a file holds a network may be built of, before its shapes are compared."""
 
@@ -139,9 +146,13 @@ def read_card(source: str | Path) -> Card:
     Raises:
         FormatError: for a file that is no checkpoint of this project.
     """
+    path = resolve(source)
+    return _parse_card(_card_text(path), str(path))
+
+
+def _card_text(path: Path) -> str:
     from safetensors import SafetensorError, safe_open
 
-    path = resolve(source)
     try:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
@@ -151,22 +162,55 @@ def read_card(source: str | Path) -> Card:
         lowered = "a lowered network (.spk), a checkpoint of training is needed"
         said = lowered if path.suffix == ".spk" else "safetensors without a spikewright card"
         raise FormatError(said, node=str(path))
-    return _parse_card(metadata[_KEY], str(path))
+    return str(metadata[_KEY])
 
 
 def _parse_card(text: str, where: str) -> Card:
+    if len(text) > _LONGEST:
+        said = f"damaged card: {len(text):,} characters, at most {_LONGEST:,} are read"
+        raise FormatError(said, node=where)
     try:
-        held = dict(json.loads(text))
-        schema = held.pop("schema", None)
-        if schema != _SCHEMA:
-            raise FormatError(f"card of schema {schema!r}, read here is {_SCHEMA!r}", node=where)
-        card = Card(**held)
+        held = json.loads(text)
+        schema = held.get("schema") if isinstance(held, dict) else None
+        if schema not in (_SCHEMA, _UNSEALED):
+            said = f"card of schema {_cut(schema)}, read here is {_SCHEMA!r}"
+            raise FormatError(said, node=where)
+        seal = held.pop("digest", None)
+        if schema == _SCHEMA and seal != _digest(held):
+            raise FormatError("damaged card: not what was written (its digest)", node=where)
+        card = Card(**{k: v for k, v in held.items() if k not in _SEALING})
     except (ValueError, TypeError, RecursionError) as error:
         raise FormatError(f"damaged card: {error}", node=where) from None
     for name in (f.name for f in fields(Card)):
         if reason := _wrong(name, getattr(card, name)):
             raise FormatError(f"damaged card: {reason}", node=where)
     return card
+
+
+_SEALING = ("schema", "tensors")
+"""What a card holds beside the fields of `Card`: `tensors` is the digest of those of the file."""
+
+
+def _digest(card: Mapping[str, Any]) -> str:
+    return sha256(json.dumps(card, sort_keys=True).encode()).hexdigest()
+
+
+def _digest_of(tensors: Mapping[str, Any]) -> str:
+    """Return the SHA-256 (hex) of tensors: names, types, shapes and bytes."""
+    import torch
+
+    found = sha256()
+    for name, tensor in sorted(tensors.items()):
+        found.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
+        found.update(tensor.detach().contiguous().view(-1).view(torch.uint8).numpy())
+    return found.hexdigest()
+
+
+def _check_sealed(path: Path, tensors: Mapping[str, Any]) -> None:
+    """Raise FormatError for tensors that are not those that the card was written with."""
+    held = json.loads(_card_text(path))
+    if held["schema"] == _SCHEMA and held.get("tensors") != _digest_of(tensors):
+        raise FormatError("damaged: its tensors are not those of its card", node=str(path))
 
 
 _KINDS: Mapping[str, type] = {
@@ -180,6 +224,8 @@ _SHARES = ("accuracies", "spike_rates")
 def _wrong(name: str, value: Any) -> str | None:
     """Return what is wrong with a card's field, None where nothing is."""
     kind = _KINDS[name]
+    if _depth(value) > _DEEPEST:
+        return f"{name} nests more than {_DEEPEST} levels"
     if not isinstance(value, kind) or value is True or value is False:
         words = {str: "a text", dict: "an object", int: "a whole number"}
         return f"{name} is {_cut(value)}, needs {words[kind]}"
@@ -188,6 +234,15 @@ def _wrong(name: str, value: Any) -> str | None:
             if not _is_number(share):
                 return f"{name} {key!r} is {_cut(share)}, needs a number"
     return None
+
+
+def _depth(value: Any) -> int:
+    """Return how many objects and lists a value of a card nests."""
+    level, deep = [value], 0
+    while inner := [item for item in level if isinstance(item, (dict, list)) and item]:
+        level = [v for item in inner for v in (item.values() if isinstance(item, dict) else item)]
+        deep += 1
+    return deep
 
 
 def _is_number(value: Any) -> bool:
@@ -235,7 +290,9 @@ def rewrite_card(path: str | Path, card: Card) -> Path:
 def _write(path: Path, tensors: Mapping[str, Any], card: Card, *, force: bool) -> Path:
     from safetensors.torch import save as to_bytes
 
-    text = json.dumps({"schema": _SCHEMA, **asdict(card)}, sort_keys=True)
+    held = {"schema": _SCHEMA, "tensors": _digest_of(tensors), **asdict(card)}
+    held = json.loads(json.dumps(held))  # as it is read again, which its digest is of
+    text = json.dumps({**held, "digest": _digest(held)}, sort_keys=True)
     with atomic_path(path, force=force) as temporary:
         temporary.write_bytes(to_bytes(dict(tensors), metadata={_KEY: text}))
     return path
@@ -272,6 +329,7 @@ def load(source: str | Path) -> tuple[Classifier, Card]:
             f"damaged card: options of {card.model}: {said}", node=str(path)
         ) from None
     check_tensors(model, tensors, str(path))
+    _check_sealed(path, tensors)
     if _filled_by_tensors(model):
         model.to_empty(device="cpu")
     else:

@@ -1,7 +1,8 @@
 """The archive (.spk): safetensors for the arrays, one JSON card in its metadata for the rest.
 
-No pickle: reading runs no code. Version 1. Tensor `NODE/FIELD` holds an array field of a node; the
-card holds level, profile, provenance, edges and every other field.
+No pickle: reading runs no code. Tensor `NODE/FIELD` holds an array field of a node; the card holds
+level, profile, provenance, edges and every other field. Version 2 seals the provenance (metadata),
+version 1 did not.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ from ..ir.digest import digest, little_endian, plain
 from ..ir.graph import LEVELS
 from .atomic import atomic_path
 from .card import entry, mapping, plain_fields, shown
+from .provenance import check_metadata, metadata_digest
 
-VERSION = 1
+VERSION = 2
 SCHEMA = "spikewright/archive"
 LARGEST_VALUE = 1 << 26
 """The most elements a node may emit a sample and step: keeps a forged shape from filling memory."""
@@ -44,7 +46,9 @@ def write_archive(graph: Graph, path: str | Path, *, force: bool = False) -> Non
         for field, value in _arrays(node).items()
     }
     try:
-        content = save(tensors, {"card": json.dumps(_card(graph), default=plain)})
+        card = _card(graph)
+        check_metadata(graph.replace(metadata=card["metadata"]))
+        content = save(tensors, {"card": json.dumps(card, default=plain)})
     except (TypeError, ValueError) as error:
         raise FormatError(f"cannot be held in a card: {error}", node="metadata") from None
     with atomic_path(path, force=force) as temporary:
@@ -57,6 +61,8 @@ def _arrays(node: Node) -> dict[str, Array]:
 
 def _card(graph: Graph) -> dict[str, Any]:
     nodes = {}
+    # As JSON gives it back, so that its digest is that of what is read.
+    metadata = json.loads(json.dumps(dict(graph.metadata), default=plain, allow_nan=False))
     for name, node in graph.nodes.items():
         arrays = _arrays(node)
         rest = {k: v for k, v in node.field_values().items() if k not in arrays and v is not None}
@@ -67,7 +73,8 @@ def _card(graph: Graph) -> dict[str, Any]:
         "level": graph.level,
         "digest": digest(graph),
         "profile": graph.profile.to_json() if graph.profile else None,
-        "metadata": dict(graph.metadata),
+        "metadata": metadata,
+        "metadata_digest": metadata_digest(metadata),
         "nodes": nodes,
         "edges": [list(edge) for edge in graph.edges],
     }
@@ -85,7 +92,14 @@ def read_archive(path: str | Path) -> Graph:
         said = f"{error.node}: {error.reason}" if error.node else error.reason
         remedy = error.remedy or "write it again"
         raise FormatError(said, node=str(path), remedy=remedy) from None
-    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+    except (
+        KeyError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        ArithmeticError,
+        RecursionError,
+    ) as error:
         said = f"damaged card ({type(error).__name__}: {error})"
         raise FormatError(said, node=str(path), remedy="write it again") from None
 
@@ -99,7 +113,17 @@ def _read(path: Path) -> Graph:
     found, held = digest(check(graph)), card.get("digest")
     if held != found:
         raise FormatError(f"content {found[:12]} is not the {shown(held)} it was written with")
+    _check_sealed(card, graph)
     return graph
+
+
+def _check_sealed(card: Mapping[str, Any], graph: Graph) -> None:
+    """Refuse metadata that were changed since, or that no command could rely on."""
+    if card["version"] > 1:
+        found, held = metadata_digest(graph.metadata), entry(card, "metadata_digest")
+        if held != found:
+            raise FormatError(f"metadata {found[:12]} are not the {shown(held)} written with it")
+    check_metadata(graph)
 
 
 def _load(path: Path) -> tuple[Mapping[str, Any], dict[str, Array]]:
@@ -122,7 +146,7 @@ def _load(path: Path) -> tuple[Mapping[str, Any], dict[str, Array]]:
         raise FormatError(f"the card is not JSON ({error})") from None
     if not isinstance(card, dict) or card.get("schema") != SCHEMA:
         raise FormatError("the card is not an archive's", remedy="give a .spk that lower wrote")
-    if card.get("version") not in range(1, VERSION + 1):
+    if type(card.get("version")) is not int or not 1 <= card["version"] <= VERSION:
         raise FormatError(
             f"version {shown(card.get('version'))}, this release reads 1..{VERSION}",
             remedy="update spikewright",

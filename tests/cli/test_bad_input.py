@@ -144,3 +144,32 @@ def test_what_is_probably_a_mistake_is_said(
     code, _, err = call(capsys, "run", "digits", "--data", f"npz:{tmp_path}/bytes.npz")
     assert code == 0
     assert "of the input saturates" in err and "20 of 20 labels" in err
+
+
+@pytest.mark.parametrize("command", ["run", "verify", "report"])
+def test_a_path_in_a_card_is_not_opened(
+    command: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from spikewright import api
+    from spikewright.trainer.data import npz
+
+    def opened(path: Path) -> None:
+        raise AssertionError(f"{path} was opened")
+
+    monkeypatch.setattr(npz, "Npz", opened)
+    spec = f"npz:{tmp_path}/secret.npz"
+    np.savez(tmp_path / "secret.npz", x=np.zeros((20, 1, 8, 8)))
+    for level in ("float", "integer"):
+        graph = api.lower("digits-if", level=level)
+        held = dict(graph.metadata)
+        if "calibration" in held:
+            held["calibration"] = {**held["calibration"], "data": spec}
+        path = tmp_path / f"{level}.spk"
+        api.write(graph.replace(metadata={**held, "data": spec}), path)
+        words = {"report": ("-o", f"{tmp_path}/r.html")}
+        code, _, said = call(capsys, command, str(path), *words.get(command, ()))
+        assert code == 2 and f"give --data DATA, e.g. {spec}" in said
+    assert not (tmp_path / "r.html").exists()

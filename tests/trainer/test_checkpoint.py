@@ -5,6 +5,7 @@ import json
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from spikewright.export.ir.errors import FormatError, UnknownNameError
@@ -67,7 +68,7 @@ def test_same_model_same_bytes(saved, tmp_path):
 
 def test_an_existing_file_needs_force(saved):
     model, path = saved
-    with pytest.raises(FormatError, match="--force"):
+    with pytest.raises(FormatError, match="give force=True"):
         checkpoint.save(path, model, card_of(model))
     checkpoint.save(path, small(1), card_of(model), force=True)
     loaded = checkpoint.load(path)[0]
@@ -101,7 +102,7 @@ def test_truncated_and_foreign_files_are_refused(saved, tmp_path):
     ("card", "text"),
     [
         ("{", "damaged card"),
-        ("[]", "schema None"),
+        ("[]", "schema null"),
         ({"schema": "spikewright/checkpoint/9"}, "checkpoint/9"),
         ({"schema": "spikewright/checkpoint/1", "colour": 1}, "damaged card"),
     ],
@@ -166,6 +167,41 @@ def test_hostile_options_are_refused_before_anything_is_built(saved, options, te
     with pytest.raises(FormatError, match=text) as caught:
         checkpoint.load(saved[1])
     assert saved[1].name in str(caught.value) and "\n" not in str(caught.value)
+
+
+def sealed(path):
+    with safe_open(path, "np") as file:
+        return json.loads(file.metadata()["spikewright"])
+
+
+def test_a_card_or_tensors_that_were_changed_are_noticed(saved):
+    path, held = saved[1], sealed(saved[1])
+    assert held["schema"] == "spikewright/checkpoint/2"
+    for change in ({"data": "npz:/etc/secret.npz"}, {"digest": 3}, {"tensors": "0"}, {"more": 1}):
+        rewrite(path, card={**held, **change})
+        with pytest.raises(FormatError, match=r"damaged card: not what was written \(its digest\)"):
+            checkpoint.read_card(path)
+    tensors = load_file(path)
+    tensors["head.bias"][0] += 1
+    rewrite(path, card=held, tensors=tensors)
+    checkpoint.read_card(path)
+    with pytest.raises(FormatError, match="tensors are not those of its card"):
+        checkpoint.load(path)
+
+
+def test_cards_are_bounded(saved):
+    path, deep, whole = saved[1], {}, card_json(saved[1])
+    for _ in range(40):
+        deep = {"before": deep}
+    rewrite(path, card={**whole, "recipe": deep})
+    with pytest.raises(FormatError, match="recipe nests more than 32 levels"):
+        checkpoint.read_card(path)
+    rewrite(path, card={**whole, "command": "x" * (1 << 20)})
+    with pytest.raises(FormatError, match="characters, at most 1,048,576"):
+        checkpoint.read_card(path)
+    rewrite(path, card='{"a":' * 100_000)
+    with pytest.raises(FormatError, match="damaged card"):
+        checkpoint.read_card(path)
 
 
 def test_tensors_of_another_type_are_refused(saved):

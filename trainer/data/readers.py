@@ -26,10 +26,12 @@ PACKAGED = ("digits",)
 """The kinds of data that take no path."""
 
 
-def at_hand(spec: str) -> bool:
-    """Return whether `spec` says where its data lie: ``cifar10`` alone, as in a card, does not."""
-    kind, _, path = spec.partition(":")
-    return bool(path) or kind in PACKAGED
+def packaged(spec: str) -> bool:
+    """Return whether data come with this package: what a file's card names is opened no further.
+
+    A card is not the user: the path in it may be anybody's.
+    """
+    return spec in PACKAGED
 
 
 def load(spec: str, split: str = "train", limit: int | None = None) -> Dataset:
