@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from .ir import Array, AvgPool, Flatten, Linear, Neuron, Node, Reshape, Scale, Shape, SumPool
+from .lower_start import no_lower_start, starting_lower
 from .torch_layers import RESHAPES, Refused, array, reshaped, rule_of, table_name
 
 
@@ -165,9 +166,11 @@ def connected(nodes: list[Node], connection: Any, shape: Shape, foreign: NodesOf
     gain = np.prod([node.factor for node in weights if isinstance(node, Scale)] or [np.ones(())], 0)
     early = gain * _added(back, after).reshape(shape)
     if early.any():
-        if neuron.alpha is not None or neuron.beta is None or not np.all(neuron.beta):
-            raise Refused("rec_connect with a bias, and tau_syn", "build it with bias=False")
-        neuron = replace(neuron, v_init=-early / neuron.beta)
+        reason = no_lower_start(neuron, early)
+        if reason:
+            why = "tau_syn" if neuron.current_based else f"a neuron that {reason}"
+            raise Refused(f"rec_connect with a bias, and {why}", "build it with bias=False")
+        neuron = starting_lower(neuron, early)
     body = [Part("", node) for node in (*weights, neuron)]
     return Looped(body, [*back, *reshaped(after, shape)], shape)
 

@@ -11,9 +11,10 @@ import numpy as np
 
 from .current_groups import CurrentGroup
 from .ir import WEIGHTS, Delay, Graph, MatMul, Neuron, Output, Profile, Scale
-from .quantise_state import FRACTION_BITS
+from .ir.arith import DECAY_ONE
+from .quantise_state import FRACTION_BITS, decay_steps
 
-_POTENTIALS = ("v_threshold", "bias", "bias_in", "v_reset", "v_init", "v_min")
+_POTENTIALS = ("v_threshold", "bias", "bias_in", "v_reset", "v_min")
 
 
 def least_unit(graph: Graph, group: CurrentGroup, profile: Profile) -> float:
@@ -38,7 +39,7 @@ def least_unit(graph: Graph, group: CurrentGroup, profile: Profile) -> float:
         for target in graph.consumers(name):
             behind = graph.nodes[target]
             if isinstance(behind, Neuron):
-                largest = max(largest, _largest(behind) / factor)
+                largest = max(largest, _largest(behind, profile) / factor)
             elif not isinstance(behind, (*WEIGHTS, MatMul, Output, Delay)):
                 scaled = (
                     factor * float(behind.factor.min()) if isinstance(behind, Scale) else factor
@@ -49,6 +50,9 @@ def least_unit(graph: Graph, group: CurrentGroup, profile: Profile) -> float:
     return largest / room
 
 
-def _largest(node: Neuron) -> float:
+def _largest(node: Neuron, profile: Profile) -> float:
     values = [getattr(node, name) for name in _POTENTIALS]
+    decays = decay_steps(node.beta, profile)
+    if decays is not None:  # of a start that the decay in integers forgets, no unit keeps more
+        values.append(np.where(decays == DECAY_ONE, 0.0, node.v_init))
     return max(float(np.abs(value).max()) for value in values if value is not None)

@@ -34,17 +34,16 @@ def quantise_neuron(name: str, node: Neuron, carry: Carry, profile: Profile) -> 
     one = carry.scale / 2.0**shift
     bias_in, bias = _biases(node, carry)
     compare, threshold = _threshold(name, node, one, profile)
-    return replace(
+    found = replace(
         node,
         beta=None,
         alpha=None,
-        dv=_decay(node.beta, profile),
-        du=_decay(node.alpha, profile),
+        dv=decay_steps(node.beta, profile),
+        du=decay_steps(node.alpha, profile),
         v_threshold=threshold,
         bias=_biased(name, bias, one, profile),
         bias_in=_in_steps(name, "bias_in", bias_in, one, profile.bias_step),
         v_reset=_in_steps(name, "v_reset", node.v_reset, one, 1),
-        v_init=_in_steps(name, "v_init", node.v_init, one, 1),
         v_min=_in_steps(name, "v_min", node.v_min, one, 1),
         leak_subtract=_in_steps(name, "leak_subtract", node.leak_subtract, one, 1),
         v_scale=np.asarray(one if node.v_scale is None else one * node.v_scale),
@@ -55,6 +54,54 @@ def quantise_neuron(name: str, node: Neuron, carry: Carry, profile: Profile) -> 
         v_low=profile.v_low if node.v_low is None else node.v_low,
         v_high=profile.v_high if node.v_high is None else node.v_high,
     )
+    return replace(found, v_init=_compact(_start(name, node, found, one, profile)))
+
+
+def _start(name: str, node: Neuron, found: Neuron, one: Array, profile: Profile) -> Array:
+    """Return v_init in integers: where the neuron starts, and what it has left a step later.
+
+    v_init acts through the first decay alone. Of the integers that this brings to beta v_init,
+    rounded once as a bias is, it is the one nearest to v_init.
+
+    Raises:
+        LoweringError: where the decay in integers leaves nothing, or for one that leaves the state.
+    """
+    assert node.beta is not None and found.dv is not None
+    start, left = node.v_init / one, node.beta.astype(np.float64) * node.v_init / one
+    retention = DECAY_ONE - found.dv.astype(np.int64)
+    if ((retention == 0) & (round_half_even(left / profile.bias_step) != 0)).any():
+        raise LoweringError(
+            f"v_init {_extreme(node.v_init):.6g} acts through a retention of "
+            f"{node.beta.min():.3g}, which is 0 in the decays of {profile.name}",
+            node=name,
+            remedy="train with a longer tau, or leave out the delayed bias that it stands in for",
+        )
+    low, high = found.v_limits
+    steps = _decaying_to(round_half_even(left), np.rint(start), np.maximum(retention, 1))
+    steps = np.where(retention == 0, np.clip(np.rint(start), low, high), steps)  # is forgotten
+    if ((steps < low) | (steps > high)).any():
+        raise LoweringError(
+            f"v_init {_extreme(steps):.0f} leaves the state's {low}..{high}",
+            node=name,
+            remedy="use fewer weight bits, or train with a start nearer to 0 or a longer tau",
+        )
+    return steps
+
+
+def _decaying_to(left: Array, start: Array, retention: Array) -> Array:
+    """Return the whole numbers nearest to `start` of which the integers' decay leaves `left`.
+
+    decay(x) = sign(x) floor(|x| retention / 4096), retention in 1..4096, reaches every integer.
+    """
+    size = np.abs(left).astype(np.int64)
+    least, most = -(-size * DECAY_ONE // retention), -(-(size + 1) * DECAY_ONE // retention) - 1
+    sign = np.where(left == 0, np.sign(start), np.sign(left))
+    return np.asarray(sign * np.clip(sign * start, least, most))
+
+
+def _extreme(values: Array) -> float:
+    """Return the value farthest from 0."""
+    return float(values.flat[np.abs(values).argmax()])
 
 
 def _check_profile(name: str, node: Neuron, profile: Profile) -> None:
@@ -148,7 +195,7 @@ def _threshold(name: str, node: Neuron, one: Array, profile: Profile) -> tuple[C
     return compare, _compact(steps * profile.threshold_step)
 
 
-def _decay(retention: Array | None, profile: Profile) -> Array | None:
+def decay_steps(retention: Array | None, profile: Profile) -> Array | None:
     """Return 4096 (1 - retention), to the nearest decay of 12 bits, or of 2^-k where only those."""
     if retention is None:
         return None
@@ -241,7 +288,7 @@ def quantise_output(name: str, node: Output, carry: Carry, profile: Profile, shi
     return replace(
         node,
         beta=None,
-        dv=_decay(node.beta, Profile()) if node.readout == "leaky" else None,
+        dv=decay_steps(node.beta, Profile()) if node.readout == "leaky" else None,
         bias=_biased(name, _or_none(np.asarray(bias)), np.asarray(one), profile),
         state_shift=shift,
         state_bits=profile.readout_bits or profile.state_bits,

@@ -232,8 +232,8 @@ def test_the_bias_of_a_convolution_is_one_a_channel() -> None:
     [
         (chain({"rec": BIASED, "d": late(steps=2)}), "no neuron alone takes it one step later"),
         (
-            chain({"rec": BIASED, "s": Scale(np.array(0.5)), "d": late()}),
-            "no neuron alone takes it one step later",
+            chain({"rec": BIASED, "d": late(), "two": BACK}),
+            "no neuron takes it before two, a Linear",
         ),
         (
             chain({"rec": BIASED, "d": late()}, alpha=np.array(0.5)),
