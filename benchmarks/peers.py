@@ -29,8 +29,8 @@ from spikewright.export.ir import (
     Transpose,
 )
 from spikewright.export.ir.nodes import Conv1d, Conv2d, MaxPool
-from spikewright.sim.counters import values_of
 from spikewright.sim.native import Native
+from spikewright.sim.travelled import values_of
 
 from .workloads import Workload
 

@@ -20,8 +20,9 @@ import numpy as np
 
 from ..export.ir import WEIGHTS, Array, Graph, Neuron, Node
 from ..export.ir.digest import digest
-from ..sim.counters import events_of, values_of
+from ..sim.counters import events_of
 from ..sim.trace import EVENT, Trace
+from ..sim.travelled import values_of
 from .depth import depths
 from .latency import step_ns
 from .lava.silicon import CHIPS, payload_limit

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 
 from ..export.ir import WEIGHTS, Array, Graph, MatMul, dense_macs
-from ..sim.counters import values_of
 from ..sim.fan_out import FanOuts
 from ..sim.trace import Trace
+from ..sim.travelled import values_of
 
 
 def effective_operations(weight: Array, x: Array) -> int:

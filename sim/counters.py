@@ -13,24 +13,17 @@ import numpy as np
 from ..export.ir import (
     WEIGHTS,
     Array,
-    AvgPool,
-    Delay,
     Graph,
-    Input,
     InputError,
     MatMul,
     Neuron,
-    Scale,
-    SumPool,
-    analog_values,
     dense_macs,
 )
 from ..export.ir.arith import Ints
 from ..export.ir.digest import digest
 from .fan_out import FanOuts
-from .ops import OPS
-from .repeated import is_repeated, static_nodes
 from .trace import EVENT, Trace
+from .travelled import Values
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +146,7 @@ def count(trace: Trace, fan_outs: FanOuts | None = None) -> Counters:
     """
     if set(trace.neurons) != set(trace.graph.neurons):
         raise InputError("the trace holds no spikes", remedy='record "spikes" or "states"')
-    values, maps = _Values(trace), fan_outs or FanOuts(trace.graph)
+    values, maps = Values(trace), fan_outs or FanOuts(trace.graph)
     layers = {}
     for name, node in trace.graph.nodes.items():
         if isinstance(node, (*WEIGHTS, MatMul, Neuron)):
@@ -174,69 +167,8 @@ def events_of(values: Array, trace: Trace) -> Array:
     return np.abs(values) if trace.executor == EVENT else values != 0
 
 
-def values_of(trace: Trace, name: str) -> Array:
-    """Return what node `name` emitted, [time * batch, *shape], derived from the recorded spikes."""
-    return _Values(trace).of(name)
-
-
-class _Values:
-    """The values that travelled, [time * batch, *shape], derived from the recorded spikes."""
-
-    def __init__(self, trace: Trace) -> None:
-        self.trace, self.graph = trace, trace.graph
-        self.analog = analog_values(trace.graph)
-        self.once = static_nodes(self.graph) if is_repeated(trace.input) else set()
-        self._known: dict[str, Array] = {}
-        self._counted: dict[str, Array] = {}
-
-    def of(self, name: str) -> Array:
-        if name not in self._known:
-            self._known[name] = self._derive(name)
-        return self._known[name]
-
-    def spikes(self, name: str) -> Array:
-        """Return of how many spikes each value is made; the values themselves where they say so."""
-        if name not in self._counted:
-            self._counted[name] = self._count(name)
-        return self._counted[name]
-
-    def _count(self, name: str) -> Array:
-        node, sources = self.graph.nodes[name], self.graph.inputs(name)
-        if isinstance(node, (Input, Neuron)):
-            values = self.of(name)
-            return np.abs(values) if values.size and values.min() < 0 else values
-        counts = [self.spikes(source) for source in sources]
-        if isinstance(node, Scale):
-            return counts[0]
-        if isinstance(node, AvgPool):
-            return OPS[SumPool](node, counts[0])
-        same = all(count is self.of(source) for count, source in zip(counts, sources, strict=True))
-        return self.of(name) if same else self._passed(name, node, counts)
-
-    def _derive(self, name: str) -> Array:
-        node, graph = self.graph.nodes[name], self.graph
-        if isinstance(node, Input):
-            return self._folded(self.trace.input)
-        if isinstance(node, Neuron):
-            return self._folded(self.trace.neurons[name].spikes)
-        return self._passed(name, node, [self.of(source) for source in graph.inputs(name)])
-
-    def _passed(self, name: str, node: Any, sources: list[Array]) -> Array:
-        """Return what a node without a state makes of its inputs."""
-        shape = self.graph.shapes[name]
-        if isinstance(node, Delay):
-            steps = sources[0].reshape(self.trace.time_steps, -1, *shape)
-            late = np.zeros_like(steps)
-            late[node.steps :] = steps[: max(0, len(steps) - node.steps)]
-            return late.reshape(-1, *shape)
-        return OPS[type(node)](node, *sources)
-
-    def _folded(self, x: Array) -> Array:
-        return x.reshape(-1, *x.shape[2:])
-
-
 def _count_node(
-    name: str, node: Any, trace: Trace, values: _Values, fan_outs: FanOuts
+    name: str, node: Any, trace: Trace, values: Values, fan_outs: FanOuts
 ) -> LayerCounters:
     graph, shape = trace.graph, (trace.time_steps, trace.samples)
     counts: dict[str, Ints] = {c: np.zeros(shape, np.int64) for c in COUNTS}
@@ -259,7 +191,7 @@ def _count_node(
 
 
 def _sops(
-    name: str, node: Any, trace: Trace, values: _Values, fan_outs: FanOuts
+    name: str, node: Any, trace: Trace, values: Values, fan_outs: FanOuts
 ) -> Iterator[tuple[str, Ints]]:
     """Yield the counts of synaptic operations by name, each [time * batch]."""
     sources = trace.graph.inputs(name)

@@ -92,10 +92,9 @@ class Walk:
             raise Refused(where[:80], f"groups nested deeper than {DEEPEST}")
         if len(self.seen) + group.get_num_objs() > MOST_OBJECTS:
             raise Refused(where, f"more than {MOST_OBJECTS} objects")
-        found = [(_text(name), name) for name in group]
-        return [
-            ([*path, text], self._member(path, group, text, name)) for text, name in found[::-1]
-        ]
+        names = [(_text(name), name) for name in group]
+        found = [([*path, text], self._member(path, group, text, name)) for text, name in names]
+        return found[::-1]
 
     def _member(self, path: list[str], group: Any, text: str, name: bytes) -> Any:
         where = ".".join([*path, text[:LONGEST_NAME]])

@@ -144,4 +144,4 @@ def _layer(path: str, number: int, held: dict[str, Any]) -> Layer:
 def _word(value: Any) -> str:
     flat = np.asarray(value).reshape(-1)
     first = flat[0] if flat.size else b""
-    return first.decode("ascii", "replace") if isinstance(first, bytes) else str(first)
+    return (first.decode("ascii", "replace") if isinstance(first, bytes) else str(first))[:40]

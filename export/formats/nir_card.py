@@ -91,7 +91,8 @@ def untouched(raw: NirFile) -> bool:
     Another tool that reads, changes and writes a file keeps its metadata, which then tells of a
     network that is no more.
     """
-    return bool(raw.metadata.get(SEAL) == fingerprint(raw))
+    seal = raw.metadata.get(SEAL)
+    return isinstance(seal, str) and seal == fingerprint(raw)
 
 
 def fingerprint(raw: NirFile) -> str:

@@ -84,6 +84,12 @@ def read_nir(
     except SpikewrightError as error:
         said = f"{error.node}: {error.reason}" if error.node else error.reason
         raise FormatError(said, node=str(path), remedy=error.remedy) from None
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        line = " ".join(str(error).split())[:120]
+        reason = f"fields of a kind or shape that no NIR has ({type(error).__name__}: {line})"
+        raise FormatError(reason, node=str(path), remedy="export it again") from None
+    except MemoryError:
+        raise FormatError("takes more memory than there is", node=str(path)) from None
     for line in repairs.lines():
         warn(f"{path}: {line}", FormatWarning)
     return graph

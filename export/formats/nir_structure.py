@@ -5,7 +5,6 @@ Everything that is repaired on the way is told to `Repairs`, which under --stric
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -14,6 +13,7 @@ import networkx as nx
 import numpy as np
 
 from ..ir import FormatError, Shape
+from .card import shown
 from .nir_cuts import back_edges, loops
 from .nir_file import NirFile
 from .nir_unreached import refuse_driven
@@ -21,6 +21,7 @@ from .nir_unreached import refuse_driven
 STATEFUL = ("IF", "LIF", "CubaLIF", "I", "LI", "CubaLI")
 """Where a loop can be broken: what these emit depends on what entered before."""
 MOST_EDGES = 20_000
+MOST_AXES = 32
 Nodes = dict[str, tuple[str, dict[str, Any]]]
 
 
@@ -169,15 +170,20 @@ def only(nodes: Mapping[str, tuple[str, Any]], kind: str) -> str:
 
 def _renamed(raw: NirFile, repairs: Repairs) -> NirFile:
     """Replace what a node name of ours cannot hold."""
-    names = {name: re.sub(r"[\s/\\\x00-\x1f]", "_", name) or "_" for name in raw.nodes}
+    names = {name: _plain(name) for name in raw.nodes}
     for name, new in names.items():
         if new != name:
-            repairs.note(new, "renamed: names hold no spaces or slashes")
+            repairs.note(new, "renamed: names hold no spaces, slashes or control characters")
     if len(set(names.values())) < len(names):
-        raise FormatError("two nodes of one name once spaces and slashes are replaced")
+        raise FormatError("two nodes of one name once spaces and the like are replaced")
     nodes = {names[name]: value for name, value in raw.nodes.items()}
     edges = [(names[a], names[b]) for a, b in raw.edges]
     return NirFile(nodes, edges, raw.metadata, raw.version)
+
+
+def _plain(name: str) -> str:
+    """Return a name without what splits it, steers a terminal or cannot be encoded."""
+    return "".join(c if c.isprintable() and c not in " /\\" else "_" for c in name) or "_"
 
 
 def _add_end(
@@ -201,20 +207,27 @@ def _add_end(
 
 def entering(kind: str, fields: Mapping[str, Any]) -> Shape | None:
     """Return the shape that a node takes, where its own fields say it."""
+    weight = np.shape(fields.get("weight", ()))
     if kind in ("Affine", "Linear"):
-        weight = np.shape(fields.get("weight", ()))
         return (*weight[:-2], weight[-1]) if len(weight) >= 2 else None
     if kind in ("Conv1d", "Conv2d"):
-        spatial = fields.get("input_shape")
-        if spatial is None:
+        spatial = whole_numbers(fields.get("input_shape"))
+        groups = whole_numbers(fields.get("groups", 1))
+        if spatial is None or not groups or len(weight) < 3:
             return None
-        groups = int(np.asarray(fields.get("groups", 1)).reshape(-1)[0])
-        channels = np.shape(fields["weight"])[1] * groups
-        return (channels, *(int(n) for n in np.asarray(spatial).reshape(-1)))
+        return (weight[1] * groups[0], *spatial)
     for key in ("v_threshold", "tau", "tau_mem", "r", "threshold", "scale", "delay"):
         if key in fields:
             return np.shape(fields[key]) or None
     return None
+
+
+def whole_numbers(value: Any) -> Shape | None:
+    """Return a field as whole numbers, None where it holds anything else or more than a shape."""
+    found = np.asarray(value).reshape(-1)
+    if found.dtype.kind not in "iuf" or found.size > MOST_AXES or not np.isfinite(found).all():
+        return None
+    return None if (found != np.rint(found)).any() else tuple(int(n) for n in found)
 
 
 _RANKS = {"Conv1d": 2, "Conv2d": 3, "SumPool2d": 3, "AvgPool2d": 3}
@@ -241,12 +254,13 @@ def shape_of(name: str, fields: Mapping[str, Any], key: str) -> Shape:
     """Return a shape that a node declares, under `key` or, as older files have it, `shape`."""
     inner = fields.get(key, fields.get("shape"))
     value = inner.get(key.removesuffix("_type")) if isinstance(inner, dict) else inner
-    found = None if value is None else np.asarray(value).reshape(-1)
-    if found is None:
+    if value is None:
         raise FormatError(f"{key} is missing", node=name)
-    if found.dtype.kind not in "iuf" or (found != np.rint(found)).any():
-        raise FormatError(f"{key} {found.tolist()[:8]} is no shape", node=name)
-    return tuple(int(n) for n in found)
+    shape = whole_numbers(value)
+    if shape is None:
+        first = np.asarray(value).reshape(-1)[:8].tolist()
+        raise FormatError(f"{key} {shown(first)} is no shape", node=name)
+    return shape
 
 
 def no_delay(fields: Mapping[str, Any]) -> bool:

@@ -51,4 +51,5 @@ from .table import parameters as parameters
 from .table import rows as rows
 from .values import analog_nodes as analog_nodes
 from .values import analog_values as analog_values
+from .values import loops_without_neuron as loops_without_neuron
 from .values import value_kinds as value_kinds

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias
 
+import networkx as nx
+
 from .graph import Graph
 from .nodes import WEIGHTS, BatchNorm, Delay, Input, MatMul, Neuron, Node, Scale
 
@@ -29,19 +31,41 @@ def value_kinds(graph: Graph) -> dict[str, ValueKind]:
 def analog_values(graph: Graph) -> set[str]:
     """Return the nodes whose values are numbers instead of spikes: what weighs them multiplies.
 
-    An analog Input's, sums of weighted values and normalised ones, and what is made of such; a
-    MatMul of spikes counts them, and pools, sums and factors of spikes stay events.
+    An analog Input's, sums of weighted values and normalised ones, states that loops without a
+    neuron keep, and what is made of such; a MatMul of spikes counts them, and pools, sums and
+    factors of spikes stay events.
     """
-    found: set[str] = set()
-    for _ in range(len(graph.of_kind(Delay)) + 1):
-        for name in (*graph.order, *graph.of_kind(Delay)):
-            node = graph.nodes[name]
-            own = isinstance(node, (*WEIGHTS, BatchNorm))
-            own = own or (isinstance(node, Input) and node.encoding == "direct")
-            passed = not isinstance(node, Neuron) and not found.isdisjoint(graph.inputs(name))
-            if own or passed:
+    kept = {name for loop in loops_without_neuron(graph) for name in loop}
+    own = {name for name, node in graph.nodes.items() if name in kept or _is_number(node)}
+    found, ways = set(own), list(own)
+    while ways:
+        for name in graph.consumers(ways.pop()):
+            if name not in found and not isinstance(graph.nodes[name], Neuron):
                 found.add(name)
+                ways.append(name)
     return found
+
+
+def _is_number(node: Node) -> bool:
+    """Whether a node emits numbers whatever it takes."""
+    direct = isinstance(node, Input) and node.encoding == "direct"
+    return direct or isinstance(node, (*WEIGHTS, BatchNorm))
+
+
+def loops_without_neuron(graph: Graph) -> list[tuple[str, ...]]:
+    """Return the loops of stateless nodes and Delays, each in the order of the graph.
+
+    A leaky integrator that nothing fires is one: an Add, and a Delay that brings its sum back.
+    """
+    net: nx.DiGraph[str] = nx.DiGraph()
+    stateless = {name for name, node in graph.nodes.items() if not isinstance(node, Neuron)}
+    net.add_edges_from((e.source, e.target) for e in graph.edges if stateless >= {*e[:2]})
+    place = {name: k for k, name in enumerate(graph.order)}
+    return [
+        tuple(sorted(part, key=place.__getitem__))
+        for part in nx.strongly_connected_components(net)
+        if len(part) > 1 or net.has_edge(*(2 * tuple(part)))
+    ]
 
 
 def analog_nodes(graph: Graph) -> set[str]:

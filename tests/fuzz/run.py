@@ -230,7 +230,7 @@ def _unwrapped(graph: Graph, name: str, node: Neuron, trace: Trace) -> Array:
 
 def alive(graph: Graph, trace: Trace) -> dict[str, bool]:
     """Return which nodes emitted anything but zero, neurons by their spikes."""
-    from spikewright.sim.counters import values_of
+    from spikewright.sim.travelled import values_of
 
     return {
         name: bool(trace.output.any())

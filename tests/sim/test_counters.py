@@ -22,11 +22,12 @@ from spikewright.export.ir import (
     SumPool,
     Weight,
 )
-from spikewright.sim.counters import count, values_of
+from spikewright.sim.counters import count
 from spikewright.sim.encode import encode
 from spikewright.sim.fan_out import fan_out
 from spikewright.sim.reference import Reference
 from spikewright.sim.run import run
+from spikewright.sim.travelled import values_of
 from tests.fuzz.graphs import random_graph, random_input
 
 

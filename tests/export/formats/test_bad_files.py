@@ -178,6 +178,16 @@ def declares(*shape: int) -> Make:
     return value("input/shape", np.array(shape))
 
 
+def odd_entry(path: Path) -> None:
+    """No Input, so that the first node has to say what enters, and cannot."""
+    convolution()(path)
+    with h5py.File(path, "r+") as opened:
+        file: Any = opened
+        del file["node/nodes/input"]
+        replace(file, "node/nodes/c/groups", "x")
+        replace(file, "node/edges", np.array([[b"c", b"output"]]))
+
+
 NIR: dict[str, tuple[Make, str]] = {
     "text": (lambda p: p.write_text("hello"), "not a readable NIR file"),
     "empty": (lambda p: p.write_bytes(b""), "not a readable NIR file"),
@@ -196,6 +206,9 @@ NIR: dict[str, tuple[Make, str]] = {
         edited(lambda f: replace(f, "node/edges", np.array([[b"input", b"x"]]))),
         "x: an edge names no such node",
     ),
+    "edges as text": (edited(lambda f: replace(f, "node/edges", "input")), "edges of shape ()"),
+    "no Input, odd groups": (odd_entry, "c: the shape of what enters cannot be told"),
+    "endless input": (value("input/shape", np.array([np.inf])), "input_type [inf] is no shape"),
     "no way through": (
         edited(lambda f: replace(f, "node/edges", np.array([[b"input", b"w"], [b"n", b"output"]]))),
         "no way from input to output",

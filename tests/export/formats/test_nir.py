@@ -65,7 +65,7 @@ def rewritten(path: Path, change: Callable[[Any], None]) -> None:
     nir.write(str(path), graph)
 
 
-@pytest.mark.parametrize("change", ["seal removed", "weights transposed"])
+@pytest.mark.parametrize("change", ["seal removed", "seal an array", "weights transposed"])
 def test_what_is_not_sealed_is_not_restored(tmp_path: Path, change: str) -> None:
     nodes = {
         "in": Input((3,), "spikes"),
@@ -76,8 +76,10 @@ def test_what_is_not_sealed_is_not_restored(tmp_path: Path, change: str) -> None
     path = tmp_path / "g.nir"
     write_nir(Graph.chain(nodes, "float"), path)
     with h5py.File(path, "r+") as file:
-        if change == "seal removed":
+        if change.startswith("seal"):
             del file["node/metadata/nodes_sha256"]
+            if change == "seal an array":
+                file["node/metadata/nodes_sha256"] = np.ones(3)
         else:  # the same values, another network
             weight = np.asarray(file["node/nodes/w/weight"])
             del file["node/nodes/w/weight"]

@@ -454,7 +454,7 @@ def test_what_leads_nowhere_is_left_out(tmp_path: Path) -> None:
     graph, lines = quiet(written(tmp_path / "d.nir", nodes, edges))
     assert list(graph.neurons) == ["n"]
     assert lines == [
-        "dead_end: renamed: names hold no spaces or slashes",
+        "dead_end: renamed: names hold no spaces, slashes or control characters",
         "dead_end: not on a way from the Input to the Output, left out",
     ]
 

@@ -34,8 +34,8 @@ from spikewright.export.ir import (
     check,
 )
 from spikewright.export.ir.nodes import MaxPool
-from spikewright.sim.counters import values_of
 from spikewright.sim.reference import Reference
+from spikewright.sim.travelled import values_of
 from tests.fuzz.graphs import random_graph, random_input
 
 
