@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from pathlib import PurePath
 
 from .export.ir import Graph, InputError
 from .export.ir.graph import ENCODING_ASSUMED
@@ -15,7 +16,7 @@ READ_BY: Mapping[str, tuple[str, ...]] = {
     "dt": (".nir",),
     "strict": (".nir",),
     "convert": (".onnx",),
-    "differences": (FACTORY, ".safetensors"),
+    "differences": (FACTORY, ".safetensors", "name"),
 }
 """The kinds of source that an option of reading is for; options that are not here are for all."""
 QUANTISING = ("bits", "target", "profile", "scale", "calibrate", "sample")
@@ -33,17 +34,24 @@ def kind_of(source: str) -> str:
     """Return `file.py:factory`, the suffix, or `name` of a SOURCE."""
     if ".py:" in source:
         return FACTORY
-    dot = source.rfind(".")
-    suffix = source[dot:].lower() if dot > max(source.rfind("/"), 0) else "name"
+    suffix = PurePath(source).suffix.lower() or "name"
     return ".nir" if suffix in HDF5 else suffix
 
 
-def refuse_idle(source: str, given: Collection[str], spelled: Spelled = str) -> None:
-    """Raise InputError for the first option of `given` (without defaults) that cannot act."""
-    kind = kind_of(source)
+def refuse_idle(
+    source: str, given: Collection[str], spelled: Spelled = str, kind: str | None = None
+) -> None:
+    """Raise InputError for the first option of `given` (without defaults) that cannot act.
+
+    Args:
+        kind: of the source, where a look into the file showed another than its name says.
+    """
+    kind = kind or kind_of(source)
     for name, kinds in READ_BY.items():
         if name in given and kind not in kinds:
-            raise _idle(source, spelled(name), f"it is for {' and '.join(kinds)} sources")
+            *first, last = kinds
+            known = f"{', '.join(first)} and {last}" if first else last
+            raise _idle(source, spelled(name), f"it is for {known} sources")
 
 
 def refuse_unlowered(

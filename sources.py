@@ -23,7 +23,7 @@ from .export.ir.nodes import Encoding
 from .export.ir.noted import Differences
 from .export.ir.table import dense_macs
 from .export.untrained import doubt_weights
-from .option_rules import HDF5
+from .option_rules import HDF5, refuse_idle
 from .sim.encoding import with_encoding
 from .sim.time_axis import DEFAULT_TIME_STEPS
 
@@ -147,10 +147,14 @@ def _hdf5(spec: str, options: SourceOptions) -> Graph:
     from .export.formats.hdf5 import top_names
 
     try:
-        reader = _nir if "node" in top_names(spec) else _lava
+        is_nir = "node" in top_names(spec)
     except FormatError:
-        reader = _nir  # which says what is wrong
-    return reader(spec, options)
+        is_nir = True  # whose reader says what is wrong
+    if is_nir:
+        return _nir(spec, options)
+    given = [n for n in ("dialect", "dt", "strict") if getattr(options, n) not in (None, False)]
+    refuse_idle(spec, given, lambda name: f"--{name}", ".net")
+    return _lava(spec, options)
 
 
 def _weights(spec: str, options: SourceOptions) -> Graph:
@@ -187,6 +191,9 @@ def _checkpoint(spec: str, options: SourceOptions) -> Graph:
         raise _no_source(spec, error) from None
     graph = checkpoint.shipped_graph(spec)
     if graph is not None:
+        if options.differences != "error":
+            reason = "--differences cannot act here, the float graph is shipped, not traced"
+            raise InputError(reason, node=spec, remedy="leave it out")
         return as_asked(_archive(str(graph), options), options)
     return traced_checkpoint(spec, options)
 

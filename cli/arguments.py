@@ -132,16 +132,25 @@ class Request:
         """Whether a level or a number format was asked for."""
         return any(value is not None for value in (self.level, self.bits, self.target))
 
-    def on(self, executors: Iterable[str]) -> Request:
+    def on(self, executors: Iterable[str], graph: Graph) -> Request:
         """Return the request with Lava's number format, if Lava is among the executors.
 
-        A target that was asked for, and the format of a file that holds integers, stay.
+        A target that was asked for, and the format of an .spk and of integers, stay.
+
+        Args:
+            graph: as it was read from this source.
         """
-        held = self.source.endswith((".spk", ".net"))
+        held = graph.level == "integer" or self._kind == ".spk"
         stays = held or self.level in ("float", "folded")
         if "lava" not in executors or stays or self.target is not None:
             return self
         return replace(self, target="loihi2")
+
+    @property
+    def _kind(self) -> str:
+        from ..option_rules import kind_of
+
+        return kind_of(self.source)
 
     def read(self, samples: Samples | None = None) -> Graph:
         """Return the source at the level it holds.
@@ -190,17 +199,21 @@ class Request:
         found = {field.name: (getattr(self, field.name), field.default) for field in fields(self)}
         return {name: value for name, (value, default) in found.items() if value != default}
 
-    def graph(self, samples: Samples | None = None) -> Graph:
+    def graph(self, samples: Samples | None = None, executors: Iterable[str] = ()) -> Graph:
         """Return the source lowered: as asked, else to integers unless it is .spk or .nir.
 
         Where neither --calibrate nor the source says what to calibrate on, it is the training
         split of `samples`.
+
+        Args:
+            executors: that it will run on: Lava takes its own number format alone.
         """
-        return self.lowered(self.read(samples), samples)
+        graph = self.read(samples)
+        return self.on(executors, graph).lowered(graph, samples)
 
     def lowered(self, graph: Graph, samples: Samples | None = None) -> Graph:
         """Return `graph`, read from this source, as `graph()` does."""
-        if self.source.endswith((".spk", ".nir")):
+        if self._kind in (".spk", ".nir"):
             return self.inspected(graph, samples)
         return self._at(graph, self.level or "integer", self.target, samples)
 
@@ -221,7 +234,7 @@ class Request:
 
     def lowers_for_chips(self, graph: Graph) -> bool:
         """Whether each chip gets integers of its own: not of an .spk, nor at another level."""
-        held = self.source.endswith(".spk") and not self.lowers
+        held = self._kind == ".spk" and not self.lowers
         level = self.level or (graph.level if held else "integer")
         return level == "integer" and graph.level != "integer"
 

@@ -37,6 +37,7 @@ def command(
     from ..export.formats.atomic import refuse_overwrite, refuse_suffix
     from ..export.formats.writers import SUFFIXES, write_as
     from ..export.ir.errors import InputError, UnknownNameError
+    from ..option_rules import kind_of
 
     if to not in FORMATS:
         raise UnknownNameError.of("format", to, FORMATS)
@@ -45,7 +46,8 @@ def command(
     if to != "onnx" and (arithmetic != "auto" or inline):
         option = "--inline" if inline else f"--arithmetic {arithmetic}"
         raise InputError(f"{option} cannot act on --to {to}, only on --to onnx", node="export")
-    stays = request.source.endswith(".spk") or request.level in ("float", "folded")
+    kind = kind_of(request.source)
+    stays = kind == ".spk" or request.level in ("float", "folded")
     if to == "lava" and request.target is None and not stays:
         request = replace(request, target="loihi2")
     options: dict[str, dict[str, Any]] = {
@@ -58,8 +60,8 @@ def command(
     }
     if to == "nir":
         # Dialect and dt are those of the file that is written; strict is of both.
-        from_nir = request.source.endswith(".nir")
-        request = replace(request, dialect=None, dt=None, strict=request.strict and from_nir)
+        strict = request.strict and kind == ".nir"
+        request = replace(request, dialect=None, dt=None, strict=strict)
     written = write_as(to, request.graph(), out, force=force, **options.get(to, {}))
     if json:
         files = [str(file) for file in written.files]

@@ -121,7 +121,7 @@ def run(
     from ..hw_targets.lava.sdk import LavaCpu
     from ..sim.run import run as run_batches
 
-    graph = request.on(["lava"]).graph(samples)
+    graph = request.graph(samples, ["lava"])
     program = build(graph)
     data = samples.of(graph)
     with progress("lava", len(data)) as done:
@@ -179,7 +179,7 @@ def _by_netx(request: a.Request, samples: a.Samples, limits: Any, json: bool) ->
     from ..hw_targets.lava.netx import compare_with_netx
     from ..sim.encode import encode
 
-    graph = request.on(["lava"]).graph(samples)
+    graph = request.graph(samples, ["lava"])
     data = samples.of(graph)
     steps = api.steps_for(graph, data.x, request.time_steps)
     with TemporaryDirectory() as folder:

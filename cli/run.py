@@ -72,7 +72,7 @@ def command(
     _check_timing(timing, event_order, executor, threads)
     if force and trace is None:
         raise InputError("--force cannot act here", remedy="it is for --trace FILE")
-    graph = request.on([executor or ""]).graph(samples)
+    graph = request.graph(samples, [executor or ""])
     data = samples.of(graph)
     steps = api.steps_for(graph, data.x, request.time_steps)
     with progress("run", len(data)) as done:

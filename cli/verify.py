@@ -36,7 +36,7 @@ def command(
     chosen = None if executors is None else names(executors)
     for name in chosen or ():
         executor(name)
-    graph = request.on(chosen or ()).graph(samples)
+    graph = request.graph(samples, chosen or ())
     if chosen is None and graph.level == "integer" and "native" not in able(graph):
         say("note: the native engine is not built and not compared")
     if graph.level != "integer":

@@ -19,6 +19,7 @@ from ..ir import (
     Edge,
     FormatError,
     Graph,
+    InputError,
     Neuron,
     Node,
     Output,
@@ -61,7 +62,8 @@ def read_nir(
 
     Args:
         dialect: whose discretisation (`nir_discretise`); default: the file's own, else portable.
-        dt: seconds a step; default: what the file says, else the dialect's own.
+        dt: seconds a step; default: what the file says, else the dialect's own. Neither can act on
+            a graph that is restored exactly, and is refused there.
         strict: refuse what would be repaired.
         plain: read a file of ours as other tools do, without what its metadata restores.
 
@@ -77,7 +79,7 @@ def read_nir(
         if is_ours(raw.metadata) and not plain:
             held = restore(np.asarray(raw.metadata[KEY]))
             if untouched(raw):
-                _tell_idle(path, dialect, dt)
+                _refuse_idle(dialect, dt)
                 return held
             repairs.note(f"metadata/{KEY}", CHANGED)
         graph = _Reader(raw, dialect, dt, repairs).graph()
@@ -95,13 +97,13 @@ def read_nir(
     return graph
 
 
-def _tell_idle(path: str | Path, dialect: str | None, dt: float | None) -> None:
-    """Warn of options that cannot act on a file of ours: its graph holds steps, not seconds."""
-    given = {"dialect": dialect, "dt": dt}
+def _refuse_idle(dialect: str | None, dt: float | None) -> None:
+    """Refuse options that cannot act on a file of ours: its graph holds steps, not seconds."""
+    given = {"--dialect": dialect, "--dt": dt}
     idle = [name for name, value in given.items() if value is not None]
     if idle:
-        said = f"restored exactly as spikewright wrote it; {' and '.join(idle)} cannot act"
-        warn(f"{path}: {said}", FormatWarning)
+        said = f"{' and '.join(idle)} cannot act here, the graph that spikewright wrote is restored"
+        raise InputError(said, remedy="leave it out")
 
 
 class _Reader:

@@ -16,6 +16,8 @@ import typer.main
 
 import spikewright as sw
 from spikewright.cli import main as cli
+from spikewright.cli.arguments import Request
+from spikewright.export.ir import InputError
 from tests.cli.test_commands import call
 
 torch = pytest.importorskip("torch")
@@ -324,3 +326,37 @@ def test_floats_are_lowered_to_floats_without_data(
     code, _, err = call(capsys, "lower", source, "--level", "float", "-o", out, "--force")
     assert code == 0, err
     assert sw.read(out).level == "float"
+
+
+def test_a_nir_file_is_one_whatever_it_is_called(
+    capsys: pytest.CaptureFixture[str], folder: Path
+) -> None:
+    """By `kind_of`, whether .nir, .NIR or .h5; an .h5 of Lava is known by what it holds."""
+    runs = []
+    for name in ("a.nir", "b.NIR", "c.h5", "d.HDF5"):
+        if not (folder / name).exists():
+            shutil.copy(folder / "a.nir", folder / name)
+        data = f"npz:{folder}/x.npz"
+        code, out, err = call(
+            capsys, "run", str(folder / name), "--data", data, "-T", "2", "--json"
+        )
+        assert code == 0, err
+        runs.append({**json.loads(out), "samples_per_s": None})
+    assert all(run == runs[0] for run in runs)
+    assert runs[0]["executor"] == "reference"  # the float level, as sw.read gives it
+
+
+def test_an_h5_of_lava_is_judged_as_a_net(folder: Path) -> None:
+    shutil.copy(folder / "a.net", folder / "lava.h5")
+    for name in ("a.net", "lava.h5"):
+        with pytest.raises(InputError, match=r"dialect cannot act here, it is for \.nir sources"):
+            sw.read(folder / name, dialect="norse")
+        request = Request(str(folder / name))
+        assert request.on(["lava"], request.read()) is request
+    assert sw.read(folder / "lava.h5").nodes.keys() == sw.read(folder / "a.net").nodes.keys()
+
+
+def test_a_network_lowers_to_the_format_of_lava_unless_it_holds_integers(folder: Path) -> None:
+    for name, target in (("a.nir", "loihi2"), ("float.spk", None), ("integer.spk", None)):
+        request = Request(str(folder / name))
+        assert request.on(["lava"], request.read()).target == target, name

@@ -27,7 +27,6 @@ from spikewright.export.ir import (
     Reshape,
     UnknownNameError,
 )
-from spikewright.export.ir.errors import FormatWarning
 from spikewright.sim.reference import Reference
 
 
@@ -126,11 +125,12 @@ def test_more_weights_than_a_protobuf_holds(
     assert not list(tmp_path.iterdir())
 
 
-def test_options_that_cannot_act_are_told(tmp_path: Path) -> None:
+def test_options_that_cannot_act_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "g.nir"
     write_nir(chain(), path)
-    with pytest.warns(FormatWarning, match=r"restored exactly .* dialect and dt cannot act"):
+    with pytest.raises(FormatError, match=r"dialect and dt cannot act here, .* is restored"):
         read_nir(path, "norse", dt=3.0)
+    assert read_nir(path, "norse", dt=1e-5, plain=True).metadata["dt"] == 1e-5
 
 
 def test_joined_axes_are_a_flatten(tmp_path: Path) -> None:
@@ -167,7 +167,7 @@ def test_a_nir_file_called_h5_is_read_as_one(tmp_path: Path) -> None:
     path = tmp_path / "g.h5"
     write_as("nir", chain(), path)
     assert list(sw.read(path).nodes) == ["in", "w", "n", "out"]
-    with pytest.warns(FormatWarning, match="dt cannot act"):
+    with pytest.raises(FormatError, match="dt cannot act here"):
         sw.read(path, dt=1e-3)
     path.write_bytes(b"none")
     with pytest.raises(FormatError, match="not a readable NIR file"):
