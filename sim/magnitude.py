@@ -1,7 +1,7 @@
 """How large the terms of a float run are, which bounds by how much two orders of adding part.
 
 Beside each value stands the sum of the magnitudes of what was added to make it: of a weight layer
-Σ|w·x| + |b|, of a membrane what all steps since its reset added.
+Σ|w·x| + |b|, of a membrane what all steps since its reset added, of a delayed value what it had.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..export.ir import Array, BatchNorm, Delay, Input, Linear, Neuron, Output, Scale
+from ..export.ir import Array, BatchNorm, Delay, Graph, Input, Linear, Neuron, Output, Scale
 from ..export.ir.nodes import Conv1d, Conv2d
 from .by_layers import LayerRun
 
@@ -37,17 +37,48 @@ class Magnitudes:
 
     def _computed(self, name: str) -> Array:
         node = self.run.graph.nodes[name]
-        if isinstance(node, (Input, Delay, Neuron)):
+        if isinstance(node, Delay):
+            self._known |= self._delayed()
+            return self._known[name]
+        if isinstance(node, (Input, Neuron)):
             return np.abs(self.values[name])
         entering = [self.of(source) for source in self.run.graph.inputs(name)]
         if isinstance(node, Output):
             return _readout(node, entering[0])
         return self.run.stateless(_absolute(node), entering)
 
+    def _delayed(self) -> dict[str, Array]:
+        """Return those of all Delays, step by step: one may store what it has emitted itself."""
+        graph = self.run.graph
+        delays, stored = graph.of_kind(Delay), _stored(graph)
+        found = {name: np.zeros_like(self.values[name]) for name in delays}
+        starts = {n: np.abs(self.values[n]) for n in (graph.input_name, *graph.neurons)} | found
+        between = {n: _absolute(graph.nodes[n]) for n in graph.order if n in stored}
+        for t in range(len(self.values[graph.input_name])):
+            sizes = {name: series[t : t + 1] for name, series in starts.items()}
+            for name, node in between.items():
+                entering = [sizes[source] for source in graph.inputs(name)]
+                sizes[name] = self.run.stateless(node, entering)
+            for name, delay in delays.items():
+                found[name][t + delay.steps : t + delay.steps + 1] = sizes[graph.inputs(name)[0]]
+        return found
+
     def of_membrane(self, name: str) -> Array:
         """Return the magnitude of a neuron's potential at each step."""
         node = self.run.graph.neurons[name]
         return _membrane(node, self.of(self.run.graph.inputs(name)[0]), self.values[name])
+
+
+def _stored(graph: Graph) -> set[str]:
+    """Return the stateless nodes from which a Delay gets its values within a step."""
+    found: set[str] = set()
+    waiting = [graph.inputs(name)[0] for name in graph.of_kind(Delay)]
+    while waiting:
+        name = waiting.pop()
+        if name not in found and not isinstance(graph.nodes[name], (Input, Delay, Neuron)):
+            found.add(name)
+            waiting += graph.inputs(name)
+    return found
 
 
 def _absolute(node: Any) -> Any:

@@ -30,6 +30,7 @@ from ..ir import (
     SumPool,
     Weight,
 )
+from ..ir.nodes import is_padded
 from ..names import unused
 from .nir_delays import misplaced
 from .nir_dialect import Dialect
@@ -278,7 +279,7 @@ class PlainWriter:
             elif isinstance(node, Scale):
                 values = values / node.factor
             elif isinstance(node, SumPool):
-                if any(node.padding):
+                if is_padded(node):
                     raise FormatError("its bias would pass a padded pool", node=target)
                 column = _channels(target, values, 0).reshape(-1, *(1,) * (len(before) - 1))
                 values = np.broadcast_to(column / np.prod(node.kernel), before)

@@ -8,7 +8,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from spikewright.export.ir import Add, Array, Delay, Edge, Graph, Input, Linear, Neuron, Output
+from spikewright.export.ir import (
+    Add,
+    Array,
+    Delay,
+    Edge,
+    Graph,
+    Input,
+    Linear,
+    Neuron,
+    Output,
+    Scale,
+)
 from spikewright.export.ir.noted import Noted
 from spikewright.sim.agreement import Agreement, agreement
 from spikewright.sim.reference import Reference
@@ -166,3 +177,31 @@ def test_several_spikes_a_step() -> None:
     for spikes, faulty in ((3, False), (2, False), (1, True)):
         noted = {"n": Noted(x, np.full_like(x, spikes))}
         assert (agreement(graph, x, noted, x).fault is not None) == faulty
+
+
+def test_a_delayed_current_keeps_the_size_of_its_terms() -> None:
+    """Terms that cancel, kept in a loop without a neuron: their order parts it by rounding."""
+    rng = np.random.default_rng(0)
+    size = 2000
+    weight = rng.normal(0, 1, (1, size)).astype(np.float32)
+    weight -= weight.mean()
+    order = rng.permutation(size)
+
+    def kept(terms: Array) -> Graph:
+        nodes = {
+            "input": Input((size,), "spikes"),
+            "d": Delay((1,), 2),
+            "k": Scale(np.array(0.9)),
+            "w": Linear(terms),
+            "sum": Add(),
+            "output": Output("none"),
+        }
+        edges = [("input", "w"), ("w", "sum"), ("k", "sum", 1), ("d", "k"), ("sum", "d")]
+        return Graph(nodes, [*(Edge(*e) for e in edges), Edge("sum", "output")], "float")
+
+    x = np.zeros((6, 1, size), np.float32)
+    x[0] = 1
+    _, output = own(kept(weight[:, order]), x[..., order], {})
+    found = agreement(kept(weight), x, {}, output)
+    assert found.fault is None and found.outputs > 0
+    assert agreement(kept(weight), x, {}, output + np.float32(0.01)).fault is not None

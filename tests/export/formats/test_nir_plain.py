@@ -55,6 +55,12 @@ def chain(shape: tuple[int, ...], *nodes: Any) -> Graph:
 BIASES = {
     "behind a sum": chain((2, 4, 4), CONV, SumPool(**POOL), neuron(3, 2, 2)),
     "behind a mean": chain((2, 4, 4), CONV, AvgPool(**POOL), neuron(3, 2, 2, bias=HALF / 5)),
+    "behind a sum padded at its end": chain(
+        (2, 5, 5),
+        Conv2d(CONV.weight, None, padding=(1, 1)),
+        SumPool(**POOL, padding_end=(1, 1)),
+        neuron(3, 3, 3, bias=HALF / 5),
+    ),
     "behind a factor": chain((2, 4, 4), CONV, Scale(HALF), neuron(3, 4, 4, bias=HALF / 10)),
     "behind a flatten": chain((2, 4, 4), CONV, Flatten(), neuron(48, bias=HALF / 10)),
     "into a synaptic current": chain((6,), BIASED, neuron(5, alpha=HALF, bias_in=HALF / 5)),
