@@ -47,6 +47,7 @@ from .sources import (
 
 if TYPE_CHECKING:
     from .export.formats.writers import Written
+    from .export.layout import Layout
     from .hw_targets.compare import Comparison
     from .hw_targets.estimate import Conventions, Estimate
     from .hw_targets.fit import FitReport
@@ -108,6 +109,7 @@ def lower(
     """
     if level not in LEVELS:
         raise UnknownNameError.of("level", level, LEVELS)
+    layout = None
     if isinstance(source, (str, Path)):
         spec = calibrate if isinstance(calibrate, str) else None
         options = {"time_steps": time_steps, "encoding": encoding, "calibrate": spec}
@@ -115,7 +117,7 @@ def lower(
     elif reading:
         raise InputError(f"{next(iter(reading))} cannot act here, it is for files", node="lower")
     else:
-        graph = _as_graph(source, sample, time_steps, encoding, differences)
+        graph, layout = _as_graph(source, sample, time_steps, encoding, differences)
         if not isinstance(source, Graph):
             doubt_weights(source)
     given = {"bits": bits, "target": target, "profile": profile, "calibrate": calibrate}
@@ -131,20 +133,16 @@ def lower(
     if level == "folded":
         return folded(graph)
     if calibrate is None and sample is not None:
-        calibrate = _samples_of(source, sample, graph)
+        calibrate = _samples_of(sample, layout, graph)
     return Road(graph, _samples(graph, calibrate, time_steps), scale).to(form)
 
 
-def _samples_of(source: Any, sample: Any, graph: Graph) -> Array:
+def _samples_of(sample: Any, layout: Layout | None, graph: Graph) -> Array:
     """Return a module's example input as samples [sample, time, *shape]; others are samples.
 
     Latency coding takes frames without time: every step is one.
     """
-    if hasattr(source, "named_modules"):
-        from .export.trace import example_layout
-
-        sample = example_layout(source, sample).samples(sample)
-    found = samples_in(sample)
+    found = samples_in(sample if layout is None else layout.samples(sample))
     return found.reshape(-1, *graph.input.shape) if graph.input.encoding == "latency" else found
 
 
@@ -167,13 +165,14 @@ def _as_graph(
     time_steps: int | None,
     encoding: Encoding | None,
     differences: Differences | None = "error",
-) -> Graph:
+) -> tuple[Graph, Layout | None]:
+    """Return the graph of a module or Graph, and the layout of a module's example input."""
     from .export.unwrap import unwrapped
 
     if isinstance(source, Graph):
         if differences == "warn":
             raise InputError("differences cannot act here, it is for modules", node="lower")
-        return as_asked(source, SourceOptions(time_steps=time_steps, encoding=encoding))
+        return as_asked(source, SourceOptions(time_steps=time_steps, encoding=encoding)), None
     source = unwrapped(source)
     if sample is not None:
         from .export.trace import follow, graph_of
@@ -183,11 +182,13 @@ def _as_graph(
         steps = time_steps_of(graph, time_steps)
         if time_steps is not None:
             graph = graph.replace(metadata={**graph.metadata, "time_steps": steps})
-        return graph if differences is None else compared(graph, followed, steps, differences)
+        if differences is not None:
+            graph = compared(graph, followed, steps, differences)
+        return graph, followed.layout
     shape = getattr(source, "input_shape", None)
     if shape is None:
         raise InputError("a module needs one example input", remedy="give sample=")
-    return trace_module(source, tuple(shape), time_steps, encoding, {}, differences)
+    return trace_module(source, tuple(shape), time_steps, encoding, {}, differences), None
 
 
 @verb
@@ -236,7 +237,7 @@ def lowering(
     again = Again(format_of(target, bits), scale)
 
     def lowered(module: Any, level: Level) -> Graph:
-        graph = _as_graph(module, None, time_steps, None, None)
+        graph, _ = _as_graph(module, None, time_steps, None, None)
         if level != "integer":
             return graph
         if again.calibrated:

@@ -125,12 +125,25 @@ def test_checkpoints_are_compared() -> None:
 
 
 def test_fewer_samples_are_compared_of_a_large_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    """5 and 4 neurons over 4 steps note 288 bytes a sample: of current and spikes, 4 each."""
+    """5 and 4 neurons over 4 steps note 432 bytes a sample: current, spikes and ours, 4 each."""
     module, x = network(IF()), torch.rand(4, 30, 6)
     taken = []
     module.register_forward_pre_hook(lambda m, args: taken.append(args[0].shape))
-    for room, samples in ((1 << 29, 8), (3 * 288, 3), (1, 1)):
+    for room, samples in ((1 << 29, 8), (3 * 432, 3), (1, 1)):
         monkeypatch.setattr("spikewright.sources.COMPARED_BYTES", room)
+        sw.lower(module, x, level="float")
+        assert taken[-1] == (4, samples, 6)
+
+
+def test_fewer_samples_are_compared_where_they_multiply_much(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """6 inputs on 5 neurons on 4 on 3 outputs are 62 multiplications, 248 in 4 steps."""
+    module, x = network(IF()), torch.rand(4, 30, 6)
+    taken = []
+    module.register_forward_pre_hook(lambda m, args: taken.append(args[0].shape))
+    for room, samples in ((1 << 34, 8), (5 * 248 + 247, 5), (1, 1)):
+        monkeypatch.setattr("spikewright.sources.COMPARED_MACS", room)
         sw.lower(module, x, level="float")
         assert taken[-1] == (4, samples, 6)
 
