@@ -101,7 +101,14 @@ def test_python_says_what_the_commands_say(
     more = ("--data", data, "--seed", "2", "--batch", "4")
     generic = api.lower(source, **how)
     page = api.report(
-        generic, test.x, tmp_path / "r.html", labels=test.y, targets=["odin"], source=source, **runs
+        generic,
+        test.x,
+        tmp_path / "r.html",
+        labels=test.y,
+        targets=["odin"],
+        source=source,
+        calibrate=data,
+        **runs,
     )
     report = json.loads(page.with_suffix(".json").read_text())
     on_odin = api.lower(source, target="odin", **how)
