@@ -37,6 +37,13 @@ def write_archive(graph: Graph, path: str | Path, *, force: bool = False) -> Non
         FormatError: if `path` exists and `force` is not set, or the metadata is not JSON.
         GraphError: if the graph breaks a rule of its level, and so could not be read again.
     """
+    content = archive_bytes(graph)
+    with atomic_path(path, force=force) as temporary:
+        temporary.write_bytes(content)
+
+
+def archive_bytes(graph: Graph) -> bytes:
+    """Return the bytes of an archive; errors as `write_archive` has them."""
     from safetensors.numpy import save
 
     check(graph)
@@ -48,11 +55,9 @@ def write_archive(graph: Graph, path: str | Path, *, force: bool = False) -> Non
     try:
         card = _card(graph)
         check_metadata(graph.replace(metadata=card["metadata"]))
-        content = save(tensors, {"card": json.dumps(card, default=plain)})
+        return save(tensors, {"card": json.dumps(card, default=plain)})
     except (TypeError, ValueError) as error:
         raise FormatError(f"cannot be held in a card: {error}", node="metadata") from None
-    with atomic_path(path, force=force) as temporary:
-        temporary.write_bytes(content)
 
 
 def _arrays(node: Node) -> dict[str, Array]:

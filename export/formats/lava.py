@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -342,11 +343,14 @@ def _neuron(node: Neuron | Output, shape: Shape) -> Layer:
 
 
 def _write(path: Path, layers: list[Layer]) -> None:
-    with _h5py().File(path, "w", track_order=False) as file:
+    """Write layers: made in memory, since libhdf5 does not survive a disk that is full."""
+    made = BytesIO()
+    with _h5py().File(made, "w", track_order=False) as file:
         for k, layer in enumerate(layers):
             for key, value in sorted(layer.items()):
                 # No creation times: the same graph gives the same bytes.
                 file.create_dataset(f"layer/{k}/{key}", data=value, track_times=False)
+    path.write_bytes(made.getbuffer())
 
 
 def _compare(path: Path, layers: list[Layer], graph: Graph) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from hashlib import sha256
+from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -18,9 +19,9 @@ from typing import Any
 import numpy as np
 
 from ..ir import WEIGHTS, Array, FormatError, Graph, Neuron, Node
-from .archive import read_archive, write_archive
+from .archive import archive_bytes, read_archive
 from .nir_dialect import Dialect
-from .nir_file import NirFile, load_nir
+from .nir_file import NirFile
 
 KEY = "spikewright"
 SEAL = "nodes_sha256"
@@ -29,10 +30,7 @@ SPEC = "spikewright/nir/1"
 
 def graph_metadata(graph: Graph, dt: float, dialect: Dialect) -> dict[str, Any]:
     """Return the metadata of the file: the archive, and dt and scheme in plain sight."""
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / "graph.spk"
-        write_archive(graph, path)
-        content = np.frombuffer(path.read_bytes(), np.uint8)
+    content = np.frombuffer(archive_bytes(graph), np.uint8)
     readout = graph.output.readout
     scheme = {"scheme": dialect.decay, "dialect": dialect.name}
     return {KEY: content, "spec": SPEC, "dt": dt, **scheme, "readout": readout}
@@ -76,13 +74,12 @@ def restore(content: Array) -> Graph:
             raise FormatError(reason, remedy="export it again") from None
 
 
-def seal(path: Path) -> None:
-    """Add to a file of ours the fingerprint of its plain nodes."""
+def seal(file: BytesIO, found: str) -> None:
+    """Add to a file of ours, in memory, the fingerprint of its plain nodes."""
     import h5py
 
-    found = fingerprint(load_nir(path))
-    with h5py.File(path, "r+") as file:
-        file[f"node/metadata/{SEAL}"] = found
+    with h5py.File(file, "r+") as opened:
+        opened[f"node/metadata/{SEAL}"] = found
 
 
 def untouched(raw: NirFile) -> bool:

@@ -8,6 +8,7 @@ Our exact graph travels in the metadata (`nir_card`), for our own reader.
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,10 @@ import numpy as np
 
 from ..ir import FormatError, Graph, MissingPackageError, UnknownNameError, check
 from .atomic import atomic_path
-from .nir_card import graph_metadata, node_metadata, seal
+from .nir_card import fingerprint, graph_metadata, node_metadata, seal
 from .nir_dialect import DIALECTS, Dialect
 from .nir_discretise import DIALECTS as READ_DIALECTS
+from .nir_file import load_nir
 from .nir_limits import TYPE_CHECK, limits_of, plain_writer
 from .nir_numerics import roundings
 from .nir_plain import PlainWriter
@@ -67,10 +69,7 @@ def write_nir(
         raise FormatError(warnings[0], remedy="leave --strict out to keep it in metadata")
     written = _network(nir, graph, step, chosen, plain)
     with atomic_path(path, force=force) as temporary:
-        nir.write(str(temporary), written)
-        if chosen.schema is not None:
-            _older(temporary, chosen.schema)
-        seal(temporary)
+        _write(nir, written, temporary, chosen.schema)
         _compare(temporary, graph)
         if isinstance(plain, PlainWriter):
             compare_plain(temporary, plain.graph, dialect)
@@ -92,11 +91,25 @@ def _refusal(nir: Any, path: Path) -> str | None:
     return None
 
 
-def _older(path: Path, schema: str) -> None:
+def _write(nir: Any, written: Any, path: Path, schema: str | None) -> None:
+    """Write the network with its seal.
+
+    HDF5 is made in memory: libhdf5 does not survive a disk that is full.
+    """
+    file = BytesIO()
+    nir.write(file, written)
+    if schema is not None:
+        _older(file, schema)
+    path.write_bytes(file.getbuffer())
+    seal(file, fingerprint(load_nir(path)))
+    path.write_bytes(file.getbuffer())
+
+
+def _older(made: BytesIO, schema: str) -> None:
     """Make the file one of nir <= 1.0.4, which refuses the field v_reset."""
     import h5py
 
-    with h5py.File(path, "r+") as file:
+    with h5py.File(made, "r+") as file:
         nodes: Any = file["node/nodes"]
         for node in nodes.values():
             if "v_reset" in node:
