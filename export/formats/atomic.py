@@ -6,10 +6,9 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from shutil import rmtree
-from tempfile import mkdtemp
 
 from ..ir.errors import FormatError
+from .writing_folder import NEW, place, remove_leftovers, undo, writing_folder
 
 
 @contextmanager
@@ -19,20 +18,48 @@ def atomic_path(path: str | Path, *, force: bool = False) -> Iterator[Path]:
     Raises:
         FormatError: if `path` exists and `force` is not set, or it cannot be written.
     """
-    target = Path(path)
-    refuse_overwrite(target, force=force)
-    try:
-        folder = Path(mkdtemp(prefix=".writing-", dir=target.parent))
-    except OSError as error:
-        raise _cannot_write(target, error) from None
-    temporary = folder / target.name
-    try:
+    with atomic_paths([path], force=force) as (temporary,):
         yield temporary
-        os.replace(temporary, target)
+
+
+@contextmanager
+def atomic_paths(paths: Sequence[str | Path], *, force: bool = False) -> Iterator[list[Path]]:
+    """Yield a temporary path for each of some files of one folder; on success they become those.
+
+    All of them or none: what stood there comes back if one cannot be placed. They are placed in
+    this order, so that the last tells that the others are there, too.
+
+    Raises:
+        FormatError: if one exists and `force` is not set, also if another process made it in the
+            meantime, or if they cannot be written.
+    """
+    targets = [Path(path) for path in paths]
+    for target in targets:
+        refuse_overwrite(target, force=force)
+    parent = targets[0].parent
+    try:
+        remove_leftovers(parent)
+        with writing_folder(parent) as folder:
+            yield [folder / NEW / target.name for target in targets]
+            _place(folder, targets, force)
     except OSError as error:
+        raise _cannot_write(targets[0], error) from None
+
+
+def _place(folder: Path, targets: Sequence[Path], force: bool) -> None:
+    try:
+        for target in targets:
+            place(folder, target, force=force)
+    except FileExistsError:
+        undo(folder)
+        raise _exists(target) from None
+    except OSError as error:
+        undo(folder)
         raise _cannot_write(target, error) from None
-    finally:
-        rmtree(folder, ignore_errors=True)
+
+
+def _exists(path: Path) -> FormatError:
+    return FormatError("exists already", node=str(path), remedy="give --force to overwrite it")
 
 
 def refuse_overwrite(path: Path, *, force: bool) -> None:
@@ -40,8 +67,12 @@ def refuse_overwrite(path: Path, *, force: bool) -> None:
 
     It exists and `force` is not set, is a folder, or its folder is missing or read-only.
     """
+    if "\0" in str(path):
+        raise FormatError("cannot write: a NUL in the path", node=str(path))
     if os.path.exists(path) and not force:
-        raise FormatError("exists already", node=str(path), remedy="give --force to overwrite it")
+        remove_leftovers(path.parent)  # of a pair that a killed process had placed by half
+        if os.path.exists(path):
+            raise _exists(path)
     if os.path.isdir(path):  # where pathlib raises for a name that is too long
         raise FormatError("cannot write: a folder has this name", node=str(path))
     if not os.path.isdir(path.parent):

@@ -23,7 +23,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -43,7 +42,7 @@ from ..ir import (
     check,
 )
 from ..ir.digest import digest
-from .atomic import atomic_path
+from .atomic import atomic_paths
 from .onnx_body import DOMAIN, OPSET, Body
 from .onnx_exact import ARITHMETICS, Arithmetic
 from .onnx_scope import Scope
@@ -83,12 +82,8 @@ def write_forms(
 ) -> None:
     """Write several forms of one graph, by path: all of them or none; otherwise as `write_onnx`."""
     _refuse_size(graph)
-    with ExitStack() as stack:
-        temporary: list[tuple[Form, Path]] = [
-            (form, stack.enter_context(atomic_path(path, force=force)))
-            for form, path in paths.items()
-        ]
-        for form, path in temporary:
+    with atomic_paths(list(paths.values()), force=force) as temporary:
+        for form, path in zip(paths, temporary, strict=True):
             model = build_model(graph, form, arithmetic, inline=inline)
             onnx.checker.check_model(model, full_check=True)
             path.write_bytes(model.SerializeToString(deterministic=True))

@@ -78,7 +78,7 @@ def _onnx(graph: Graph, path: Path, force: bool, options: Mapping[str, Any]) -> 
     scan = path.with_name(f"{path.stem}.scan{path.suffix}")
     for file in (path, scan):
         refuse_overwrite(file, force=force)
-    paths: dict[Form, Path] = {"step": path, "scan": scan}
+    paths: dict[Form, Path] = {"scan": scan, "step": path}  # the file that was asked for comes last
     write_forms(graph, paths, force=force, **options)
     return Written((path, scan))
 

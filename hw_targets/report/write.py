@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ...export.formats.atomic import atomic_path, refuse_overwrite
+from ...export.formats.atomic import atomic_paths, refuse_overwrite
 from ...export.ir import Graph
 from ...sim.counters import Counters
 from ...sim.trace import Trace
@@ -42,8 +42,7 @@ def write_report(
     for file in (html, data):
         refuse_overwrite(file, force=force)
     found = content(graph, counters, trace, verification, targets, accuracies, comparison)
-    with atomic_path(data, force=force) as temporary:
-        temporary.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    with atomic_path(html, force=force) as temporary:
-        temporary.write_text(page(found), encoding="utf-8")
+    with atomic_paths([data, html], force=force) as (numbers, shown):
+        numbers.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        shown.write_text(page(found), encoding="utf-8")
     return html
