@@ -149,10 +149,10 @@ def folded(graph: Graph) -> Graph:
 
 def integers(graph: Graph, known: Calibration, form: Format, scale: ScaleRule) -> Graph:
     """Return a float or folded graph as integers, its shifts where the chip has them."""
-    from .export.pipeline import lower
+    from .export.quantise import quantise
     from .hw_targets.shift import fold_shifts
 
-    found = lower(graph, form.profile, known, scale)
+    found = quantise(folded(graph), form.profile, known, scale)
     return found if form.chip is None else fold_shifts(found, form.chip)
 
 

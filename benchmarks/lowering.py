@@ -30,18 +30,23 @@ def peak_bytes() -> int:
 
 def measure(name: str) -> dict[str, float]:
     """Lower one model; return its seconds and memory."""
+    from spikewright.export.fold import fold
     from spikewright.export.ir import Calibration, Profile
-    from spikewright.export.pipeline import lower
+    from spikewright.export.quantise import quantise
     from spikewright.sources import trace_module
     from spikewright.trainer.models import create
 
     small = create("spiking_resnet_digits")  # imports and first calls are not the network's
-    lower(trace_module(small, small.input_shape, 1, "direct", {}), Profile(), Calibration(1.0))
+    quantise(
+        fold(trace_module(small, small.input_shape, 1, "direct", {})), Profile(), Calibration(1.0)
+    )
     model = create(name).eval()
     before = peak_bytes()
     weights = sum(p.numel() * p.element_size() for p in model.parameters())
     began, cpu = perf_counter(), process_time()
-    lower(trace_module(model, model.input_shape, 1, "direct", {}), Profile(), Calibration(1.0))
+    quantise(
+        fold(trace_module(model, model.input_shape, 1, "direct", {})), Profile(), Calibration(1.0)
+    )
     return {
         "seconds": perf_counter() - began,
         "cpu_seconds": process_time() - cpu,

@@ -24,6 +24,8 @@ from .target import Constant, CostTable, Target, load_target, takes_events
 
 PER_EVENT = "per event"
 """An integer of several spikes is one event: what executors count, and operation tables bill."""
+GRADED = " of each neuron's event, pools taken apart"
+"""Where a spike carries a number: a neuron's several spikes are one event, a pool's sum is none."""
 BUSIEST = {
     "synops": "synaptic operations",
     "updated": "neuron updates",
@@ -300,7 +302,7 @@ PLACED = (
 def _events(activity: Activity, target: Target) -> tuple[str, ...]:
     found = ["each spike of an integer (multi-)spike is an event of its own"]
     if is_graded(target):
-        found = ["an integer (multi-)spike counts as one event"]
+        found = ["a neuron's multi-spike counts as one event, a pool's sum as those it sums"]
     if activity.timing == "event":
         found = ["counted at event timing: each spike of a step is an event of its own"]
     elif takes_events(target):
@@ -354,7 +356,7 @@ def _sops(counters: Counters, target: Target, activity: Activity | None) -> dict
     if activity is not None:
         row = target.mapping == "crossbar" and target.limit("cores") == 1
         each = "a crossbar's row" if row else "each synapse"
-        each += " of each event" if is_graded(target) else " of each spike"
+        each += GRADED if is_graded(target) else " of each spike"
         found = {"sops": activity.total("synops"), "sops_are": f"on its cores, {each}"}
     return {**found, "sops_per_event": event, "sops_per_spike": spike}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from spikewright.export.fold import fold
 from spikewright.export.ir import (
     PROFILES,
     Add,
@@ -16,7 +17,7 @@ from spikewright.export.ir import (
     Output,
     bounds,
 )
-from spikewright.export.pipeline import lower
+from spikewright.export.quantise import quantise
 from spikewright.hw_targets.lava.build import build
 
 ROOM = (1 << 17) - 1
@@ -46,18 +47,18 @@ def network(*, meet: bool) -> Graph:
 
 @pytest.mark.parametrize("meet", [False, True])
 def test_a_wide_layer_of_pixels_fits_and_uses_its_room(meet: bool) -> None:
-    graph = lower(network(meet=meet), PROFILES["loihi2"], Calibration(1.0))
+    graph = quantise(fold(network(meet=meet)), PROFILES["loihi2"], Calibration(1.0))
     largest = bounds(graph)[graph.inputs("n")[0]].largest
     assert 0.95 * ROOM < largest <= ROOM
     build(graph)  # Lava takes it
-    wide = lower(network(meet=meet), PROFILES["generic"], Calibration(1.0))
+    wide = quantise(fold(network(meet=meet)), PROFILES["generic"], Calibration(1.0))
     assert bounds(wide)[wide.inputs("n")[0]].largest > 2 * ROOM
 
 
 def test_what_fits_is_left_alone() -> None:
     graph = network(meet=False)
     spikes = graph.replace({**graph.nodes, "in": Input((40,), "spikes")})
-    lowered = lower(spikes, PROFILES["loihi2"], Calibration(1.0))
+    lowered = quantise(fold(spikes), PROFILES["loihi2"], Calibration(1.0))
     assert np.abs(lowered.nodes["a"].weight).max() == 127  # type: ignore[union-attr]
 
 
@@ -74,7 +75,7 @@ def test_a_bias_that_outweighs_its_weights_takes_double_steps(bias: float, at: s
         "h": Linear(rng.normal(size=(3, 8)), bias=biases["h"]),
         "out": Output("integrate"),
     }
-    graph = lower(Graph.chain(nodes, "folded"), PROFILES["loihi2"], Calibration(1.0))  # type: ignore[arg-type]
+    graph = quantise(Graph.chain(nodes, "folded"), PROFILES["loihi2"], Calibration(1.0))  # type: ignore[arg-type]
     held = (graph.neurons["n"] if at == "f" else graph.output).bias
     assert held is not None
     largest = int(np.abs(held).max())

@@ -7,11 +7,12 @@ from itertools import combinations
 import numpy as np
 import pytest
 
+from spikewright.export.fold import fold
 from spikewright.export.formats.archive import read_archive, write_archive
 from spikewright.export.group_thresholds import grouped
 from spikewright.export.ir import PROFILES, Calibration, Graph, Input, Linear, Neuron, Output
 from spikewright.export.ir.profile import GROUPED_THRESHOLDS
-from spikewright.export.pipeline import lower
+from spikewright.export.quantise import quantise
 
 
 def network(thresholds: np.ndarray) -> Graph:
@@ -51,7 +52,9 @@ def test_thresholds_of_either_sign_are_grouped_by_distance() -> None:
 
 def test_loihi1_holds_eight_thresholds_a_layer_and_loihi2_all() -> None:
     graph = network(np.linspace(0.5, 3.0, 40))
-    one, two = (lower(graph, PROFILES[name], Calibration(1.0)) for name in ("loihi1", "loihi2"))
+    one, two = (
+        quantise(fold(graph), PROFILES[name], Calibration(1.0)) for name in ("loihi1", "loihi2")
+    )
     kept, given = one.neurons["n"].v_threshold, two.neurons["n"].v_threshold
     assert (len(np.unique(kept)), len(np.unique(given))) == (8, 40)
     assert not (kept % 64).any()
@@ -69,13 +72,13 @@ def test_loihi1_holds_eight_thresholds_a_layer_and_loihi2_all() -> None:
 
 
 def test_eight_thresholds_stay_what_they_are() -> None:
-    graph = lower(network(np.arange(1, 9) / 4), PROFILES["loihi1"], Calibration(1.0))
+    graph = quantise(fold(network(np.arange(1, 9) / 4)), PROFILES["loihi1"], Calibration(1.0))
     assert len(np.unique(graph.neurons["n"].v_threshold)) == 8
     assert GROUPED_THRESHOLDS not in graph.metadata
 
 
 def test_the_archive_keeps_what_was_grouped(tmp_path: object) -> None:
-    graph = lower(network(np.linspace(0.5, 3.0, 40)), PROFILES["loihi1"], Calibration(1.0))
+    graph = quantise(fold(network(np.linspace(0.5, 3.0, 40))), PROFILES["loihi1"], Calibration(1.0))
     path = f"{tmp_path}/n.spk"
     write_archive(graph, path)  # type: ignore[arg-type]
     again = read_archive(path)  # type: ignore[arg-type]

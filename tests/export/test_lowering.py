@@ -27,7 +27,6 @@ from spikewright.export.ir import (
     SumPool,
 )
 from spikewright.export.ir.nodes import MaxPool
-from spikewright.export.pipeline import lower
 from spikewright.export.quantise import quantise
 from spikewright.export.trace import trace
 from spikewright.sim.encode import encode
@@ -128,7 +127,9 @@ def test_integer_if_neurons_differ_in_no_spike(compare: str) -> None:
 
 def test_loihi_format_is_kept() -> None:
     module = randomised(models.create("spiking_convnet_digits"))
-    graph = lower(trace(module, torch.zeros(4, 2, 1, 8, 8)), PROFILES["loihi2"], CALIBRATION)
+    graph = quantise(
+        fold(trace(module, torch.zeros(4, 2, 1, 8, 8))), PROFILES["loihi2"], CALIBRATION
+    )
     for node in graph.neurons.values():
         assert node.v_threshold.size == 1 and int(node.v_threshold) % 64 == 0
         assert (node.compare, node.state_bits, node.state_shift) == (">", 24, 6)
@@ -195,7 +196,7 @@ def test_average_pools_add_to_spikes_by_an_integer_scale() -> None:
         ("flat", "fc"),
         ("fc", "out"),
     ]
-    integer = lower(Graph(nodes, edges, "float"), PROFILES["generic"], Calibration(1.0))
+    integer = quantise(fold(Graph(nodes, edges, "float")), PROFILES["generic"], Calibration(1.0))
     assert int(integer.of_kind(Scale)["add.scale1"].factor) == 4
     assert list(integer.of_kind(SumPool)) == ["a"]
 

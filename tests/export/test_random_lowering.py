@@ -22,7 +22,7 @@ from spikewright.export.ir import (
     Neuron,
     Output,
 )
-from spikewright.export.pipeline import lower
+from spikewright.export.quantise import quantise
 from spikewright.sim.encode import encode
 from spikewright.sim.reference import Reference
 
@@ -107,7 +107,7 @@ def network(seed: int, kind: str) -> Graph:
 def test_three_levels_of_one_network(seed: int, kind: str) -> None:
     graph = network(seed, kind)
     folded = fold(graph)
-    integer = lower(graph, PROFILES["generic"], Calibration(1.0))
+    integer = quantise(fold(graph), PROFILES["generic"], Calibration(1.0))
     rng = np.random.default_rng(seed + 1000)
     x = (rng.random((6, 12, *graph.input.shape)) < 0.25).astype(np.int64)
     real, flat, whole = (

@@ -28,7 +28,7 @@ from spikewright.export.ir import (
     Scale,
 )
 from spikewright.export.ir.nodes import MaxPool
-from spikewright.export.pipeline import lower
+from spikewright.export.quantise import quantise
 from spikewright.sim.encode import encode
 from spikewright.sim.reference import Reference
 
@@ -77,7 +77,7 @@ def test_batch_norm_moves_into_a_direct_input_only(encoding: Any) -> None:
 def test_whole_input_cannot_be_normalised(encoding: Any) -> None:
     nodes = {"in": Input((3,), encoding, mean=np.array(0.5)), "l": Linear(normal(4, 3))}
     with pytest.raises(LoweringError, match=r"in: .* normalised"):
-        lower(Graph.chain({**nodes, "out": Output()}, "float"), GENERIC, Calibration(1.0))
+        quantise(fold(Graph.chain({**nodes, "out": Output()}, "float")), GENERIC, Calibration(1.0))
 
 
 @pytest.mark.parametrize("length", [4, 6])
@@ -94,7 +94,7 @@ def test_a_linear_and_a_convolution_share_one_scale(length: int, identity: bool)
     edges = [("in", "c"), ("in", "l"), ("c", "add", 0), ("l", "add", 1), ("add", "n"), ("n", "out")]
     graph = Graph(nodes, [*edges, ("in", "add", 2)] if identity else edges, "float")  # type: ignore[list-item]
     x = (np.random.default_rng(0).random((20, 4, length)) < 0.4).astype(np.int64)
-    assert differ(graph, lower(graph, GENERIC, Calibration(1.0)), x) < 0.02
+    assert differ(graph, quantise(fold(graph), GENERIC, Calibration(1.0)), x) < 0.02
 
 
 def pooled(*, current: bool) -> Graph:
@@ -116,7 +116,7 @@ def pooled(*, current: bool) -> Graph:
 
 
 def test_averages_of_4_and_9_enter_a_current_exactly() -> None:
-    integer = lower(pooled(current=True), GENERIC, Calibration(1.0))
+    integer = quantise(fold(pooled(current=True)), GENERIC, Calibration(1.0))
     one, two = (node.factor for node in integer.of_kind(Scale).values())
     assert np.array_equal(one * 9, two * 4)
 
@@ -124,7 +124,7 @@ def test_averages_of_4_and_9_enter_a_current_exactly() -> None:
 def test_averages_of_4_and_9_are_added_exactly() -> None:
     graph = pooled(current=False)
     x = (np.random.default_rng(1).random((20, 2, 6, 6)) < 0.5).astype(np.int64)
-    assert differ(graph, lower(graph, GENERIC, Calibration(1.0)), x) == 0.0
+    assert differ(graph, quantise(fold(graph), GENERIC, Calibration(1.0)), x) == 0.0
 
 
 def test_the_common_measure_of_scales() -> None:
@@ -138,7 +138,7 @@ def test_several_spikes_a_step_are_counted_below_a_weight_step(compare: Any) -> 
     neuron = Neuron((30,), np.array(0.3), beta=ONE, max_spikes_per_step=8, compare=compare)
     nodes = {"in": Input((20,), "spikes"), "l": Linear(normal(30, 20)), "n": neuron}
     graph = fold(Graph.chain({**nodes, "out": Output()}, "float"))
-    integer = lower(graph, GENERIC.with_bits(4), Calibration(1.0))
+    integer = quantise(fold(graph), GENERIC.with_bits(4), Calibration(1.0))
     held: Any = integer.nodes["l"]
     rounded = Linear(held.weight * held.scale[:, None])
     x = (np.random.default_rng(2).random((100, 20)) < 0.4).astype(np.int64)
@@ -153,7 +153,7 @@ def test_a_direct_input_read_by_more_than_weights_dequantises(residual: bool) ->
         nodes |= {"l": Linear(normal(3, 3)), "add": Add()}
         edges = [("in", "l"), ("l", "add", 0), ("in", "add", 1), ("add", "n"), ("n", "out")]
     graph = Graph({**nodes, "out": Output()}, edges, "float")
-    integer = lower(graph, GENERIC, Calibration(2.0))
+    integer = quantise(fold(graph), GENERIC, Calibration(2.0))
     x = np.random.default_rng(3).integers(0, 128, (50, 3)) / 127 * 2
     assert differ(dequantise(integer), integer, x) < 0.01
     assert differ(graph, integer, x) < 0.03
@@ -162,7 +162,7 @@ def test_a_direct_input_read_by_more_than_weights_dequantises(residual: bool) ->
 def test_a_direct_input_read_by_weights_alone_needs_no_scale() -> None:
     nodes = {"in": Input((3,)), "l": Linear(normal(4, 3)), "n": Neuron((4,), ONE, beta=ONE)}
     graph = Graph.chain({**nodes, "out": Output()}, "float")
-    integer = lower(graph, GENERIC, Calibration(2.0))
+    integer = quantise(fold(graph), GENERIC, Calibration(2.0))
     back = dequantise(integer)
     assert list(back.nodes) == list(graph.nodes)
     held = replace(integer.input, scale=None, low=None, high=None)
@@ -185,12 +185,12 @@ def test_a_channel_that_died_in_training_lowers(gain: float) -> None:
     x = (np.random.default_rng(4).random((50, 6)) < 0.5).astype(np.int64)
     for profile in ("generic", "loihi2"):
         limit = 0.02 if profile == "generic" else 0.06
-        assert differ(graph, lower(graph, PROFILES[profile], Calibration(1.0)), x) < limit
+        assert differ(graph, quantise(fold(graph), PROFILES[profile], Calibration(1.0)), x) < limit
 
 
 def test_a_layer_without_strength_stays_silent() -> None:
     nodes = {"in": Input((6,), "spikes"), "l": Linear(normal(4, 6) * 1e-9)}
     tail = {"n": Neuron((4,), ONE, beta=ONE), "out": Output("spike_count")}
-    integer = lower(Graph.chain({**nodes, **tail}, "float"), GENERIC, Calibration(1.0))
+    integer = quantise(fold(Graph.chain({**nodes, **tail}, "float")), GENERIC, Calibration(1.0))
     x = np.ones((3, 6), np.int64)
     assert not Reference().prepare(integer).run(encode(integer, x, 20)).output.any()

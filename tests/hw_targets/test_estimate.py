@@ -29,7 +29,7 @@ from spikewright.hw_targets.cost_events import energy_pj
 from spikewright.hw_targets.estimate import Conventions, estimate
 from spikewright.hw_targets.mapping import map_graph
 from spikewright.hw_targets.measure import measure
-from spikewright.hw_targets.target import Target, load_target
+from spikewright.hw_targets.target import Target, load_target, shipped
 from spikewright.sim.counters import count
 from spikewright.sim.encode import encode
 from spikewright.sim.event import EventDriven
@@ -390,8 +390,8 @@ def test_frames_that_change_cost_each_step() -> None:
         assert counted.energy_uj["mac"] == pytest.approx(120 * table.value("mac_pj") * 1e-6)
 
 
-def test_the_headline_is_what_the_chip_bills() -> None:
-    """2x2 windows of one to four spikes: Loihi 1 does each synapse for each spike."""
+def pooled_run() -> tuple[Graph, np.ndarray]:
+    """Return a pool before neurons, and two steps of spikes in its windows."""
     fields = {"state_shift": 6, "state_bits": 24}
     graph = Graph.chain(
         {
@@ -408,6 +408,12 @@ def test_the_headline_is_what_the_chip_bills() -> None:
     x = np.zeros((1, 2, 1, 4, 4), np.int64)
     x[0, 0, 0, :2, :2] = 1  # four spikes in one window: 1 event of 4; n fires, all five
     x[0, 1, 0, 0, 0] = x[0, 1, 0, 0, 2] = 1  # one in each of two windows; v = 2, none fires
+    return graph, x
+
+
+def test_the_headline_is_what_the_chip_bills() -> None:
+    """2x2 windows of one to four spikes: Loihi 1 does each synapse for each spike."""
+    graph, x = pooled_run()
     target = load_target("loihi1")
     seen = measure(graph, x, 2, target, executor_name="reference")
     run, activity = seen.run, seen.activity
@@ -421,6 +427,34 @@ def test_the_headline_is_what_the_chip_bills() -> None:
     by_event = estimate(graph, run.counters, TARGET_45NM, cost="int32")
     assert by_event.sops == 25 and by_event.energy_uj is not None
     assert by_event.energy_uj["ac"] == pytest.approx(25 * 0.1e-6)
+
+
+HAND_COUNTS = {
+    "per event": 3 * 5 + 5 * 2,  # three windows with spikes drive five synapses, five neurons two
+    "on its cores, each synapse of each spike": 6 * 5 + 5 * 2,
+    "on its cores, each synapse of each neuron's event, pools taken apart": 6 * 5 + 5 * 2,
+    "on its cores, a crossbar's row of each spike": (6 + 5) * (5 + 2),
+}
+
+
+@pytest.mark.parametrize("name", sorted(shipped()))
+def test_sops_are_what_they_are_said_to_be_behind_a_pool(name: str) -> None:
+    graph, x = pooled_run()
+    seen = measure(graph, x, 2, load_target(name), executor_name="reference")
+    found = seen.estimate()
+    assert found.sops == HAND_COUNTS[found.sops_are]
+
+
+def test_several_spikes_of_a_neuron_are_one_event_where_spikes_carry_numbers() -> None:
+    """A neuron that sends three spikes at once into two synapses, behind three spikes in a pool."""
+    graph, x = pooled_run()
+    several = replace(graph.neurons["n"], v_threshold=np.int32(64), max_spikes_per_step=3)
+    graph = graph.replace({**graph.nodes, "n": replace(several, reset="soft", compare=">=")})
+    x = np.zeros_like(x)
+    x[0, 0, 0, :2, 0] = x[0, 0, 0, 0, 1] = 1
+    for name, due in (("loihi1", 3 * 5 + 5 * 3 * 2), ("loihi2", 3 * 5 + 5 * 2)):
+        found = measure(graph, x, 2, load_target(name), executor_name="reference").estimate()
+        assert found.sops == due
 
 
 def test_counts_sent_to_a_chip_without_graded_spikes_are_so_many_events() -> None:

@@ -10,6 +10,7 @@ import h5py
 import numpy as np
 import pytest
 
+from spikewright.export.fold import fold
 from spikewright.export.formats.nir_dialect import DIALECTS
 from spikewright.export.formats.nir_in import read_nir
 from spikewright.export.formats.nir_limits import cannot_say
@@ -28,7 +29,7 @@ from spikewright.export.ir import (
     Scale,
     SumPool,
 )
-from spikewright.export.pipeline import lower
+from spikewright.export.quantise import quantise
 from spikewright.sim.encode import encode
 from spikewright.sim.reference import Reference
 from spikewright.sim.trace import Trace
@@ -86,7 +87,7 @@ def ran(graph: Graph) -> Trace:
 def test_a_bias_arrives_as_large_as_it_was(tmp_path: Path, name: str, integer: bool) -> None:
     graph = BIASES[name]
     if integer:
-        graph = lower(graph, PROFILES["generic"], Calibration(1.0))
+        graph = quantise(fold(graph), PROFILES["generic"], Calibration(1.0))
     one, two = ran(graph), ran(others(graph, tmp_path / "n.nir"))
     (here,) = graph.neurons
     assert 0.02 < (one.neurons[here].spikes != 0).mean() < 0.98
@@ -101,7 +102,7 @@ def test_the_bias_of_the_head_arrives(tmp_path: Path, integer: bool) -> None:
     nodes = {"in": Input((6,), "spikes"), "l": BIASED, "n": neuron(5), "h": head, "out": Output()}
     graph = Graph(nodes, list(pairwise(nodes)), "float")
     if integer:
-        graph = lower(graph, PROFILES["generic"], Calibration(1.0))
+        graph = quantise(fold(graph), PROFILES["generic"], Calibration(1.0))
         assert graph.output.bias is not None
     one, two = ran(graph).output, ran(others(graph, tmp_path / "n.nir")).output
     np.testing.assert_allclose(one / 2.0**graph.output.state_shift, two, rtol=1e-5, atol=1e-5)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from spikewright.export.fold import fold
 from spikewright.export.ir import (
     PROFILES,
     Calibration,
@@ -18,7 +19,7 @@ from spikewright.export.ir import (
     Output,
     bounds,
 )
-from spikewright.export.pipeline import lower
+from spikewright.export.quantise import quantise
 from spikewright.hw_targets.fit import check
 from spikewright.hw_targets.lava.silicon import number_limits, silicon_limits
 from spikewright.hw_targets.target import load_target
@@ -97,7 +98,9 @@ def test_a_check_says_which_thresholds_were_grouped() -> None:
         },
         "folded",
     )
-    one, two = (lower(graph, PROFILES[name], Calibration(1.0)) for name in ("loihi1", "loihi2"))
+    one, two = (
+        quantise(fold(graph), PROFILES[name], Calibration(1.0)) for name in ("loihi1", "loihi2")
+    )
     found = check(one, load_target("loihi1"))
     assert (found.fits, found.cores) == (True, 1)
     assert found.grouped_thresholds["n"]["kept"] == 8
