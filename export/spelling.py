@@ -33,7 +33,7 @@ _WORDS = (
     "portable", "norse", "snntorch", "spikingjelly", "sinabs", "subtract", "exponential",
     "each_step", "once", "max", "percentile", "mse", "ac", "mac",
 )  # fmt: skip
-_VALUE = rf"(?: (?P<value>[\d.]*\d|[A-Z][A-Z,:]*|(?:{'|'.join(_WORDS)})(?:,[a-z0-9]+)*)(?![\w-]))?"
+_VALUE = rf"(?: (?P<value>[\d.]*\d|[a-z0-9]+:[A-Z]+|[A-Z][A-Z,:]*|(?:{'|'.join(_WORDS)})(?:,[a-z0-9]+)*)(?![\w-]))?"
 _OPTION = re.compile(rf"(?<![\w-])(?P<option>--[a-z][a-z-]*|-T)(?![\w-]){_VALUE}")
 _on_command_line = False
 

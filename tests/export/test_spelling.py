@@ -13,6 +13,7 @@ TEXTS = {
     "--threads 999, allowed 1 to 2": "threads=999, allowed 1 to 2",
     "more --bits or --scale percentile": 'more bits or scale="percentile"',
     "give --calibrate DATA": "give calibrate=samples",
+    "give --calibrate cifar10:PATH": 'give calibrate="cifar10:PATH"',
     "give --input C,Y,X, or the module": "give input_shape=C,Y,X, or the module",
     "--level float --bits 4": 'level="float" bits=4',
     "run: spikewright lava install --force; then --target loihi2": (

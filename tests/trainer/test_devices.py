@@ -86,7 +86,7 @@ def test_two_devices_learn_what_one_does(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
         found.append(torch.load(out))
     refused = [one.pop("uneven") for one in found]
-    assert refused[0] == "" and "7 samples a pass over 2 devices; give a --batch" in refused[1]
+    assert refused[0] == "" and "7 samples a pass over 2 devices; give a batch" in refused[1]
     for name, values in found[0].items():
         assert float(values[1].abs().max()) > 1e-3
         for one, two in zip(values, found[1][name], strict=True):

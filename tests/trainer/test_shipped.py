@@ -57,5 +57,5 @@ def test_integrate_and_fire_fits_chips_without_leak_or_bias(name: str, target: s
 
 @pytest.mark.parametrize("name", CIFAR10)
 def test_lowering_without_its_pictures_says_what_to_give(name):
-    with pytest.raises(InputError, match="give --calibrate cifar10:PATH"):
+    with pytest.raises(InputError, match='give calibrate="cifar10:PATH"'):
         api.lower(name)

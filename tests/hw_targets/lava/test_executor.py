@@ -198,8 +198,8 @@ def test_a_loop_with_more_synapses_than_steps_is_refused() -> None:
     ("fields", "message"),
     [
         ({"reset": "soft"}, r"n1: reset is soft, Lava has hard; train with hard reset"),
-        ({"compare": ">="}, r"n1: compares by >=.*--target loihi2"),
-        ({"state_shift": 0}, r"n1: state_shift is 0, Lava has 6; .*--target loihi2"),
+        ({"compare": ">="}, r"n1: compares by >=.*target=.loihi2"),
+        ({"state_shift": 0}, r"n1: state_shift is 0, Lava has 6; .*target=.loihi2"),
         ({"v_threshold": np.int32(100)}, r"n1: v_threshold is no multiple of 64"),
         ({"u_range": "saturate"}, r"n1: u saturates, Lava's wraps"),
         ({"bias": np.int32(2**22 + 1)}, r"n1: bias 4194305 is no int16 mantissa"),

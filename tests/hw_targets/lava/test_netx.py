@@ -199,7 +199,7 @@ def why(graph: Graph, seed: int) -> bool:
 
 
 def test_a_biased_loop_is_refused() -> None:
-    with pytest.raises(ExecutorError, match=r"n1: a bias in a network with delays.*executor lava"):
+    with pytest.raises(ExecutorError, match=r"n1: a bias in a network with delays.*executor=.lava"):
         compare_with_netx(Path("n.net"), recurrent(bias=64), spikes(4, 1, 9))
 
 

@@ -201,7 +201,7 @@ def test_an_error_in_a_process_of_lavas_is_named(worker: Environment) -> None:
 
 
 def test_a_memory_limit_is_one_line(worker: Environment) -> None:
-    with pytest.raises(ExecutorError, match=r"limit 100 MB a process\); .*--batch") as raised:
+    with pytest.raises(ExecutorError, match=r"limit 100 MB a process\); .*batch") as raised:
         run_job(worker, ENDLESS, {}, memory_limit_mb=100, time_limit_s=PATIENCE_S)
     assert "\n" not in str(raised.value)
 
@@ -211,7 +211,7 @@ def test_memory_that_ends_in_mid_run_is_one_line(worker: Environment, tmp_path: 
     wide = {**LIF, "shape": [1000]}
     made = [{"name": n, "kind": "lif", "parameters": wide, "arrays": []} for n in ("a", "b")]
     job = {**ENDLESS, "processes": made}
-    with pytest.raises(ExecutorError, match=r"limit 3000 MB a process\); .*--batch") as raised:
+    with pytest.raises(ExecutorError, match=r"limit 3000 MB a process\); .*batch") as raised:
         run_job(worker, job, {}, memory_limit_mb=3000, time_limit_s=PATIENCE_S)
     assert "\n" not in str(raised.value)
     assert processes(tmp_path) == []
