@@ -33,7 +33,8 @@ _WORDS = (
     "portable", "norse", "snntorch", "spikingjelly", "sinabs", "subtract", "exponential",
     "each_step", "once", "max", "percentile", "mse", "ac", "mac",
 )  # fmt: skip
-_VALUE = rf"(?: (?P<value>[\d.]*\d|[a-z0-9]+:[A-Z]+|[A-Z][A-Z,:]*|(?:{'|'.join(_WORDS)})(?:,[a-z0-9]+)*)(?![\w-]))?"
+_WORD = rf"(?:{'|'.join(_WORDS)})(?:,[a-z0-9]+)*"
+_VALUE = rf"(?: (?P<value>[\d.]*\d|[a-z0-9]+:[A-Z]+|[A-Z][A-Z,:]*|{_WORD})(?![\w-]))?"
 _OPTION = re.compile(rf"(?<![\w-])(?P<option>--[a-z][a-z-]*|-T)(?![\w-]){_VALUE}")
 _on_command_line = False
 
