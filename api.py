@@ -29,7 +29,7 @@ from .export.ir.profile import ScaleRule
 from .export.untrained import doubt_weights
 from .integers import Again, Format, Road, Samples, folded, format_of, refusal
 from .option_rules import refuse_idle, refuse_unlowered
-from .sim.encoding import settled, with_encoding
+from .sim.encoding import entered, settled, with_encoding
 from .sim.executor import offer
 from .sim.requests import graph_in, labels_in, samples_in
 from .sim.time_axis import steps_for as steps_for
@@ -125,16 +125,17 @@ def lower(
     given |= {"sample": None if hasattr(source, "named_modules") else sample}
     named = {name for name, value in given.items() if value is not None}
     refuse_unlowered(graph, level, named, str(graph.metadata.get("source", "lower")))
-    if calibrate is not None and graph.metadata.get(ENCODING_ASSUMED):
-        graph = settled(graph, _calibration_data(graph, calibrate)[0])
     form = format_of(target, bits, profile)
-    if LEVELS.index(graph.level) >= LEVELS.index(level):
-        return _as_is(graph, level, form.profile if target or bits or profile else None)
-    if level == "folded":
+    if level != "integer" or graph.level == "integer":
+        if calibrate is not None and graph.metadata.get(ENCODING_ASSUMED):
+            graph = settled(graph, _calibration_data(graph, calibrate)[0])
+        if LEVELS.index(graph.level) >= LEVELS.index(level):
+            return _as_is(graph, level, form.profile if target or bits or profile else None)
         return folded(graph)
     if calibrate is None and sample is not None:
         calibrate = _samples_of(sample, layout, graph)
-    return Road(graph, _samples(graph, calibrate, time_steps), scale).to(form)
+    samples = _samples(graph, calibrate, time_steps)
+    return Road(settled(graph, samples.x), samples, scale).to(form)
 
 
 def _samples_of(sample: Any, layout: Layout | None, graph: Graph) -> Array:
@@ -353,7 +354,7 @@ def run(
 
 def _on(graph: Graph, x: Array, encoding: str | None) -> Graph:
     """Return the graph as samples x enter it: encoded as asked, else as its source or they say."""
-    return settled(with_encoding(graph, encoding), x)
+    return entered(graph, x, encoding)
 
 
 @verb

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 from .export.ir import Array, Calibration, Graph, InputError, LoweringError, Profile, analog_nodes
 from .export.ir import profile as profile_named
 from .export.ir.profile import ScaleRule
-from .sim.encoding import settled
 
 if TYPE_CHECKING:
     from .hw_targets.fit import FitReport
@@ -94,8 +93,6 @@ class Road:
         scale: ScaleRule = "max",
         known: Calibration | None = None,
     ) -> None:
-        if samples is not None:
-            graph = settled(graph, samples.x)
         self.folded, self._samples, self._known = folded(graph), samples, known
         self.scale: ScaleRule = scale
 

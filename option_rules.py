@@ -77,7 +77,7 @@ def refuse_unlowered(
 def _reads(name: str, graph: Graph, source: str) -> bool:
     """Return whether `calibrate` acted when the source was read: on thresholds, or the encoding."""
     return name == "calibrate" and (
-        kind_of(source) == ".onnx" or ENCODING_ASSUMED in graph.metadata
+        kind_of(source) == ".onnx" or bool(graph.metadata.get(ENCODING_ASSUMED))
     )
 
 

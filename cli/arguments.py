@@ -180,19 +180,13 @@ class Request:
         graph = read_source(self.source, options)
         if "dt_from" in graph.metadata:
             say(f"{self.source}: {told(graph.metadata)}")
-        return self._settled(graph, self.calibrate or (samples.data if samples else None))
-
-    def _settled(self, graph: Graph, data: str | None) -> Graph:
-        """Return the graph with the encoding that DATA shows, where the source says none."""
-        from ..export.ir.graph import ENCODING_ASSUMED
-        from ..sim.encoding import LOOKED_AT, settled
-        from ..trainer.data import load_training
-
-        if data is None or not graph.metadata.get(ENCODING_ASSUMED):
-            return graph
-        graph = settled(graph, load_training(data, LOOKED_AT).x)
-        say(f"{self.source}: encoding {graph.input.encoding}, as {data} shows (--encode to choose)")
         return graph
+
+    def deciding(self, graph: Graph) -> str | None:
+        """Return the calibration DATA of a graph that is not lowered: it decides its encoding."""
+        from ..export.ir.graph import ENCODING_ASSUMED
+
+        return self.calibrate if graph.metadata.get(ENCODING_ASSUMED) else None
 
     def _given(self) -> dict[str, Any]:
         """Return the options that differ from their defaults."""
@@ -248,19 +242,26 @@ class Request:
 
     def _at(self, graph: Graph, level: str, target: str | None, samples: Samples | None) -> Graph:
         from .. import api
+        from ..export.ir.graph import ENCODING_ASSUMED
         from ..option_rules import refuse_unlowered
 
         refuse_unlowered(graph, level, self._given(), self.source, flag)
         if graph.level == "integer" or level != "integer":
-            return api.lower(graph, bits=self.bits, target=target, level=level)  # type: ignore[arg-type]
-        return api.lower(
-            graph,
-            bits=self.bits,
-            target=target,
-            calibrate=self.calibration(graph, samples),
-            scale=self.scale,  # type: ignore[arg-type]
-            time_steps=self.time_steps,
-        )
+            data = self.deciding(graph)
+            found = api.lower(graph, bits=self.bits, target=target, calibrate=data, level=level)  # type: ignore[arg-type]
+        else:
+            data = self.calibration(graph, samples)
+            found = api.lower(
+                graph,
+                bits=self.bits,
+                target=target,
+                calibrate=data,
+                scale=self.scale,  # type: ignore[arg-type]
+                time_steps=self.time_steps,
+            )
+        if graph.metadata.get(ENCODING_ASSUMED) and data is not None:
+            _say_encoding(found.input.encoding, data)
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,6 +277,8 @@ class Samples:
     def of(self, graph: Graph) -> Dataset:
         """Return the samples asked for, else those that the source was trained on."""
         from ..export.ir.errors import InputError
+        from ..export.ir.graph import ENCODING_ASSUMED
+        from ..sim.encoding import shown
         from ..trainer.data import packaged
 
         trained = graph.metadata.get("data")
@@ -283,7 +286,10 @@ class Samples:
             place = "" if ":" in str(trained) else ":PATH"
             example = f"{trained}{place}" if trained else "digits"
             raise InputError("no data", node="--data", remedy=f"give --data DATA, e.g. {example}")
-        return self._load(self.data or str(trained))
+        data = self._load(self.data or str(trained))
+        if graph.metadata.get(ENCODING_ASSUMED):
+            _say_encoding(shown(graph, data.x), str(self.data or trained))
+        return data
 
     def _load(self, spec: str) -> Dataset:
         from ..export.ir.errors import InputError
@@ -312,6 +318,10 @@ class HeldOut(Samples):
             except InputError:
                 say(f"note: {spec} has too few samples to hold any out; measuring on all")
         return load_data(spec, split, self.limit)
+
+
+def _say_encoding(encoding: str, data: str) -> None:
+    say(f"encoding {encoding}, as {data} shows (--encode to choose)")
 
 
 LAST = ("force", "json")

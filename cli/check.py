@@ -27,7 +27,8 @@ def command(request: a.Request, target: a.Chip, json: a.Json = False) -> None:
     except LoweringError as error:
         if read.level == "integer":
             raise
-        result = refusal(api.lower(read, level="folded"), format_of(chip, request.bits), error)
+        folded = api.lower(read, level="folded", calibrate=request.deciding(read))
+        result = refusal(folded, format_of(chip, request.bits), error)
     if json:
         emit_json("check", result.to_json())
     else:

@@ -178,9 +178,11 @@ def _by_netx(request: a.Request, samples: a.Samples, limits: Any, json: bool) ->
     from ..export.formats.lava_in import read_lava
     from ..hw_targets.lava.netx import compare_with_netx
     from ..sim.encode import encode
+    from ..sim.encoding import entered
 
     graph = request.graph(samples, ["lava"])
     data = samples.of(graph)
+    graph = entered(graph, data.x)
     steps = api.steps_for(graph, data.x, request.time_steps)
     with TemporaryDirectory() as folder:
         path, held = Path(request.source), graph

@@ -41,15 +41,40 @@ def with_encoding(graph: Graph, encoding: str | None) -> Graph:
 
 
 def settled(graph: Graph, x: Array) -> Graph:
-    """Return the graph with the encoding that samples x show, where its source says none.
+    """Return the graph with the encoding that calibration samples show, where its source says none.
 
-    Those of 0 and 1, and counts over time, are spikes; others are real values (`direct`).
+    The metadata keep that it was data that said so (`ENCODING_ASSUMED` false), for `entered`.
     """
     if not graph.metadata.get(ENCODING_ASSUMED):
         return graph
+    decided = with_encoding(graph, shown(graph, x))
+    return decided.replace(metadata={**decided.metadata, ENCODING_ASSUMED: False})
+
+
+def entered(graph: Graph, x: Array, encoding: str | None = None) -> Graph:
+    """Return the graph as samples x enter it: as asked, else as its source says, else as x shows.
+
+    Raises:
+        InputError: where the samples that it was calibrated on showed another encoding than x
+            does, and nobody said which; and see `with_encoding`.
+    """
+    graph = with_encoding(graph, encoding)
+    if ENCODING_ASSUMED not in graph.metadata:
+        return graph
+    decided, shows = graph.input.encoding, shown(graph, x)
+    if not graph.metadata[ENCODING_ASSUMED] and shows != decided and x.any():
+        raise InputError(
+            f"samples that show encoding {shows!r}, those of the calibration showed {decided!r}",
+            node=graph.input_name,
+            remedy=f"lower it with --encode {shows}, or give --encode {decided} if that is meant",
+        )
+    return with_encoding(graph, decided if graph.metadata[ENCODING_ASSUMED] is False else shows)
+
+
+def shown(graph: Graph, x: Array) -> Encoding:
+    """Return `spikes` for samples of 0 and 1, and counts over time; `direct` for real values."""
     timed = x.ndim == len(graph.input.shape) + 2
-    shown = with_encoding(graph, "spikes" if are_spikes(x[:LOOKED_AT], timed) else "direct")
-    return shown.replace(metadata={**shown.metadata, ENCODING_ASSUMED: False})
+    return "spikes" if are_spikes(x[:LOOKED_AT], timed) else "direct"
 
 
 def are_spikes(x: Array, timed: bool) -> bool:

@@ -13,7 +13,7 @@ from ..export.ir import Array, Graph, InputError
 from .counters import Counters, count
 from .doubts import doubt_labels, doubt_samples, doubt_silence
 from .encode import encode
-from .encoding import with_encoding
+from .encoding import entered
 from .executor import Executor, executor, usual
 from .fan_out import FanOuts
 from .recording import fitting_batch
@@ -84,7 +84,7 @@ def run(
     """
     if batch < 1 or len(x) < 1:
         raise InputError(f"{len(x)} samples in batches of {batch}, both must be 1 or more")
-    graph = with_encoding(graph, encoding)
+    graph = entered(graph, x, encoding)
     named = executor_name or usual(graph)
     chosen = executor(named) if isinstance(named, str) else named
     seen: Record = "states" if keep == "states" or watch else "spikes"

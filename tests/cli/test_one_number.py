@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 
 from spikewright import api
+from spikewright.export.ir import InputError
+from spikewright.sim.counters import count
 from spikewright.trainer.data import load
 
 from .test_commands import call, call_json
@@ -174,3 +176,94 @@ def _less(found: dict[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:
 def _without(words: tuple[str, ...], *options: str) -> tuple[str, ...]:
     pairs = zip(words[::2], words[1::2], strict=True)
     return tuple(word for pair in pairs if pair[0] not in options for word in pair)
+
+
+@pytest.fixture(scope="module")
+def foreign(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder: another tool's .nir, spikes, and data of pictures whose test split is spikes."""
+    nir = pytest.importorskip("nir")
+    path, rng, ones = tmp_path_factory.mktemp("foreign"), np.random.default_rng(3), np.ones(4)
+    weight = rng.random((4, 5)).astype(np.float32)
+    lif = nir.LIF(
+        tau=ones * 5e-4, r=ones, v_leak=0 * ones, v_threshold=0.2 * ones, v_reset=0 * ones
+    )
+    nodes = {
+        "input": nir.Input(np.array([5])),
+        "fc": nir.Linear(weight),
+        "lif": lif,
+        "output": nir.Output(np.array([4])),
+    }
+    nir.write(
+        str(path / "a.nir"),
+        nir.NIRGraph(nodes, [("input", "fc"), ("fc", "lif"), ("lif", "output")]),
+    )
+    spikes, analog = (rng.random((24, 5)) < 0.5).astype(np.float32), rng.random((24, 5))
+    np.savez(path / "spikes.npz", x=spikes[:16], x_test=spikes[16:])
+    np.savez(path / "mixed.npz", x=analog[:16].astype(np.float32), x_test=spikes[16:])
+    return path
+
+
+def _same(command: str, found: dict[str, Any], trace: Any) -> None:
+    totals = count(trace).totals()
+    assert {k: found["totals"][k] for k in totals} == _through_json(totals), command
+    assert found["totals"]["macs"] == 0 < found["totals"]["sops"]
+
+
+@pytest.mark.parametrize("encode", [None, "spikes"])
+@pytest.mark.parametrize("level", ["float", "integer"])
+@pytest.mark.parametrize("name", ["spikes", "mixed"])
+def test_both_doors_take_a_foreign_nir_alike(
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    foreign: Path,
+    encode: Any,
+    level: Any,
+    name: str,
+) -> None:
+    """The samples that enter decide its encoding; calibration that shows another is refused."""
+    source, data = str(foreign / "a.nir"), f"npz:{foreign / name}.npz"
+    words = (source, "--data", data, *(("--encode", encode) if encode else ()), "--level", level)
+    x = load(data, "test").x
+    if name == "mixed" and level == "integer":
+        for command in (("run",), ("verify",), ("compare",), ("estimate", "--target", "loihi1")):
+            code, _, err = call(capsys, *command, *words)
+            assert code == 2 and ("whole numbers" if encode else "showed 'direct'") in err, command
+        with pytest.raises(InputError, match=r"whole numbers|showed 'direct'"):
+            api.run(api.lower(source, calibrate=data, encoding=encode), x)
+        return
+    how = {"calibrate": data} if level == "integer" else {}
+    graph = api.lower(source, level=level, encoding=encode, **how)
+    _same("run", call_json(capsys, "run", *words), api.run(graph, x))
+    found = call_json(capsys, "compare", *words)
+    assert without_schema(found) == _through_json(api.compare(graph, x).to_json())
+    chip = ("--target", "generic-45nm")
+    found = call_json(capsys, "estimate", *words, *chip)
+    assert without_schema(found) == _through_json(
+        api.estimate(
+            graph
+            if level == "float"
+            else api.lower(source, encoding=encode, target=chip[1], **how),
+            x,
+            chip[1],
+        ).to_json()
+    )
+    assert call_json(capsys, "verify", *words)["equal"] is api.verify(graph, x).equal is True
+    page = tmp_path / "r.html"
+    call_json(capsys, "report", *words, "--targets", chip[1], "-o", str(page))
+    report = json.loads(page.with_suffix(".json").read_text())
+    _same("report", report, api.run(graph, x))
+    assert without_schema(found) in report["estimates"]
+    if level == "integer":
+        named = (source, "--calibrate", data, *words[3:], "--target", "loihi1", "--json")
+        code, out, _ = call(capsys, "check", *named)
+        on_chip = api.lower(source, encoding=encode, target="loihi1", **how)
+        fit = api.check(on_chip, "loihi1").to_json()
+        assert without_schema(json.loads(out)) == _through_json(fit)
+
+
+def test_what_is_meant_can_be_said(foreign: Path) -> None:
+    """A network calibrated on pictures takes 0 and 1 as pictures where that is asked for."""
+    data = f"npz:{foreign / 'mixed'}.npz"
+    graph, x = api.lower(foreign / "a.nir", calibrate=data), load(data, "test").x
+    assert count(api.run(graph, x, encoding="direct")).totals()["macs"] > 0
+    assert not api.run(graph, 0 * x).output.any()  # silence shows neither

@@ -10,7 +10,7 @@ import pytest
 import spikewright as sw
 from spikewright.export.ir import Graph, Input, InputError, Linear, Neuron, Output, UnknownNameError
 from spikewright.export.ir.graph import ENCODING_ASSUMED
-from spikewright.sim.encoding import settled, with_encoding
+from spikewright.sim.encoding import entered, settled, with_encoding
 
 
 def network(encoding: Any = "direct", **metadata: Any) -> Graph:
@@ -87,3 +87,17 @@ def test_lowering_takes_the_encoding_of_what_it_is_calibrated_on() -> None:
     assert sw.lower(UNSAID, level="float", encoding="rate", time_steps=7).metadata == {
         "time_steps": 7
     }
+
+
+def test_the_samples_that_enter_decide_and_calibration_may_not_contradict_them() -> None:
+    analog = SPIKES * 0.5
+    for x, shows, other in ((SPIKES, "spikes", analog), (analog, "direct", SPIKES)):
+        found = entered(UNSAID, x)
+        assert found.input.encoding == shows and ENCODING_ASSUMED not in found.metadata
+        calibrated = settled(UNSAID, x)
+        assert entered(calibrated, x).input.encoding == shows
+        with pytest.raises(InputError, match=f"the calibration showed '{shows}'"):
+            entered(calibrated, other)
+        assert entered(calibrated, other, "spikes").input.encoding == "spikes"
+        assert entered(calibrated, 0 * other).input.encoding == shows  # silence shows neither
+        assert entered(entered(calibrated, x), other).input.encoding == shows
