@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..export.ir import WEIGHTS, Array, ExecutorError, Graph, InputError, MissingPackageError, check
+from ..export.ir.environment import whole_from, word_from
 from .encode import check_values
 from .executor import usable_cpus
 from .native_plan import build
@@ -20,6 +21,8 @@ from .trace import NeuronTrace, Record, Trace
 ISA_VARIABLE = "SPIKEWRIGHT_ISA"
 """Environment variable that forces a kernel table: generic, avx2, avx512vnni or amx."""
 CHOICES = ("auto", "gather", "dense")
+MOST_STEPS = 1 << 20
+"""More time steps than any layer takes together."""
 MOST_THREADS = 1024
 """More than any machine has cores; each costs memory and a place in the system's table."""
 
@@ -115,17 +118,10 @@ class Forced:
         Raises:
             InputError: naming the variable, for a value it does not take.
         """
-        choice = os.environ.get("SPIKEWRIGHT_CHOICE") or "auto"
-        int16 = os.environ.get("SPIKEWRIGHT_INT16") or "on"
-        steps = os.environ.get("SPIKEWRIGHT_STEPS") or "0"
-        for name, value, fine, wanted in (
-            ("SPIKEWRIGHT_CHOICE", choice, choice in CHOICES, ", ".join(CHOICES)),
-            ("SPIKEWRIGHT_INT16", int16, int16 in ("on", "off"), "on, off"),
-            ("SPIKEWRIGHT_STEPS", steps, steps.isdecimal(), "a number of time steps"),
-        ):
-            if not fine:
-                raise InputError(f"{value!r}", node=name, remedy=f"choose among {wanted}")
-        return cls(choice, int16 == "on", int(steps))
+        choice = word_from("SPIKEWRIGHT_CHOICE", CHOICES, "auto")
+        int16 = word_from("SPIKEWRIGHT_INT16", ("on", "off"), "on")
+        steps = whole_from("SPIKEWRIGHT_STEPS", MOST_STEPS)
+        return cls(choice, int16 == "on", steps)
 
 
 class Native:

@@ -250,7 +250,7 @@ class _Fitting:
 
     def close(self, done: int, speed: float, state: StateFile | None) -> None:
         """Write down a step that was made, and move the schedule on."""
-        lr = float(self.moving.schedule.get_last_lr()[0])
+        lr = float(self.moving.optimizer.param_groups[0]["lr"])  # in force, also once resumed
         self.moving.schedule.step()
         self.one.journal.end_step(
             done, epoch=self.at.epoch + 1, loss=self.at.seen[-1], lr=lr, images_per_s=speed

@@ -6,6 +6,7 @@ no array is taken that the file does not hold.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from math import prod
 from pathlib import Path
@@ -17,10 +18,13 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import numpy_helper
 
 from ..ir import Array, FormatError, Shape
+from .files import open_regular
 
 LARGEST_FILE = 1 << 31
 """Bytes of a model, and of its constants together."""
 MOST_NODES = 20_000
+STANDARD = ("", "ai.onnx")
+"""Both names of the domain of ONNX's own operators."""
 HELD: dict[int, int] = {
     onnx.TensorProto.FLOAT: 4,
     onnx.TensorProto.DOUBLE: 8,
@@ -53,6 +57,11 @@ def load_onnx(path: Path) -> onnx.ModelProto:
         raise FormatError("not a readable ONNX file (no nodes)")
     if len(model.graph.node) > MOST_NODES:
         raise FormatError(f"{len(model.graph.node)} nodes, at most {MOST_NODES} are read")
+    if own := [f.name for f in model.functions if f.domain in STANDARD]:
+        raise FormatError(
+            f"a function of its own in place of the operator {own[0][:60]}",
+            remedy="inline it: onnx.inliner.inline_local_functions",
+        )
     if any(entry.key == "spikewright" for entry in model.metadata_props):
         raise FormatError(
             "written by spikewright, which does not read its ONNX back",
@@ -114,28 +123,34 @@ def _array(tensor: onnx.TensorProto, folder: Path, name: str) -> Array:
 def _external(tensor: onnx.TensorProto, folder: Path, size: int, name: str) -> bytes:
     """Return `size` bytes of a file in `folder`; nothing outside it is opened, by any name."""
     entries = {entry.key: entry.value for entry in tensor.external_data}
-    location = entries.get("location", "")
-    place = (folder / location).resolve()
-    root = folder.resolve()
-    if not location or Path(location).is_absolute() or not place.is_relative_to(root):
-        raise FormatError(
-            f"external data {location[:60]!r} lies outside the folder of the file", node=name
-        )
-    if not place.is_file():
-        raise FormatError(f"external data {location[:60]!r} does not exist", node=name)
+    place = _place(entries.get("location", ""), folder, name)
     try:
         offset, length = int(entries.get("offset", 0)), int(entries.get("length", size))
     except ValueError:
         raise FormatError("offset and length of external data are no numbers", node=name) from None
-    if length != size or offset < 0 or offset + size > place.stat().st_size:
-        raise FormatError(
-            f"external data of {length} bytes at {offset} does not fill the {size} needed",
-            node=name,
-        )
-    with place.open("rb") as file:
+    with open_regular(place) as file:
+        there = os.fstat(file.fileno()).st_size
+        if length != size or offset < 0 or offset + size > there:
+            raise FormatError(
+                f"external data of {length} bytes at {offset} does not fill the {size} needed",
+                node=name,
+            )
         file.seek(offset)
-        content: bytes = file.read(size)
-    return content
+        return file.read(size)
+
+
+def _place(location: str | bytes, folder: Path, name: str) -> Path:
+    """Return the file of external data, which lies in `folder`."""
+    if not isinstance(location, str) or not location.isprintable():  # bytes that are no UTF-8, NUL
+        raise FormatError(f"external data {location[:60]!r} is no name of a file", node=name)
+    root, place = os.path.realpath(folder), os.path.realpath(folder / location)
+    if not location or Path(location).is_absolute() or not Path(place).is_relative_to(root):
+        raise FormatError(
+            f"external data {location[:60]!r} lies outside the folder of the file", node=name
+        )
+    if not os.path.isfile(place):
+        raise FormatError(f"external data {location[:60]!r} does not exist", node=name)
+    return Path(place)
 
 
 def shape_of_input(info: onnx.ValueInfoProto, given: Shape | None) -> Shape:
@@ -170,6 +185,21 @@ def attributes(node: onnx.NodeProto) -> dict[str, Any]:
         for a in node.attribute
         if a.type != onnx.AttributeProto.UNDEFINED
     }
+
+
+def check_counts(node: onnx.NodeProto, opset: int, name: str) -> None:
+    """Raise FormatError for a node with too few or too many inputs or outputs for its operator."""
+    try:
+        schema = onnx.defs.get_schema(node.op_type, opset, "")
+    except (onnx.defs.SchemaError, UnicodeDecodeError):
+        return  # no operator of ONNX's, which no rule is for
+    for what, count, least, most in (
+        ("inputs", len(node.input), schema.min_input, schema.max_input),
+        ("outputs", len(node.output), max(1, schema.min_output), schema.max_output),
+    ):
+        if not least <= count <= most:
+            wanted = least if least == most else f"{least} to {most}"
+            raise FormatError(f"{count} {what}, {node.op_type} has {wanted}", node=name)
 
 
 def label(name: str) -> str:

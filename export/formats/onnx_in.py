@@ -35,8 +35,10 @@ from ..ir import (
 from ..ir.errors import FormatWarning, warn
 from ..ir.shapes import RULES, ShapeMismatch
 from .onnx_file import (
+    STANDARD,
     attributes,
     batch_of_input,
+    check_counts,
     constants,
     embed,
     label,
@@ -48,6 +50,8 @@ from .onnx_operators import OPERATORS, REMEDIES, integrate_and_fire
 from .onnx_site import LARGEST_VALUE, Pads, Site, sums
 
 CONVERSIONS = ("relu",)
+_NUMBERS = ("value_float", "value_floats", "value_int", "value_ints")
+"""Attributes of a Constant that hold numbers; `value` holds a tensor."""
 Measure = Callable[[onnx.ModelProto, list[str]], Mapping[str, float]]
 
 
@@ -185,8 +189,9 @@ class _Reader:
         for tensor in node.output:
             if tensor and (tensor in self.values or self.folding.value(tensor) is not None):
                 raise FormatError(f"makes {tensor[:60]!r}, which is made already", node=name)
-        if node.domain not in ("", "ai.onnx"):
+        if node.domain not in STANDARD:
             return False
+        check_counts(node, self.opset, name)
         if node.op_type == "Constant":
             self._constant(node, name)
             return True
@@ -209,7 +214,7 @@ class _Reader:
 
     def _computed(self, node: onnx.NodeProto, name: str) -> None:
         """Let the operator's rule append its nodes."""
-        kind = node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}.{node.op_type}"
+        kind = node.op_type if node.domain in STANDARD else f"{node.domain}.{node.op_type}"
         rule = OPERATORS.get(kind)
         if rule is None:
             known = REMEDIES.get(kind, f"known: {', '.join(sorted(OPERATORS))}")
@@ -223,13 +228,14 @@ class _Reader:
         if isinstance(fields.get("value"), onnx.TensorProto):
             tensor = fields["value"]
             tensor.name = node.output[0]
-            held = constants([tensor], self.folder)
-            embed([next(a.t for a in node.attribute if a.name == "value")], held)
-            self.folding.take(held)
-        elif fields:
-            self.folding.take({node.output[0]: np.asarray(next(iter(fields.values())))})
+            read = constants([tensor], self.folder)
+            embed([next(a.t for a in node.attribute if a.name == "value")], read)
+            self.folding.take(read)
+        elif len(numbers := fields.keys() & set(_NUMBERS)) == len(fields) == 1:
+            self.folding.take({node.output[0]: np.asarray(fields[numbers.pop()])})
         else:
-            raise FormatError("a Constant without a value", node=name)
+            held = ", ".join(fields)[:60] or "none"
+            raise FormatError(f"a Constant without one value of numbers ({held})", node=name)
 
     def put(self, name: str, node: Node, *sources: str) -> str:
         """Append a node; return its name."""
@@ -248,4 +254,4 @@ def _one(kind: str, infos: list[onnx.ValueInfoProto]) -> onnx.ValueInfoProto:
 
 
 def _opset(model: onnx.ModelProto) -> int:
-    return max((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=0)
+    return max((o.version for o in model.opset_import if o.domain in STANDARD), default=0)

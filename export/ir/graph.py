@@ -63,6 +63,11 @@ class Graph:
         self.nodes: Mapping[str, Node] = MappingProxyType({name: nodes[name] for name in order})
         self.edges = tuple(sorted(known, key=lambda e: (place[e.target], e.port, place[e.source])))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copies and pickles are built anew of these parts, in their order."""
+        nodes, metadata = dict(self.nodes), dict(self.metadata)
+        return Graph, (nodes, [tuple(e) for e in self.edges], self.level, self.profile, metadata)
+
     @staticmethod
     def _check_ends(nodes: Mapping[str, Node], edges: list[Edge]) -> None:
         for edge in edges:

@@ -59,6 +59,10 @@ class _Node:
         if end is not None and end == getattr(self, "padding", None):
             object.__setattr__(self, "padding_end", None)  # one form for what is the same
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copies and pickles are built anew, so that their arrays are read-only, too."""
+        return type(self), tuple(self.field_values().values())
+
     @property
     def kind(self) -> str:
         """The name of the node's class: ``"Conv2d"``."""

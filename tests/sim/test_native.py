@@ -309,8 +309,12 @@ def test_forced_choices_come_from_the_environment(
     monkeypatch.setenv("SPIKEWRIGHT_STEPS", "2")
     assert Native().forced == Forced("dense", int16=False, steps=2)
     monkeypatch.setenv(f"SPIKEWRIGHT_{variable}", "some")
-    with pytest.raises(InputError, match=f"SPIKEWRIGHT_{variable}: 'some'"):
-        Native()
+    for value in ("some", "9" * 5000, "\u0663", "-1", "1.5", "99999999"):
+        monkeypatch.setenv(f"SPIKEWRIGHT_{variable}", value)
+        with pytest.raises(InputError, match=f"SPIKEWRIGHT_{variable}: '{value[:20]}.*or unset it"):
+            Native()
+    monkeypatch.setenv(f"SPIKEWRIGHT_{variable}", "")
+    assert Native().forced != Forced("dense", int16=False, steps=2)
 
 
 def test_memory_is_counted() -> None:

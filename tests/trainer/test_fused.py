@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import pytest
 import torch
 
+from spikewright.export.ir.errors import InputError
 from spikewright.trainer.functional import LIFParameters, fused, lif, mixed_lif
 from spikewright.trainer.surrogate import Atan, Rectangle, Sigmoid
 
@@ -147,3 +148,10 @@ def test_what_it_does_not_take_goes_to_the_operators():
     assert fused.can_fuse(inputs((2, 2, 3)), p)
     assert not fused.can_fuse(inputs((2, 2, 3), torch.float64), p)
     assert lif(inputs((2, 0, 3)), p).shape == (2, 0, 3)
+
+
+def test_the_variable_takes_0_and_1(monkeypatch):
+    for value in ("false", "2", "on"):
+        monkeypatch.setenv(fused.FUSED_VARIABLE, value)
+        with pytest.raises(InputError, match=f"SPIKEWRIGHT_FUSED: '{value}'; choose among 0, 1"):
+            fused.can_fuse(torch.ones(2, 2), None)

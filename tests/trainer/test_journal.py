@@ -62,6 +62,8 @@ def test_a_resumed_training_drops_the_lines_that_it_repeats(tmp_path):
             raise Cut
 
     path, state, data = tmp_path / "run.jsonl", tmp_path / "net.state", load("digits", limit=256)
+    whole = Journal(tmp_path / "whole.jsonl", every=1)
+    pretrain(tiny(), data, OPTIONS, progress=False, journal=whole)
     cut = CutFile(state, every=3)
     with pytest.raises(Cut):
         pretrain(tiny(), data, OPTIONS, progress=False, state=cut, journal=Journal(path, every=1))
@@ -70,6 +72,8 @@ def test_a_resumed_training_drops_the_lines_that_it_repeats(tmp_path):
     resume = StateFile(state, resume=True)
     pretrain(tiny(), data, OPTIONS, progress=False, state=resume, journal=Journal(path, every=1))
     assert [line["step"] for line in lines(path)] == list(range(1, 9))
+    rates = [[line["lr"] for line in lines(one)] for one in (path, tmp_path / "whole.jsonl")]
+    assert rates[0] == rates[1] and len(set(rates[0])) > 4, "the rate in force, also once resumed"
 
 
 def test_dead_and_saturated_layers_are_named_once():

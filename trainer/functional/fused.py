@@ -8,13 +8,13 @@ potentials and one over the gradient. `SPIKEWRIGHT_FUSED=0` leaves it out.
 
 from __future__ import annotations
 
-import os
 from functools import lru_cache
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from ...export.ir.environment import word_from
 from ..surrogate import Atan, Rectangle, Sigmoid
 from .parameters import LIFParameters
 
@@ -46,7 +46,7 @@ def extension() -> Any:
 def can_fuse(x: Tensor, p: LIFParameters) -> bool:
     """Return whether the extension is there and takes inputs like x [T, B, ...]."""
     return (
-        os.environ.get(FUSED_VARIABLE) != "0"
+        word_from(FUSED_VARIABLE, ("0", "1"), "1") == "1"
         and x.device.type == "cpu"
         and x.dtype in (torch.float32, torch.bfloat16)
         and x.numel() > 0
