@@ -8,6 +8,7 @@ Our exact graph travels in the metadata (`nir_card`), for our own reader.
 
 from __future__ import annotations
 
+import re
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,8 @@ from .nir_verify import compare_plain
 
 DEFAULT_DT = 1e-4
 """Seconds a step: the dt that snntorch has built in, so that all readers take the same."""
+MOST_ALIKE = 3
+"""Lines that say the same of as many nodes are all given."""
 SHORTEST_DT = 1e-12
 """Seconds: below, or above its inverse, time constants may leave float32."""
 
@@ -79,7 +82,26 @@ def write_nir(
             warnings.append(f"{TYPE_CHECK} refuses the file ({refused})")
             if strict:
                 raise FormatError(warnings[-1], remedy="leave --strict out to write it")
-    return [*warnings, *roundings(graph)]
+    return said_once([*warnings, *roundings(graph)])
+
+
+def said_once(lines: list[str]) -> list[str]:
+    """Return lines `node: what` with those that say the same of many nodes as one, with how many.
+
+    The same but for numbers, which are those of the first node.
+    """
+    alike: dict[str, list[str]] = {}
+    for line in lines:
+        node, _, what = line.partition(": ")
+        alike.setdefault(re.sub(r"\d+", "0", what) if what else node, []).append(line)
+    found = []
+    for same in alike.values():
+        if len(same) <= MOST_ALIKE:
+            found += same
+            continue
+        others = ", ".join(line.partition(": ")[0] for line in same[1:3])
+        found.append(f"{same[0]} (and so for {len(same) - 1} more nodes: {others} ...)")
+    return found
 
 
 def _refusal(nir: Any, path: Path) -> str | None:

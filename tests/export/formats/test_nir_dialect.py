@@ -357,3 +357,15 @@ def test_longer_delays_stay(tmp_path: Path) -> None:
 def test_an_unknown_dialect_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UnknownNameError, match="spikingjelly"):
         write_nir(build("mlp"), tmp_path / "x.nir", dialect="spikingjely")
+
+
+def test_what_many_nodes_share_is_said_once(tmp_path: Path) -> None:
+    neurons = {f"n{k}": Neuron((4,), np.array(1.0), beta=np.array(0.5)) for k in range(40)}
+    nodes = {"in": Input((4,), "spikes"), **neurons, "out": Output("spike_count")}
+    lines = write_nir(Graph.chain(nodes, "float"), tmp_path / "n.nir", dialect="sinabs")
+    shared = "(and so for 39 more nodes: n1, n2 ...)"
+    assert lines == [
+        f"n0: sinabs is not told reset hard, sinabs uses soft {shared}",
+        f"n0: sinabs is not told max_spikes_per_step 1, sinabs uses no limit {shared}",
+        f"n0: sinabs is not told compare >, sinabs uses >= {shared}",
+    ]
