@@ -75,6 +75,23 @@ def read_nir(
         dialect_named(dialect)
     try:
         raw = load_nir(Path(path))
+    except FormatError as error:
+        said = f"{error.node}: {error.reason}" if error.node else error.reason
+        raise FormatError(said, node=str(path), remedy=error.remedy) from None
+    return graph_of(raw, path, dialect, dt=dt, strict=strict, plain=plain)
+
+
+def graph_of(
+    raw: NirFile,
+    path: str | Path,
+    dialect: str | None = None,
+    *,
+    dt: float | None = None,
+    strict: bool = False,
+    plain: bool = False,
+) -> Graph:
+    """Return the graph of a NIR file that was loaded; all else as `read_nir`."""
+    try:
         repairs = Repairs(strict)
         if is_ours(raw.metadata) and not plain:
             held = restore(np.asarray(raw.metadata[KEY]))

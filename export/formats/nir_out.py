@@ -20,7 +20,7 @@ from .atomic import atomic_path
 from .nir_card import fingerprint, graph_metadata, node_metadata, seal
 from .nir_dialect import DIALECTS, Dialect
 from .nir_discretise import DIALECTS as READ_DIALECTS
-from .nir_file import load_nir
+from .nir_file import NirFile, load_nir
 from .nir_limits import TYPE_CHECK, limits_of, plain_writer
 from .nir_numerics import roundings
 from .nir_plain import PlainWriter
@@ -73,9 +73,10 @@ def write_nir(
     written = _network(nir, graph, step, chosen, plain)
     with atomic_path(path, force=force) as temporary:
         _write(nir, written, temporary, chosen.schema)
-        _compare(temporary, graph)
+        raw = load_nir(temporary)
+        _compare(raw, temporary, graph)
         if isinstance(plain, PlainWriter):
-            compare_plain(temporary, plain.graph, dialect)
+            compare_plain(raw, temporary, plain.graph, dialect)
         typed = isinstance(plain, PlainWriter) and chosen.schema is None
         refused = _refusal(nir, temporary) if typed else None
         if refused is not None and not any(TYPE_CHECK in line for line in warnings):
@@ -148,11 +149,11 @@ def _nir() -> Any:
     return nir
 
 
-def _compare(path: Path, graph: Graph) -> None:
+def _compare(raw: NirFile, path: Path, graph: Graph) -> None:
     from ..ir.digest import digest
-    from .nir_in import read_nir
+    from .nir_in import graph_of
 
-    if digest(read_nir(path)) != digest(graph):
+    if digest(graph_of(raw, path)) != digest(graph):
         raise FormatError("the file came back changed", node=str(path))
 
 

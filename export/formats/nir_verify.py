@@ -10,23 +10,24 @@ import numpy as np
 from ..fold import fold
 from ..ir import FormatError, Graph, Neuron, SpikewrightError
 from ..ir.errors import FormatWarning
+from .nir_file import NirFile
 
 CLOSE = 1e-3
 """Relative; what float32 and a time constant may take off a retention."""
 
 
-def compare_plain(path: Path, graph: Graph, dialect: str) -> None:
+def compare_plain(raw: NirFile, path: Path, graph: Graph, dialect: str) -> None:
     """Refuse a file whose plain nodes are not the neurons of `graph`, folded, as it was written.
 
     Raises:
         FormatError: for a file that our own reader refuses, or that lost, changed or moved neurons.
     """
-    from .nir_in import read_nir
+    from .nir_in import graph_of
 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FormatWarning)
-            found = fold(read_nir(path, dialect, plain=True))
+            found = fold(graph_of(raw, path, dialect, plain=True))
     except SpikewrightError as error:
         raise FormatError(
             f"the plain nodes cannot be read back ({error.reason})",
