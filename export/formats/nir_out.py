@@ -28,7 +28,7 @@ from .nir_verify import compare_plain
 
 DEFAULT_DT = 1e-4
 """Seconds a step: the dt that snntorch has built in, so that all readers take the same."""
-MOST_ALIKE = 3
+MOST_ALIKE = 8
 """Lines that say the same of as many nodes are all given."""
 SHORTEST_DT = 1e-12
 """Seconds: below, or above its inverse, time constants may leave float32."""
