@@ -8,7 +8,7 @@ version 1 did not.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -91,26 +91,30 @@ def read_archive(path: str | Path) -> Graph:
     Raises:
         FormatError: naming the file and what is wrong with it.
     """
+    return _in_one_line(lambda: _checked(*_load(Path(path))), str(path))
+
+
+def read_archive_bytes(content: bytes, where: str) -> Graph:
+    """Return the graph of an archive in memory; `where` names it in errors, as `read_archive`."""
+    return _in_one_line(lambda: _checked(*_load_bytes(content)), where)
+
+
+def _in_one_line(read: Callable[[], Graph], where: str) -> Graph:
     try:
-        return _read(Path(path))
+        return read()
     except SpikewrightError as error:
         said = f"{error.node}: {error.reason}" if error.node else error.reason
         remedy = error.remedy or "write it again"
-        raise FormatError(said, node=str(path), remedy=remedy) from None
-    except (
-        KeyError,
-        TypeError,
-        ValueError,
-        AttributeError,
-        ArithmeticError,
-        RecursionError,
-    ) as error:
+        raise FormatError(said, node=where, remedy=remedy) from None
+    except _DAMAGE as error:
         said = f"damaged card ({type(error).__name__}: {error})"
-        raise FormatError(said, node=str(path), remedy="write it again") from None
+        raise FormatError(said, node=where, remedy="write it again") from None
 
 
-def _read(path: Path) -> Graph:
-    card, tensors = _load(path)
+_DAMAGE = (KeyError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError)
+
+
+def _checked(card: Mapping[str, Any], tensors: Mapping[str, Array]) -> Graph:
     graph = _graph(card, tensors)
     for name, shape in graph.shapes.items():
         if prod(shape) > LARGEST_VALUE:
@@ -145,8 +149,29 @@ def _load(path: Path) -> tuple[Mapping[str, Any], dict[str, Array]]:
             tensors = {name: _tensor(archive, name) for name in archive.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise FormatError(f"not a readable safetensors file ({error})") from None
+    return _card_of(metadata["card"]), tensors
+
+
+def _load_bytes(content: bytes) -> tuple[Mapping[str, Any], dict[str, Array]]:
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    size = int.from_bytes(content[:8], "little")
     try:
-        card = json.loads(metadata["card"])
+        header = json.loads(content[8 : 8 + size])
+        for name, held in header.items():
+            if name != "__metadata__":
+                _refuse_dtype(name, held["dtype"])
+        tensors = load(content)
+        text = header["__metadata__"]["card"]
+    except (SafetensorError, *_DAMAGE) as error:
+        raise FormatError(f"not a readable safetensors file ({error})") from None
+    return _card_of(text), tensors
+
+
+def _card_of(text: str) -> Mapping[str, Any]:
+    try:
+        card = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise FormatError(f"the card is not JSON ({error})") from None
     if not isinstance(card, dict) or card.get("schema") != SCHEMA:
@@ -156,15 +181,19 @@ def _load(path: Path) -> tuple[Mapping[str, Any], dict[str, Array]]:
             f"version {shown(card.get('version'))}, this release reads 1..{VERSION}",
             remedy="update spikewright",
         )
-    return card, tensors
+    held: Mapping[str, Any] = card
+    return held
 
 
 def _tensor(archive: Any, name: str) -> Array:
-    held = archive.get_slice(name).get_dtype()
-    if held not in HELD_DTYPES:  # asked first: another package may have taught numpy the rest
-        raise FormatError(f"dtype {held}, which numpy lacks", node=name)
+    _refuse_dtype(name, archive.get_slice(name).get_dtype())
     values: Array = archive.get_tensor(name)
     return values
+
+
+def _refuse_dtype(name: str, held: str) -> None:
+    if held not in HELD_DTYPES:  # asked first: another package may have taught numpy the rest
+        raise FormatError(f"dtype {held}, which numpy lacks", node=name)
 
 
 def _graph(card: Mapping[str, Any], tensors: Mapping[str, Array]) -> Graph:

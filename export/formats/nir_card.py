@@ -12,14 +12,12 @@ import json
 from collections.abc import Mapping
 from hashlib import sha256
 from io import BytesIO
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 
 from ..ir import WEIGHTS, Array, FormatError, Graph, Neuron, Node
-from .archive import archive_bytes, read_archive
+from .archive import archive_bytes, read_archive_bytes
 from .nir_dialect import Dialect
 from .nir_file import NirFile
 
@@ -64,14 +62,11 @@ def restore(content: Array) -> Graph:
     """
     if content.dtype != np.uint8 or content.ndim != 1:
         raise FormatError(f"metadata/{KEY} is {content.dtype} {content.shape}, bytes are needed")
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / "graph.spk"
-        path.write_bytes(content.tobytes())
-        try:
-            return read_archive(path)
-        except FormatError as error:
-            reason = f"metadata/{KEY}: {error.reason}"
-            raise FormatError(reason, remedy="export it again") from None
+    try:
+        return read_archive_bytes(content.tobytes(), f"metadata/{KEY}")
+    except FormatError as error:
+        reason = f"metadata/{KEY}: {error.reason}"
+        raise FormatError(reason, remedy="export it again") from None
 
 
 def seal(file: BytesIO, found: str) -> None:

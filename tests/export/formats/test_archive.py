@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from spikewright.export.formats.archive import read_archive, write_archive
+from spikewright.export.formats.archive import (
+    archive_bytes,
+    read_archive,
+    read_archive_bytes,
+    write_archive,
+)
 from spikewright.export.ir import (
     KINDS,
     PROFILES,
@@ -149,6 +156,49 @@ def test_numbers_come_back_whatever_their_byte_order(tmp_path: Path) -> None:
     assert np.array_equal(found.weight, weight) and digest(back) == digest(graph)
     assert back.input.scale == 0.5 and back.output.scale == float(np.float32(0.1))
     assert dict(back.metadata) == {"accuracy": 0.5, "seen": 3}
+
+
+def test_bytes_in_memory_are_read_as_the_file(tmp_path: Path) -> None:
+    for graph in (float_graph(), full_graph(), random_graph(np.random.default_rng(4))):
+        content = archive_bytes(graph)
+        back = read_archive_bytes(content, "memory")
+        same(graph, back)
+        assert digest(back) == digest(graph) and dict(back.metadata) == dict(graph.metadata)
+    for at in range(0, len(content), 11):
+        changed = content[:at] + bytes([content[at] ^ 4]) + content[at + 1 :]
+        with pytest.raises(FormatError, match="memory: "):
+            read_archive_bytes(changed, "memory")
+    for wrong in (b"", b"hello", content[:200], (2**62).to_bytes(8, "little") + b"{}"):
+        with pytest.raises(FormatError, match="not a readable safetensors file"):
+            read_archive_bytes(wrong, "memory")
+
+
+READS = """
+import os, runpy, sys
+runpy.run_path("conftest.py")
+writes = []
+def watch(event, args):
+    flags = os.O_WRONLY | os.O_RDWR | os.O_CREAT
+    if event == "open" and (set(str(args[1])) & set("wax+") or (args[2] or 0) & flags):
+        if args[0] != os.devnull:
+            writes.append(args[0])
+    elif event in ("os.mkdir", "os.rename", "os.link", "os.symlink", "tempfile.mkstemp"):
+        writes.append((event, args))
+import spikewright as sw
+sw.write(sw.read("digits-if"), sys.argv[1] + "/a.spk")
+sw.write(sw.read("digits-if"), sys.argv[1] + "/a.nir")
+sys.addaudithook(watch)
+for name in ("a.spk", "a.nir"):
+    assert sw.read(sys.argv[1] + "/" + name).level == "float"
+print(writes)
+"""
+
+
+def test_reading_writes_nowhere(tmp_path: Path) -> None:
+    command = [sys.executable, "-B", "-c", READS, str(tmp_path)]
+    root = Path(__file__).parents[3]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "[]\n"), done.stderr
 
 
 def test_what_could_not_be_read_is_not_written(tmp_path: Path) -> None:
