@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -115,7 +116,7 @@ def lower(
         options = {"time_steps": time_steps, "encoding": encoding, "calibrate": spec}
         graph = read(source, **options, differences=differences, **reading)
     elif reading:
-        raise InputError(f"{next(iter(reading))} cannot act here, it is for files", node="lower")
+        raise _unknown_reading(next(iter(reading)))
     else:
         graph, layout = _as_graph(source, sample, time_steps, encoding, differences)
         if not isinstance(source, Graph):
@@ -136,6 +137,29 @@ def lower(
         calibrate = _samples_of(sample, layout, graph)
     samples = _samples(graph, calibrate, time_steps)
     return Road(settled(graph, samples.x), samples, scale).to(form)
+
+
+def _as_tensor(sample: Any, module: Any) -> Any:
+    """Return numpy's arrays as tensors, floats in the width of the module's weights."""
+    if not isinstance(sample, np.ndarray) or sample.dtype.kind not in "fiub":
+        return sample
+    import torch
+
+    found = torch.as_tensor(sample)
+    if not found.is_floating_point():
+        return found
+    like = next((p for p in module.parameters() if p.is_floating_point()), torch.zeros(()))
+    return found.to(like)
+
+
+def _unknown_reading(name: str) -> InputError | UnknownNameError:
+    """Return the refusal of an option that is not of modules and graphs."""
+    if name in (field.name for field in fields(SourceOptions)):
+        return InputError(f"{name} cannot act here, it is for files", node="lower")
+    known = list(signature(lower).parameters)[:-1]
+    if name == "encode":
+        return UnknownNameError("no argument of this name", node=name, remedy="write encoding=")
+    return UnknownNameError.of("argument of lower()", name, known)
 
 
 def _samples_of(sample: Any, layout: Layout | None, graph: Graph) -> Array:
@@ -178,7 +202,7 @@ def _as_graph(
     if sample is not None:
         from .export.trace import follow, graph_of
 
-        followed = follow(source, sample)
+        followed = follow(source, _as_tensor(sample, source))
         graph = graph_of(followed, encoding=encoding or encoding_of(source))
         steps = time_steps_of(graph, time_steps)
         if time_steps is not None:

@@ -268,12 +268,18 @@ def trace_module(
     Args:
         encoding: None for the module's own. differences: None: not looked for.
     """
-    from .export.trace import graph_of
-
     said = getattr(module, "time_steps", None)
     tried = int(time_steps or said or DEFAULT_TIME_STEPS)
-    followed = _followed(module, input_shape, tried)
-    graph, layout = graph_of(followed, encoding=encoding or encoding_of(module)), followed.layout
+    kind = encoding or encoding_of(module)
+    try:
+        graph, followed = _traced(module, input_shape, tried, kind, batch=1)
+    except LoweringError as refused:
+        # Of a batch of one a view cannot tell the batch from the time that it is folded with.
+        try:
+            graph, followed = _traced(module, input_shape, tried, kind, batch=2 + (tried == 2))
+        except LoweringError:
+            raise refused from None
+    layout = followed.layout
     known = dict(graph.metadata)
     traced = known.pop("time_steps", None)
     # On a time axis the example has as many steps as were tried: they say nothing of the module.
@@ -284,7 +290,16 @@ def trace_module(
     return graph if differences is None else compared(graph, followed, tried, differences)
 
 
-def _followed(module: Any, input_shape: tuple[int, ...], time_steps: int) -> Followed:
+def _traced(
+    module: Any, input_shape: tuple[int, ...], time_steps: int, encoding: Encoding, batch: int
+) -> tuple[Graph, Followed]:
+    from .export.trace import graph_of
+
+    followed = _followed(module, input_shape, time_steps, batch)
+    return graph_of(followed, encoding=encoding), followed
+
+
+def _followed(module: Any, input_shape: tuple[int, ...], time_steps: int, batch: int) -> Followed:
     """Follow a module on noise as it takes it, on its device."""
     import torch
 
@@ -296,7 +311,7 @@ def _followed(module: Any, input_shape: tuple[int, ...], time_steps: int) -> Fol
     def example(*lead: int) -> Any:
         return torch.rand(*lead, *input_shape, generator=noise).to(like)
 
-    *likely, last = _leads(module, time_steps)
+    *likely, last = _leads(module, time_steps, batch)
     for order, lead in likely:
         followed = follow(module, example(*lead))
         if followed.layout.order == order:
@@ -304,15 +319,19 @@ def _followed(module: Any, input_shape: tuple[int, ...], time_steps: int) -> Fol
     return follow(module, example(*last[1]))
 
 
-def _leads(module: Any, time_steps: int) -> list[tuple[Time, tuple[int, ...]]]:
-    """Return how a module may take time, and the leading axes of an example of one sample then."""
+def _leads(module: Any, time_steps: int, batch: int) -> list[tuple[Time, tuple[int, ...]]]:
+    """Return how a module may take time, and the leading axes of an example then."""
     from .export.layout import fixed_size, squeezed_layer
 
     layer = squeezed_layer(module)
     if layer is not None:
         steps = fixed_size(layer, "num_timesteps") or time_steps
-        return [("squeezed", (steps * (fixed_size(layer, "batch_size") or 1),))]
-    return [("steps", (time_steps, 1)), ("batch first", (1, time_steps)), ("step", (1,))]
+        return [("squeezed", (steps * (fixed_size(layer, "batch_size") or batch),))]
+    return [
+        ("steps", (time_steps, batch)),
+        ("batch first", (batch, time_steps)),
+        ("step", (batch,)),
+    ]
 
 
 def compared(

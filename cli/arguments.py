@@ -41,7 +41,12 @@ Batch = Annotated[int, typer.Option("--batch", min=1, help="Samples at a time.")
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Of everything random.")]
 TimeSteps = Annotated[
     int | None,
-    typer.Option("-T", "--time-steps", min=1, help="Steps a sample; default: as trained."),
+    typer.Option(
+        "-T",
+        "--time-steps",
+        min=1,
+        help="Steps a sample; default: as trained or traced, else the samples' own, else 4.",
+    ),
 ]
 Encode = Annotated[
     str | None, typer.Option("--encode", help="direct, rate, latency, frames or spikes.")
@@ -217,7 +222,7 @@ class Request:
         return self._at(graph, level, self.target, samples)
 
     def graph_for(self, chip: str, samples: Samples | None = None) -> Graph:
-        """Return the source in a chip's number format; an .spk, and integers, as they are."""
+        """Return the source in a chip's number format; integers as they are."""
         return self.for_chip(self.read(samples), chip, samples)
 
     def for_chip(self, graph: Graph, chip: str, samples: Samples | None = None) -> Graph:
@@ -227,10 +232,8 @@ class Request:
         return self._at(graph, level, chip if lowers else None, samples)
 
     def lowers_for_chips(self, graph: Graph) -> bool:
-        """Whether each chip gets integers of its own: not of an .spk, nor at another level."""
-        held = self._kind == ".spk" and not self.lowers
-        level = self.level or (graph.level if held else "integer")
-        return level == "integer" and graph.level != "integer"
+        """Whether each chip gets integers of its own: not of integers, nor at another level."""
+        return (self.level or "integer") == "integer" and graph.level != "integer"
 
     def calibration(self, graph: Graph, samples: Samples | None) -> str | None:
         """Return the DATA to calibrate on: as asked, else as trained, else the samples' own."""

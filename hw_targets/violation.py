@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from ..export.ir.errors import spelled
+
 
 @dataclass(frozen=True, slots=True)
 class Violation:
@@ -15,6 +17,9 @@ class Violation:
     allowed: str
     found: str
     remedy: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "remedy", spelled(self.remedy))
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON-able data."""

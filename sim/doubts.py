@@ -63,7 +63,7 @@ def _binary(graph: Graph, x: Array) -> str | None:
         return None
     return (
         "the data is 0 and 1, which are spikes, and the network takes analog frames, which its "
-        "first layer multiplies: lower it for spikes (--encode spikes, in Python encoding='spikes')"
+        "first layer multiplies: lower it with --encode spikes"
     )
 
 

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-from ..spelling import spelled
+from ..spelling import spelled as spelled
 from .visible import visible
 
 TORCH = "pip install torch --index-url https://download.pytorch.org/whl/cpu"
