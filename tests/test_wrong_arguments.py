@@ -48,7 +48,7 @@ def _calls(folder: Path) -> dict[str, tuple[Callable[..., Any], dict[str, Any]]]
         ),
         "lower a file": (
             sw.lower,
-            {"source": folder / "x.nir", "calibrate": X, "encoding": "direct", "dialect": "norse"},
+            {"source": folder / "x.nir", "calibrate": X, "encoding": "direct"},
         ),
         "lowering": (sw.lowering, {"calibrate": X}),
         "read": (sw.read, {"source": folder / "x.nir"}),
