@@ -13,6 +13,7 @@ from typing import Any
 
 from .ir import InputError
 from .ir.arguments import described
+from .overridden import overrides
 
 WRAPPERS = {
     "torch._dynamo.eval_frame.OptimizedModule": "_orig_mod",
@@ -41,12 +42,45 @@ def unwrapped(module: Any, name: str = "source") -> Any:
 
 
 def _inside(module: Any) -> Any | None:
-    """Return what a wrapper runs, None for a module that is no wrapper."""
+    """Return what a wrapper runs, None for a module that is no wrapper.
+
+    Raises:
+        InputError: for a wrapper that does more than to run it, which would be lost.
+    """
     for cls in type(module).__mro__:
         name = WRAPPERS.get(f"{cls.__module__}.{cls.__qualname__}")
         if name is not None:
+            _refuse_own_part(module, cls, name)
             return getattr(module, name)
     return None
+
+
+def _refuse_own_part(module: Any, wrapper: type, inside: str) -> None:
+    parts = [f"{name}() of its own" for name in _replaced(module, wrapper)]
+    if module._forward_hooks or module._forward_pre_hooks:
+        parts.append("hooks")
+    if parts:
+        raise InputError(
+            f"a wrapper with {' and '.join(parts)}, which what it wraps has not",
+            node=type(module).__name__,
+            remedy=f"give the module inside (.{inside}), or put what the wrapper adds into that",
+        )
+
+
+def _replaced(module: Any, wrapper: type) -> list[str]:
+    """Return the methods by which a wrapper, or its subclass, computes its values another way."""
+    above = type(module).__mro__[: type(module).__mro__.index(wrapper)]
+    called = ["__call__"] if any("__call__" in vars(cls) for cls in above) else []
+    ours = vars(module).get("forward")
+    compiled = _is_torchs(ours) and "forward" not in {n for cls in above for n in vars(cls)}
+    replaced = [n for n in overrides(module, wrapper) if not (n == "forward" and compiled)]
+    return called + replaced
+
+
+def _is_torchs(function: Any) -> bool:
+    """Whether torch wrote a function: torch.compile's wrapper holds its forward() as a value."""
+    written = str(getattr(function, "__globals__", {}).get("__name__", type(function).__module__))
+    return written.startswith("torch.")
 
 
 def _without(module: Any, made: dict[int, Any]) -> Any:

@@ -77,6 +77,71 @@ def test_a_module_in_two_places_stays_one() -> None:
     assert found[0] is found[2] and isinstance(found[0], nn.Linear)
 
 
+class Halved(nn.DataParallel):
+    def forward(self, x: Any) -> Any:
+        return self.module(x / 2)
+
+
+class HalvedAverage(torch.optim.swa_utils.AveragedModel):
+    def forward(self, x: Any) -> Any:
+        return super().forward(x) * 0.5
+
+
+class Passing(nn.DataParallel):
+    """Adds names only: what many training scripts have."""
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(self.module, name)
+
+
+def with_hook(module: Any) -> Any:
+    module.register_forward_hook(lambda _, __, out: 0.5 * out)
+    return module
+
+
+def with_pre_hook(module: Any) -> Any:
+    module.register_forward_pre_hook(lambda _, args: (0.5 * args[0],))
+    return module
+
+
+def with_forward(module: Any) -> Any:
+    before = module.forward
+    module.forward = lambda x: 0.5 * before(x)
+    return module
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (with_hook, "hooks"),
+        (with_pre_hook, "hooks"),
+        (with_forward, r"forward\(\) of its own"),
+    ],
+)
+@pytest.mark.parametrize("how", ["compile", "data parallel", "averaged"])
+def test_what_a_wrapper_computes_itself_is_not_lost(change: Any, reason: str, how: str) -> None:
+    module = change(wrap(nn.Sequential(nn.Linear(6, 2)), how))
+    for source in (module, nn.Sequential(module, nn.Linear(2, 2))):
+        for door in (sw.lower, sw.agreement):
+            with pytest.raises(InputError, match=f"a wrapper with {reason}") as caught:
+                door(source, X, time_steps=1)
+            caught.match("give the module inside")
+
+
+@pytest.mark.parametrize("wrapper", [Halved, HalvedAverage])
+def test_a_subclass_of_a_wrapper_with_its_own_forward_is_refused(wrapper: Any) -> None:
+    with pytest.raises(InputError, match=rf"{wrapper.__name__}.*forward\(\) of its own"):
+        sw.lower(wrapper(nn.Sequential(nn.Linear(6, 2))), X, time_steps=1)
+
+
+def test_a_subclass_of_a_wrapper_that_computes_nothing_is_taken_off() -> None:
+    inside = nn.Sequential(nn.Linear(6, 2))
+    assert unwrapped(Passing(inside)) is inside
+
+
 @pytest.mark.parametrize(
     ("given", "reason", "remedy"),
     [
