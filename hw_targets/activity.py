@@ -2,9 +2,9 @@
 
 A spike makes one packet for each core that holds a neuron it drives (a core replicates it inside),
 and a synaptic operation for each synapse there. An integer of several spikes is one event where the
-chip's spikes carry numbers (Loihi 2), elsewhere as many events as spikes. Packets go first
-east-west, then north-south. What comes from the host (the Input, layers on the host) makes packets
-that enter cores and no others.
+chip's spikes carry numbers (Loihi 2), elsewhere as many events as spikes. A pixel of an analog
+frame is one event wherever frames enter the chip. Packets go first east-west, then north-south.
+What comes from the host (the Input, layers on it) makes packets that enter cores and no others.
 A synapse works in the step its spike is sent in; a Delay holds back what it adds to the neuron.
 Where each synapse takes a step (Loihi), a layer works that much later (`depth`), and the steps
 until the readout has all are counted too: neurons there are at rest, or hold what they have left.
@@ -230,9 +230,14 @@ def _global(layer: Layer) -> Array:
 
 
 def _events(trace: Trace, source: str, *, graded: bool) -> Array:
-    """Return how many events each neuron of a source sent, [time, batch, *shape]."""
+    """Return how many events each neuron of a source sent, [time, batch, *shape].
+
+    A pixel of an analog frame is one event, which its synapses multiply: its code is no count.
+    """
     neuron = trace.neurons.get(source)
     values = trace.input if neuron is None else neuron.spikes
+    if neuron is None and trace.graph.input.encoding == "direct":
+        return np.asarray(values != 0)
     return events_of(values, trace) if graded else np.abs(values)
 
 

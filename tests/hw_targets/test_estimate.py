@@ -469,6 +469,28 @@ def test_counts_sent_to_a_chip_without_graded_spikes_are_so_many_events() -> Non
         assert activity.total("synops") == 6 * 4 * events + fired * 2
 
 
+@pytest.mark.parametrize("name", sorted(shipped()))
+def test_the_code_of_an_analog_pixel_is_no_count_of_spikes(name: str) -> None:
+    """Codes 100, 0 and -7 into four neurons in two steps; each spike drives two synapses."""
+    nodes: dict[str, Node] = {
+        "in": Input((3,), "direct", 0.01, low=-127, high=127),
+        "fc": Linear(np.array([[1, 1, 1], [1, 1, 1], [-1, 1, 1], [-1, 1, 1]], np.int8)),
+        "n": Neuron((4,), np.int32(0)),
+        "fc2": Linear(np.ones((2, 4), np.int8)),
+        "m": Neuron((2,), np.int32(100)),
+        "out": Output("spike_count"),
+    }
+    ways = (("in", "fc"), ("fc", "n"), ("n", "fc2"), ("fc2", "m"), ("m", "out"))
+    graph, target = Graph(nodes, ways, "integer"), load_target(name)
+    x = np.array([[1.0, 0.0, -0.07]])
+    found = measure(graph, x, 2, target, executor_name="reference").estimate()
+    spiking, pixels, frames = 2 * 2 * 2, 2 * 4 * 2, target.mapping == "cores"
+    on_chip = "direct" in target.supports.get("inputs", ("direct",))
+    assert found.sops_per_event == spiking
+    assert found.sops == spiking + (pixels if on_chip and frames else 0)
+    assert found.host_macs == (0 if on_chip else 12)
+
+
 def test_a_chip_without_cost_tables_says_so() -> None:
     with pytest.raises(TargetError, match="loihi2 has none"):
         load_target("loihi2").cost("davies")
