@@ -59,6 +59,7 @@ def command(
     from .. import api
     from ..export.formats.atomic import refuse_overwrite, refuse_suffix
     from ..export.ir.errors import InputError
+    from ..sim.encoding import entered
     from ..sim.event import EventDriven
     from ..sim.executor import executor as named
     from ..sim.executor import usual
@@ -110,7 +111,8 @@ def command(
             keep="spikes",
         )
         beside = _beside(found, as_steps, data.y, event_order)
-    show(found, data.y, json, beside)
+    encoding = entered(graph, data.x, request.encode).input.encoding
+    show(found, data.y, json, {"encoding": encoding, **(beside or {})})
 
 
 def _beside(found: Run, as_steps: Run, labels: Any, order: str) -> dict[str, Any]:
@@ -166,7 +168,7 @@ def show(found: Any, labels: Any, json: bool, beside: dict[str, Any] | None = No
         f"{found.executor}: {len(found.predictions)} samples, {found.counters.time_steps} steps, "
         f"accuracy {percent(accuracy)}, {found.samples_per_s:,.0f} samples/s"
     )
-    if beside:
+    if beside and "timing" in beside:
         rows = [
             {"neuron": name, "spikes unlike step timing": percent(share)}
             for name, share in beside["spikes_that_differ"].items()

@@ -47,6 +47,7 @@ def atomic_paths(paths: Sequence[str | Path], *, force: bool = False) -> Iterato
 
 
 def _place(folder: Path, targets: Sequence[Path], force: bool) -> None:
+    target = targets[0]
     try:
         for target in targets:
             place(folder, target, force=force)

@@ -90,9 +90,11 @@ def _padding(site: Site, kernel: Shape, dilation: Shape) -> tuple[Shape, Shape]:
     """Return the padding in front of each axis and behind it."""
     padding = site.fields.get("padding", 0)
     if not isinstance(padding, str):
-        return (_whole(site, "padding", len(dilation), 0),) * 2
+        both = _whole(site, "padding", len(dilation), 0)
+        return both, both
     if padding == "valid":
-        return ((0,) * len(dilation),) * 2
+        none = (0,) * len(dilation)
+        return none, none
     if padding == "same":
         return same_padding(kernel, dilation)
     raise FormatError(

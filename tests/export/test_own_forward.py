@@ -1,5 +1,7 @@
 """A layer's own forward() and hooks enter the graph, or are refused by the layer's name."""
 
+# Layers of users name the input as they like, and torch declares hooks and buffers loosely.
+# pyright: reportIncompatibleMethodOverride=false, reportOperatorIssue=false
 from __future__ import annotations
 
 from collections.abc import Callable
