@@ -117,8 +117,7 @@ def _synaptic(m: Any, shape: Shape) -> list[Node]:
 
 
 def _recurrent_leaky(m: Any, shape: Shape) -> Looped:
-    neuron = _leaky(m, shape)[0]
-    assert isinstance(neuron, Neuron)
+    neuron = Neuron(**_snntorch_common(m, shape), reset=_snntorch_reset(m))  # type: ignore[arg-type]
     if neuron.reset == "hard" and m.reset_delay:
         raise Refused(
             "reset_mechanism 'zero' with reset_delay also drops the step after a spike",

@@ -65,20 +65,47 @@ def symbolic(module: Any, sample: Any) -> Any:
     """Return the torch.fx.GraphModule of what `module` does to an input as large as `sample`.
 
     Raises:
-        InputError: for a sample that is no tensor.
+        InputError: for a sample that is no tensor of finite values.
         LoweringError: naming the innermost layer that cannot be followed.
     """
     torch = torch_for_tracing()
-    if not isinstance(sample, torch.Tensor):
-        raise InputError(f"the example input is a {type(sample).__name__}, one tensor is needed")
+    _refuse_example(torch, sample)
     root = _containing(torch, module)
     tracer = _tracer(torch, sample, _left_out(root))
     with _without_constants(root), torch.no_grad():
         try:
             graph = tracer.trace(root, concrete_args=_left_out(root))
+            _first_by_place(graph)
             return torch.fx.GraphModule(root, graph)
         except Exception as error:  # fx raises many kinds, each for code that depends on data
             raise _cannot_follow(root, tracer.failed, error) from error
+
+
+def _refuse_example(torch: Any, sample: Any) -> None:
+    """Refuse an example input that no module can be run and compared on."""
+    if not isinstance(sample, torch.Tensor):
+        raise InputError(f"the example input is a {type(sample).__name__}, one tensor is needed")
+    if sample.layout != torch.strided:
+        kind, remedy = f"a tensor of layout {sample.layout}", "give sample.to_dense()"
+        raise InputError(f"the example input is {kind}", node="sample", remedy=remedy)
+    if sample.is_meta:
+        reason, remedy = "the example input is on the device meta: it has no values", "give values"
+        raise InputError(reason, node="sample", remedy=remedy)
+    if not sample.numel():
+        reason = f"the example input is empty: {list(sample.shape)}"
+        raise InputError(reason, node="sample", remedy="give at least one sample")
+    if beyond := int((~torch.isfinite(sample)).sum()):
+        reason = f"{beyond} of {sample.numel()} values of the example input are NaN or infinite"
+        raise InputError(reason, node="sample", remedy="give finite values")
+
+
+def _first_by_place(graph: Any) -> None:
+    """Hand the first tensor of torch's functions by place: ``torch.mean(input=x)``, too."""
+    for node in graph.nodes:
+        if node.op == "call_function" and not node.args and "input" in node.kwargs:
+            rest = dict(node.kwargs)
+            node.args = (rest.pop("input"),)
+            node.kwargs = rest
 
 
 def root_name(module: Any) -> str:

@@ -43,6 +43,7 @@ from .ir import (
     Node,
     Output,
     Shape,
+    SpikewrightError,
     check,
 )
 from .ir.nodes import Encoding, MaxPool, Readout
@@ -291,6 +292,15 @@ class _Builder:
             getattr(self, f"_{fx_node.op}")(fx_node)
         except Refused as refused:
             raise refused.at(self._where(fx_node)) from None
+        except SpikewrightError:
+            raise
+        except Exception as error:  # arguments no rule foresees, a to_node() of the user's
+            raise LoweringError(
+                f"no rule takes this call ({type(error).__name__}: {first_line(error)})",
+                node=self._where(fx_node),
+                remedy="write it in a common form, or give what computes it a layer with a "
+                "to_node(shape) method",
+            ) from error
 
     def _where(self, fx_node: Any) -> str:
         path = _path(fx_node)

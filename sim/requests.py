@@ -50,7 +50,15 @@ def samples_in(x: Any) -> Array:
 
 
 def _from_tensor(x: Any) -> Any:
-    """Return a tensor on the CPU, in a type that numpy has: bfloat16 widened to float32."""
+    """Return a tensor on the CPU, in a type that numpy has: bfloat16 widened to float32.
+
+    Raises:
+        InputError: for one without values (meta), or that does not hold all of them (sparse).
+    """
+    if x.is_meta:
+        raise InputError("a tensor on the device meta has no values", node="x")
+    if str(x.layout) != "torch.strided":
+        raise InputError(f"a tensor of layout {x.layout}", node="x", remedy="give x.to_dense()")
     x = x.detach().cpu()
     return x.float() if x.is_floating_point() and x.element_size() < 4 else x
 

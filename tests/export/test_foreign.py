@@ -412,3 +412,10 @@ def test_agreement_sees_a_difference() -> None:
     assert agreement(graph, x, {"n": Noted(x, np.ones((4, 1, 2)))}).equal
     found = agreement(graph, x, {"n": Noted(x, np.zeros((4, 1, 2)))})
     assert found.differ == 1 and "100.000% of spikes differ" in str(found)
+
+
+def test_a_recurrent_neuron_that_is_never_reset_is_refused():
+    snn = pytest.importorskip("snntorch")
+    layer = snn.RLeaky(0.5, V=0.1, all_to_all=False, reset_mechanism="none", init_hidden=True)
+    with pytest.raises(LoweringError, match="reset_mechanism 'none'"):
+        trace(torch.nn.Sequential(layer), torch.rand(2, 4))

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+import spikewright as sw
 from spikewright.export.ir import InputError, LoweringError
 from spikewright.export.trace import trace
 from spikewright.sim.reference import Reference
@@ -129,3 +130,76 @@ def test_a_layer_that_describes_itself_says_whether_it_takes_a_time_axis() -> No
 def test_the_example_input_is_one_tensor() -> None:
     with pytest.raises(InputError, match="is a tuple, one tensor is needed"):
         trace(nn.Sequential(nn.Linear(6, 6), IF()), (torch.rand(4, 2, 6),))
+
+
+class OneStep(Written):
+    """The same without a neuron: it takes [batch, ...]."""
+
+    def __init__(self, forward: Forward) -> None:
+        super().__init__(forward)
+        del self.n
+
+
+BY_NAME: dict[str, Forward] = {
+    "linear": lambda m, x: functional.linear(input=x, weight=m.a.weight, bias=m.a.bias),
+    "mean": lambda m, x: torch.mean(input=m.a(x), dim=-1),
+    "flatten": lambda m, x: torch.flatten(input=m.a(x), start_dim=1),
+    "add": lambda m, x: torch.add(input=m.a(x), other=m.b(x)),
+    "added, the other first": lambda m, x: torch.add(other=m.a(x), input=m.b(x)),
+    "mul": lambda m, x: torch.mul(input=m.a(x), other=0.5),
+    "transpose": lambda m, x: torch.transpose(input=m.a(x), dim0=1, dim1=2),
+    "matmul": lambda m, x: torch.matmul(input=x, other=m.a.weight),
+}
+
+
+@pytest.mark.parametrize("name", BY_NAME)
+def test_the_first_tensor_by_name_is_taken_as_by_place(name: str) -> None:
+    module = OneStep(BY_NAME[name])
+    x = torch.rand(2, 3, 6, generator=torch.Generator().manual_seed(2))
+    graph = trace(module, x, multi_step=False)
+    ours = sw.run(graph, x.numpy(), executor="reference", time_steps=1).output
+    with torch.no_grad():
+        theirs = module(x).numpy()
+    np.testing.assert_allclose(ours.reshape(theirs.shape), theirs, rtol=1e-5, atol=1e-6)
+
+
+def test_any_error_of_a_rule_or_a_to_node_names_its_place() -> None:
+    class Odd(nn.Identity):
+        multi_step = False
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return 2 * x
+
+        def to_node(self, shape: Any) -> Any:
+            return {}["missing"]
+
+    with pytest.raises(LoweringError, match=r"no rule takes this call.*KeyError") as caught:
+        trace(nn.Sequential(nn.Linear(6, 6), Odd()), torch.rand(2, 6))
+    assert caught.value.node == "1" and isinstance(caught.value.__cause__, KeyError)
+
+
+EXAMPLES: dict[str, tuple[Callable[[], torch.Tensor], str]] = {
+    "empty": (lambda: torch.rand(0, 6), "is empty"),
+    "sparse": (lambda: torch.rand(2, 6).to_sparse(), r"to_dense\(\)"),
+    "meta": (lambda: torch.rand(2, 6, device="meta"), "device meta"),
+    "NaN": (lambda: torch.full((2, 6), float("nan")), "12 of 12 values .* NaN or infinite"),
+    "infinite": (lambda: torch.full((2, 6), float("inf")), "12 of 12 values .* NaN or infinite"),
+}
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_an_example_without_usable_values_is_refused(name: str) -> None:
+    example, said = EXAMPLES[name]
+    for door in (sw.lower, sw.agreement):
+        with pytest.raises(InputError, match=r"example input|sample|values|meta|layout"):
+            door(OneStep(lambda m, x: m.a(x)), example())
+    with pytest.raises(InputError, match=said):
+        trace(OneStep(lambda m, x: m.a(x)), example(), multi_step=False)
+
+
+@pytest.mark.parametrize("kind", ["meta", "sparse"])
+def test_samples_without_values_are_refused(kind: str) -> None:
+    graph = sw.lower(OneStep(lambda m, x: m.a(x)), torch.rand(2, 6), level="float", time_steps=2)
+    x = torch.rand(2, 6, device="meta") if kind == "meta" else torch.rand(2, 6).to_sparse()
+    with pytest.raises(InputError, match=kind):
+        sw.run(graph, x, time_steps=2)
