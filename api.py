@@ -43,7 +43,6 @@ from .sources import (
     compared,
     encoding_of,
     read_source,
-    refuse_other_steps,
     trace_module,
 )
 
@@ -205,7 +204,6 @@ def _as_graph(
 
         followed = follow(source, _as_tensor(sample, source))
         graph = graph_of(followed, encoding=encoding or encoding_of(source))
-        refuse_other_steps(followed.layout.own, time_steps)
         steps = time_steps_of(graph, time_steps)
         if time_steps is not None:
             graph = graph.replace(metadata={**graph.metadata, "time_steps": steps})

@@ -284,21 +284,10 @@ def trace_module(
     traced = known.pop("time_steps", None)
     # On a time axis the example has as many steps as were tried: they say nothing of the module.
     own = traced if layout.order == "step" or layout.own else None
-    refuse_other_steps(own, time_steps)
     steps = time_steps or own or said
     known |= {} if steps is None else {"time_steps": int(steps)}
     graph = graph.replace(metadata={**known, **metadata})
     return graph if differences is None else compared(graph, followed, tried, differences)
-
-
-def refuse_other_steps(own: int | None, asked: int | None) -> None:
-    """Raise InputError where other steps are asked for than a loop in forward() always takes."""
-    if own is not None and asked is not None and asked != own:
-        raise InputError(
-            f"forward() takes {own} steps of its own, {asked} were asked for",
-            node="time_steps",
-            remedy=f"leave -T out, or let the module loop over {asked} steps",
-        )
 
 
 def _traced(

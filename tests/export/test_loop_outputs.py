@@ -14,7 +14,7 @@ import pytest
 
 import spikewright as sw
 from spikewright.export.foreign_state import kept_state
-from spikewright.export.ir import Graph, InputError, LoweringError
+from spikewright.export.ir import Graph, LoweringError
 from spikewright.export.trace import trace
 
 from .test_foreign import filled, spikes, threshold
@@ -168,21 +168,3 @@ def test_a_pair_says_which_was_taken() -> None:
     assert potential.metadata["took"].endswith("the potential of lif2")
     integer = sw.lower(filled(Net(pair)), x)
     assert integer.metadata["took"].endswith("the spikes of lif2")
-
-
-def test_other_steps_than_a_loop_of_its_own_takes_are_refused() -> None:
-    class Six(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.fc, self.lif = nn.Linear(6, 3), snn.Leaky(beta=0.5)
-
-        def forward(self, x: Any) -> Any:
-            mem, out = self.lif.init_leaky(), []
-            for _ in range(6):
-                spikes, mem = self.lif(self.fc(x), mem)
-                out.append(spikes)
-            return torch.stack(out)
-
-    assert sw.lower(Six(), torch.rand(3, 6), level="float").metadata["time_steps"] == 6
-    with pytest.raises(InputError, match="6 steps of its own, 9 were asked for"):
-        sw.lower(Six(), torch.rand(3, 6), level="float", time_steps=9)

@@ -639,7 +639,7 @@ ONNX: dict[str, tuple[Make, str]] = {
     ),
     "constant of no value": (
         saved(nodes=[helper.make_node("Constant", [], ["y"], name="m")]),
-        "m: a Constant without a value",
+        "m: a Constant without one value",
     ),
     "flattened elsewhere": (
         images("Flatten", axis=2),
