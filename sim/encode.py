@@ -50,7 +50,8 @@ def encode(
     Samples go through the Input's mean and std, the encoding and, at the integer level with
     `direct`, `quantise_input`, whatever their dtype: a `uint8` image is raw data as its floats are.
     For the other encodings integers are counts of spikes already, taken as they are (a float graph
-    that normalises its input normalises them too). Codes need no encoding: give them to a session.
+    that normalises its input normalises them too); `spikes` and `frames` take whole numbers alone,
+    whatever their dtype. Codes need no encoding: give them to a session.
 
     Args:
         x: static samples [sample, *shape], or with time [sample, time, *shape].
@@ -70,6 +71,8 @@ def encode(
     node, name, x = graph.input, graph.input_name, np.asarray(x)
     kind = node.encoding
     _check_numbers(name, x)
+    if kind in COUNTS:
+        _check_whole(name, kind, x)
     timed = _check_shape(name, node, x)
     _check_time(name, x, time_steps, timed)
     if seed < 0:
@@ -91,6 +94,16 @@ def _check_numbers(name: str, x: Array) -> None:
         bad = int(np.count_nonzero(~np.isfinite(x)))
         raise InputError(
             f"{bad} NaN or infinite values of {x.size}", node=name, remedy="clean the data"
+        )
+
+
+def _check_whole(name: str, encoding: str, x: Array) -> None:
+    """Check counts of spikes, as they came, at any level: a share of a spike is none."""
+    if x.dtype.kind == "f" and (x != np.rint(x)).any():
+        raise InputError(
+            f"{encoding} data must be whole numbers",
+            node=name,
+            remedy="use --encode rate or direct, and lower the network for it",
         )
 
 
@@ -169,6 +182,8 @@ ENCODINGS: dict[str, Callable[[Array, _Request], Array]] = {
     "rate": _rate,
     "latency": _latency,
 }
+COUNTS = ("spikes", "frames")
+"""The encodings whose samples are counts of spikes already."""
 
 
 def _coded(graph: Graph, node: Input, values: Array) -> Array:
@@ -179,12 +194,7 @@ def _coded(graph: Graph, node: Input, values: Array) -> Array:
         return _once(values, lambda frames: quantise_input(frames, node))
     if values.dtype.kind in "iub":
         return _within(graph.input_name, node, values)
-    if (values != np.rint(values)).any():
-        raise InputError(
-            f"{node.encoding} data must be whole numbers",
-            node=graph.input_name,
-            remedy="use --encode rate or direct, and lower the network for it",
-        )
+    _check_whole(graph.input_name, node.encoding, values)  # normalised counts may be none any more
     return _within(graph.input_name, node, values)
 
 

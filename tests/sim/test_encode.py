@@ -133,6 +133,23 @@ def timed(*values: Any) -> Array:
     return np.array(values).reshape(1, -1, 1, 1) * np.ones((2, 3), np.array(values).dtype)
 
 
+@pytest.mark.parametrize("level", ["float", "folded", "integer"])
+@pytest.mark.parametrize("encoding", ["spikes", "frames"])
+def test_shares_of_spikes_are_refused_at_every_level(encoding: Any, level: Any) -> None:
+    """Else the multiply-accumulates of real values would be counted as synaptic operations."""
+    network = graph(encoding, level)
+    for x, steps in ((timed(0.5, 1.0), None), (X[None], 2)):
+        with pytest.raises(InputError, match=f"{encoding} data must be whole numbers; use enc"):
+            encode(network, x, steps)
+
+
+@pytest.mark.parametrize("level", ["float", "folded"])
+def test_spikes_are_whole_before_they_are_normalised(level: Any) -> None:
+    network = graph("spikes", level, mean=np.array(0.5), std=np.array(0.25))
+    for x in (timed(0.0, 1.0), timed(0, 1)):
+        assert set(encode(network, x).reshape(-1).tolist()) == {-2.0, 2.0}
+
+
 BAD: list[tuple[Graph, Any, dict[str, Any], str]] = [
     (graph(), np.zeros((4, 3, 2)), {"time_steps": 1}, r"data of shape \[4, 3, 2\].*\[sample, 2, 3"),
     (graph(), np.zeros((2, 3)), {"time_steps": 1}, r"in: data of shape \[2, 3\]"),
