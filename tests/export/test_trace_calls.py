@@ -167,7 +167,7 @@ def test_any_error_of_a_rule_or_a_to_node_names_its_place() -> None:
     class Odd(nn.Identity):
         multi_step = False
 
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
+        def forward(self, x: torch.Tensor) -> torch.Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
             return 2 * x
 
         def to_node(self, shape: Any) -> Any:
