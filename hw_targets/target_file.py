@@ -27,6 +27,8 @@ _KEYS = (
     "latency_bound",
     "notes",
 )
+SECTIONS = ("limits", "supports", "costs")
+"""What a target says of a chip: at least one of them."""
 LARGEST = 10**12
 """No limit of a chip is larger."""
 PER_CORE = ("kernel_words", "neuron_words")
@@ -61,6 +63,7 @@ def read_target(path: Path) -> Target:
     default = data.get("default_cost", next(iter(costs), None))
     if default is not None and (not isinstance(default, str) or default not in costs):
         raise TargetError(f"default_cost {default!r} is not among the costs", node=where)
+    _says_something(where, data)
     return Target(
         name=_text(where, "name", data.get("name", path.stem)),
         title=_text(where, "title", data.get("title", path.stem)),
@@ -73,6 +76,19 @@ def read_target(path: Path) -> Target:
         mapping=mapping,
         latency_bound=str(data.get("latency_bound", "")),
     )
+
+
+def _says_something(where: str, data: Mapping[str, Any]) -> None:
+    """Raise TargetError for an empty section, and for a chip of no limits and no costs.
+
+    Such a file would say of every network that it fits.
+    """
+    for section in SECTIONS:
+        if section in data and not data[section]:
+            raise TargetError(f"{section} is empty", node=where, remedy="fill it, or leave it out")
+    if not any(section in data for section in SECTIONS):
+        remedy = "state the chip's limits, each with value, unit, source and evidence"
+        raise TargetError(f"none of {', '.join(SECTIONS)}", node=where, remedy=remedy)
 
 
 def _one_of(where: str, key: str, value: Any, allowed: tuple[str, ...]) -> str:
