@@ -19,7 +19,7 @@ from .ir import (
     SumPool,
     Transpose,
 )
-from .ir.nodes import MaxPool, is_padded
+from .ir.nodes import MaxPool, is_padded, paddings
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,18 +58,27 @@ def through(name: str, node: Node, shape: Shape, carry: Carry) -> Carry:
     if isinstance(node, (Flatten, Reshape, Transpose)):
         return Carry(_moved(node, shape, carry.scale), _moved(node, shape, carry.offset))
     if isinstance(node, MaxPool):
-        _need_constant(name, node, shape, carry)
+        _need_constant(name, node, shape, carry.scale, carry.offset)
         return carry
     if isinstance(node, SumPool):
-        _need_constant(name, node, shape, carry)
-        if carry.has_offset and is_padded(node):
-            raise LoweringError(
-                "a biased current is sum-pooled with padding, so the bias varies at the border",
-                node=name,
-                remedy="pool without padding, or put a neuron before the pool",
-            )
-        return Carry(carry.scale, carry.offset * int(np.prod(node.kernel)))
+        _need_constant(name, node, shape, carry.scale)
+        return Carry(carry.scale, _summed(node, shape, carry.offset))
     return carry
+
+
+def _summed(node: SumPool, shape: Shape, offset: Array) -> Array:
+    """Return what the windows make of the offsets: less where they reach into the padding."""
+    rank = len(node.kernel)
+    if not offset.any():
+        return np.zeros(())
+    if not is_padded(node) and _is_constant(offset, shape, rank):
+        return offset * int(np.prod(node.kernel))
+    ends = zip(*paddings(node), strict=True)
+    full = np.pad(np.broadcast_to(offset, shape), [(0, 0)] * (len(shape) - rank) + list(ends))
+    axes = tuple(range(len(shape) - rank, len(shape)))
+    views = np.lib.stride_tricks.sliding_window_view(full, node.kernel, axes)
+    steps = (slice(None),) * (len(shape) - rank) + tuple(slice(None, None, s) for s in node.stride)
+    return np.asarray(views[steps].sum(axis=tuple(range(-rank, 0))))
 
 
 def _moved(node: Flatten | Reshape | Transpose, shape: Shape, values: Array) -> Array:
@@ -81,13 +90,16 @@ def _moved(node: Flatten | Reshape | Transpose, shape: Shape, values: Array) -> 
     return full.reshape(node.shape if isinstance(node, Reshape) else (-1,))
 
 
-def _need_constant(name: str, node: SumPool | MaxPool, shape: Shape, carry: Carry) -> None:
-    axes = tuple(range(len(shape) - len(node.kernel), len(shape)))
-    for values in (carry.scale, carry.offset):
-        full = np.broadcast_to(values, shape)
-        if (full != full.min(axis=axes, keepdims=True)).any():
-            raise LoweringError(
-                "a scale or bias varies within the pooling windows",
-                node=name,
-                remedy="put a neuron before the pool, or quantise with one scale a layer",
-            )
+def _need_constant(name: str, node: SumPool | MaxPool, shape: Shape, *values: Array) -> None:
+    if not all(_is_constant(v, shape, len(node.kernel)) for v in values):
+        raise LoweringError(
+            "a scale or bias varies within the pooling windows",
+            node=name,
+            remedy="put a neuron before the pool, or quantise with one scale a layer",
+        )
+
+
+def _is_constant(values: Array, shape: Shape, rank: int) -> bool:
+    """Whether values are alike over the last `rank` axes of a shape."""
+    full = np.broadcast_to(values, shape)
+    return bool((full == full.min(axis=tuple(range(-rank, 0)), keepdims=True)).all())

@@ -31,6 +31,7 @@ from .ir import (
     value_kinds,
 )
 from .ir.nodes import Linear, MaxPool, SumPool
+from .whole_factors import stays_whole
 
 LEAST_MULTIPLE = 16
 """Below this the unit is first divided by a power of two, so that widening costs at most 6 %."""
@@ -120,7 +121,7 @@ def _factors(graph: Graph, members: tuple[str, ...], flow: nx.Graph[str]) -> dic
 
 
 def _scalar_factor(name: str, node: Node) -> float:
-    if not isinstance(node, Scale):
+    if not isinstance(node, Scale) or stays_whole(node):
         return 1.0
     if node.factor.size != 1:
         raise LoweringError(

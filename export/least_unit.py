@@ -7,12 +7,15 @@ weights keep an error of at most 2^-23 of the threshold each at 30 state bits.
 
 from __future__ import annotations
 
+from math import prod
+
 import numpy as np
 
 from .current_groups import CurrentGroup
-from .ir import WEIGHTS, Delay, Graph, MatMul, Neuron, Output, Profile, Scale
+from .ir import WEIGHTS, Delay, Graph, MatMul, Neuron, Node, Output, Profile, Scale, SumPool
 from .ir.arith import DECAY_ONE
 from .quantise_state import FRACTION_BITS, decay_steps
+from .whole_factors import stays_whole
 
 _POTENTIALS = ("v_threshold", "bias", "bias_in", "v_reset", "v_min")
 
@@ -29,25 +32,37 @@ def least_unit(graph: Graph, group: CurrentGroup, profile: Profile) -> float:
     if profile.bias_limit is not None:
         width = min(width, 2.0 * profile.bias_limit * 2 * profile.bias_step)
     room = width / 2 / 2.0**FRACTION_BITS
-    ways = [(name, group.factors[name]) for name in group.weights]
-    largest, seen = 0.0, set(ways)
+    ways = [(n, group.factors[n], _bias(graph.nodes[n]) / group.factors[n]) for n in group.weights]
+    largest, seen = max(bias for _, _, bias in ways), set(ways)
     while ways:
-        name, factor = ways.pop()
-        node = graph.nodes[name]
-        if isinstance(node, WEIGHTS) and node.bias is not None:
-            largest = max(largest, float(np.abs(node.bias).max()) / factor)
+        name, factor, bias = ways.pop()
         for target in graph.consumers(name):
             behind = graph.nodes[target]
             if isinstance(behind, Neuron):
-                largest = max(largest, _largest(behind, profile) / factor)
+                largest = max(largest, bias, _largest(behind, profile) / factor)
             elif not isinstance(behind, (*WEIGHTS, MatMul, Output, Delay)):
-                scaled = (
-                    factor * float(behind.factor.min()) if isinstance(behind, Scale) else factor
-                )
-                if (target, scaled) not in seen and scaled > 0:
-                    seen.add((target, scaled))
-                    ways.append((target, scaled))
+                way = (target, *_behind(behind, factor, bias))
+                if way not in seen and way[1] > 0:
+                    seen.add(way)
+                    ways.append(way)
     return largest / room
+
+
+def _bias(node: Node) -> float:
+    """Return the largest bias of a weight node, in true units."""
+    bias = node.bias if isinstance(node, WEIGHTS) else None
+    return 0.0 if bias is None else float(np.abs(bias).max())
+
+
+def _behind(node: Node, factor: float, bias: float) -> tuple[float, float]:
+    """Return the least unit and the largest bias in that unit behind a node."""
+    if isinstance(node, SumPool):
+        return factor, bias * prod(node.kernel)
+    if not isinstance(node, Scale):
+        return factor, bias
+    if stays_whole(node):
+        return factor, bias * float(node.factor.max())
+    return factor * float(node.factor.min()), bias
 
 
 def _largest(node: Neuron, profile: Profile) -> float:

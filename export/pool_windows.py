@@ -17,13 +17,14 @@ def windows_reached(
     """Return how many windows an axis has, and the padding behind up to where they reach.
 
     With `ceil_mode` one more window begins where any of it lies on the map or before it (as torch
-    and ONNX have it).
+    and ONNX have it), be it the first, of a map that is smaller than the window.
     """
     room = size + begin + end - extent
-    count = room // stride + 1
-    if not ceil_mode or count < 1:
-        return count, end
+    if not ceil_mode:
+        return room // stride + 1, end
     most = ceil(room / stride) + 1
+    if most < 1:
+        return most, end
     most -= (most - 1) * stride >= size + begin  # starts behind the map
     return most, end + max(0, (most - 1) * stride - room)
 

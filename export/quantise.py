@@ -51,6 +51,7 @@ from .least_unit import least_unit
 from .quantise_state import quantise_neuron, quantise_output, readout_shift
 from .retime import on_a_loop_without_neuron
 from .weight_scale import quantise_weight, weight_scale
+from .whole_factors import stays_whole, whole_factors
 
 INPUT_CODE = 127
 """The largest code of a directly encoded input: symmetric int8, zero point 0."""
@@ -70,7 +71,7 @@ def quantise(
     check(graph)
     if graph.level != "folded":
         raise LoweringError(f"a {graph.level} graph, only a folded one is quantised")
-    graph = delay_only_spikes(graph)
+    graph = whole_factors(delay_only_spikes(graph), profile)
     # Of a file folded before, or made from integers, as of one folded now.
     graph = graph.map_nodes(lambda _, node: plainest(node) if isinstance(node, Neuron) else node)
     widened: dict[str, float] = {}
@@ -265,7 +266,7 @@ class _Work:
         if name in self.carries:
             return self.carries[name]
         if isinstance(node, Scale):
-            return carries[0].scaled(node.factor.astype(np.float64))
+            return self._scaled(node, carries[0])
         if isinstance(node, MatMul):
             return plain(float(np.prod([float(c.scale.flat[0]) for c in carries])))
         if isinstance(node, Add):
@@ -273,15 +274,25 @@ class _Work:
         return through(name, node, self.graph.shapes[sources[0]], carries[0])
 
     def _scale(self, name: str, node: Scale, received: Carry) -> Carry:
-        """A float factor vanishes into the unit."""
+        """A float factor vanishes into the unit; whole ones that differ stay."""
         if (node.factor <= 0).any():
             raise LoweringError(
                 f"scale {node.factor.min()} is not above 0",
                 node=name,
                 remedy="move the sign into the weights",
             )
-        self.absorbed[name] = self.graph.inputs(name)[0]
-        return received.scaled(node.factor.astype(np.float64))
+        if stays_whole(node):
+            self.nodes[name] = Scale(node.factor.astype(np.int32))
+        else:
+            self.absorbed[name] = self.graph.inputs(name)[0]
+        return self._scaled(node, received)
+
+    @staticmethod
+    def _scaled(node: Scale, received: Carry) -> Carry:
+        factor = node.factor.astype(np.float64)
+        if stays_whole(node):
+            return Carry(received.scale, received.offset * factor)
+        return received.scaled(factor)
 
     def _add(self, name: str, node: Add) -> Carry:
         self.nodes[name] = node

@@ -167,9 +167,12 @@ def _maps(rule: LayerRule) -> LayerRule:
 
 
 def _avg_pool(module: Any, before: Shape, after: Shape) -> list[Node]:
-    if getattr(module, "divisor_override", None):
-        raise Refused("divisor_override is set", "fold it into the next weights")
     kernel, stride, padding, end, count = _pool_windows(module, before)
+    if getattr(module, "divisor_override", None):
+        return [
+            SumPool(kernel, stride, padding, end),
+            Scale(np.array(1.0 / module.divisor_override)),
+        ]
     own = padding if module.count_include_pad else (0,) * len(padding)
     counted = tuple(zip(own, own, strict=True))
     places = divisors(before[1:], kernel, stride, padding, count, counted)

@@ -31,7 +31,7 @@ from .violation import Violation
 REMEDIES = {
     "MaxPool": "use strided convolutions or sum pooling",
     "MatMul": "attention has no form on this chip; use a convolutional network",
-    "Scale": "use the residual rule sew_add, or another target",
+    "Scale": "use the residual rule sew_add, average with counted padding, or another target",
 }
 
 

@@ -99,10 +99,14 @@ def _pool(node: Pool, x: Shape) -> Shape:
     split, ones = len(x) - rank, (1,) * rank
     out = _windows(x[split:], node.kernel, node, ones)
     if isinstance(node, MaxPool):
-        for ends in paddings(node):
-            inside = all(2 * p <= k for p, k in zip(ends, node.kernel, strict=True))
-            _need(inside, f"padding {ends} is more than half the kernel {node.kernel}")
+        _need(_all_reach(node, x[split:], out), f"padding {node.padding} fills a whole window")
     return (*x[:split], *out)
+
+
+def _all_reach(node: MaxPool, sizes: Shape, counts: Shape) -> bool:
+    """Whether each window has a value of the map: the first and the last of each axis have."""
+    axes = zip(sizes, counts, node.kernel, node.stride, node.padding, strict=True)
+    return all(p < k and (n - 1) * s - p < size for size, n, k, s, p in axes)
 
 
 def _batch_norm(node: BatchNorm, x: Shape) -> Shape:

@@ -279,6 +279,11 @@ def one_layer(layer: nn.Module, after: nn.Module | None = None) -> nn.Module:
         nn.AvgPool2d(3, 2, 1, ceil_mode=True, count_include_pad=False),
         nn.MaxPool2d(2, 2, ceil_mode=True),
         nn.MaxPool2d(3, 2, ceil_mode=True),
+        nn.MaxPool2d(3, 3, ceil_mode=True),
+        nn.MaxPool2d(5, 4, 2, ceil_mode=True),
+        nn.MaxPool2d(9, 9, ceil_mode=True),
+        nn.AvgPool2d(9, 9, ceil_mode=True),
+        nn.AvgPool2d(3, 2, 1, divisor_override=4),
     ],
     ids=str,
 )
@@ -297,7 +302,6 @@ def test_pools_beyond_the_end_and_divisors_of_each_place_are_torchs(
     [
         (one_layer(nn.Conv2d(1, 2, 3), nn.GELU()), "gelu"),
         (one_layer(nn.Conv2d(1, 2, 3, padding=1, padding_mode="reflect")), "padding_mode"),
-        (one_layer(nn.AvgPool2d(3, divisor_override=4)), "divisor_override"),
         (Conditional(), "data-dependent"),
     ],
 )

@@ -135,7 +135,7 @@ OF_INTEGER: list[tuple[dict[str, Any], str]] = [
     ({"lif": lif(v_min=np.int32(9), v_high=8)}, "lif: v_min 9 is above the state range"),
     ({"lif": replace(lif(), shape=(3, 4, 5))}, r"lif: declared shape \(3, 4, 5\), input is"),
     ({"pool": AvgPool((2, 2), (2, 2), (0, 0))}, "pool: AvgPool does not exist at the integer"),
-    ({"pool": MaxPool((2, 2), (2, 2), (2, 2))}, r"pool: padding \(2, 2\) is more than half"),
+    ({"pool": MaxPool((2, 2), (2, 2), (2, 2))}, r"pool: padding \(2, 2\) fills a whole window"),
     ({"pool": SumPool((5, 5), (2, 2), (0, 0))}, r"pool: kernel \(5, 5\) does not fit map \(4, 4\)"),
     ({"fc": Linear(np.ones((4, 11), np.int8))}, r"fc: weight takes 11 features, input is \(12,\)"),
     ({"out": Output("mean")}, "out: readout is 'mean', allowed: none, integrate, leaky, spike"),  # type: ignore[arg-type]
