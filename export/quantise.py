@@ -46,6 +46,7 @@ from .ir import (
 from .ir.equal_rules import plainest
 from .ir.nodes import Linear
 from .ir.profile import Granularity, ScaleRule
+from .kept_currents import kept_current, refuse_kept_currents
 from .late_bias import delay_only_spikes
 from .least_unit import least_unit
 from .quantise_state import quantise_neuron, quantise_output, readout_shift
@@ -71,6 +72,7 @@ def quantise(
     check(graph)
     if graph.level != "folded":
         raise LoweringError(f"a {graph.level} graph, only a folded one is quantised")
+    refuse_kept_currents(graph)
     graph = whole_factors(delay_only_spikes(graph), profile)
     # Of a file folded before, or made from integers, as of one folded now.
     graph = graph.map_nodes(lambda _, node: plainest(node) if isinstance(node, Neuron) else node)
@@ -361,17 +363,15 @@ class _Work:
         for name in self.graph.of_kind(Delay):
             carry = self.carries[self.graph.inputs(name)[0]]
             if carry.has_offset or not carry.uniform or float(carry.scale.flat[0]) != 1.0:
-                reason, remedy = self._undelayable(name)
-                raise LoweringError(reason, node=name, remedy=remedy)
+                raise self._undelayable(name)
 
-    def _undelayable(self, name: str) -> tuple[str, str]:
+    def _undelayable(self, name: str) -> LoweringError:
         """Return why a Delay cannot store what enters it, and what to do."""
         if on_a_loop_without_neuron(self.graph, name):
-            reason = "keeps a current from step to step in a loop without a neuron"
-            return reason, "use a current-based neuron, or let a readout keep it"
+            return kept_current(self.graph, name)
         analog = value_kinds(self.graph)[name] == "analog"
         remedy = "encode the input as spikes" if analog else "delay the spikes"
-        return "delays a value that is not spikes", remedy
+        return LoweringError("delays a value that is not spikes", node=name, remedy=remedy)
 
     def edges(self) -> list[Edge]:
         """Return the edges with absorbed Scales bypassed and new ones put in."""

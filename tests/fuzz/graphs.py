@@ -293,8 +293,12 @@ def _pool(draft: Draft) -> None:
     stride = tuple(draft.pick(1, 2) for _ in kernel)
     padding = tuple(draft.pick(0, k // 2) for k in kernel)
     end = padding_end(draft, padding, tuple(k // 2 for k in kernel))
-    draft.put((MaxPool if draft.chance(0.5) else SumPool)(kernel, stride, padding, end))
+    maximum = draft.chance(0.5)
+    draft.put((MaxPool if maximum else SumPool)(kernel, stride, padding, end))
     _settle_shape(draft)
+    if not maximum and draft.chance(0.2):  # averages whose divisor differs from place to place
+        factor = draft.rng.integers(1, 10, draft.shape[1:])
+        draft.put(Scale(factor.astype(np.int32)))
 
 
 def _rearrange(draft: Draft) -> None:
