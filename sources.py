@@ -19,6 +19,7 @@ from .export.ir import (
     UnknownNameError,
 )
 from .export.ir.errors import WITH_TORCH, AgreementWarning, warn
+from .export.ir.missing import missing_file
 from .export.ir.nodes import Encoding
 from .export.ir.noted import Differences
 from .export.ir.table import dense_macs
@@ -82,9 +83,21 @@ def read_source(spec: str, options: SourceOptions | None = None) -> Graph:
     if reader is not None:
         return as_asked(reader(spec, options), options)
     if suffix == ".py":
-        remedy = f"write {spec}:FACTORY, the name of a function that returns it"
-        raise InputError("Python code, but not which network in it", node=spec, remedy=remedy)
+        raise _no_factory(spec)
     return _checkpoint(spec, options)
+
+
+def _no_factory(spec: str) -> SpikewrightError:
+    """Return the refusal of code without the name of what makes the network: which it could be."""
+    from .trainer.own_code import factories_in
+
+    if not Path(spec).is_file():
+        return missing_file(Path(spec), "a .py file")
+    names = factories_in(spec)
+    one = names[0] if names else "FACTORY"
+    which = f"one of {', '.join(names)}" if names[1:] else "what makes it"
+    reason, remedy = "Python code, but not which network in it", f"write {spec}:{one}, {which}"
+    return InputError(reason, node=spec, remedy=remedy)
 
 
 def as_asked(graph: Graph, options: SourceOptions) -> Graph:
@@ -160,7 +173,7 @@ def _hdf5(spec: str, options: SourceOptions) -> Graph:
 def _weights(spec: str, options: SourceOptions) -> Graph:
     """Refuse weights without the network that they are of."""
     if not Path(spec).is_file():
-        raise FormatError("no such file", node=spec)
+        raise missing_file(Path(spec), "a file of weights")
     raise InputError(
         "weights alone do not say what is computed with them",
         node=spec,

@@ -33,6 +33,7 @@ from ..export.ir import (
     InputError,
     MatMul,
     Neuron,
+    UnknownNameError,
     analog_values,
     dense_macs,
 )
@@ -197,7 +198,7 @@ def compare(
             others are computed beside it.
 
     Raises:
-        InputError: for an unknown method; for counters of another graph.
+        UnknownNameError: for an unknown method. InputError: for counters of another graph.
     """
     refuse_foreign(graph, counters)
     how = conventions or Conventions()
@@ -213,8 +214,7 @@ def compare(
     refuse_idle(how, graph, counters, prices)
     chosen = next((m for m in found if m.name == method), None)
     if chosen is None:
-        names = ", ".join(m.name for m in found)
-        raise InputError(f"no method {method!r}", node="--method", remedy=f"known: {names}")
+        raise UnknownNameError.of("method", method, [m.name for m in found])
     return Comparison(
         chosen,
         tuple(found),

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..export.ir import PROFILES, TargetError, UnknownNameError
+from ..export.ir.missing import near_files
 from ..export.ir.printed import Printed, aligned
 from ..export.ir.visible import visible
 
@@ -204,5 +205,5 @@ def load_target(name: str) -> Target:
     if path.is_dir():
         raise TargetError("is a folder, a .yaml file is needed", node=name)
     if not path.is_file():
-        raise TargetError("no such file", node=name)
+        raise TargetError("no such file", node=name, remedy=near_files(path, "a .yaml file"))
     return read_target(path)

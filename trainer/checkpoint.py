@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..export.formats.atomic import atomic_path
 from ..export.ir.errors import FormatError, InputError, UnknownNameError
-from .missing import missing_file
+from ..export.ir.missing import missing_file
 
 if TYPE_CHECKING:
     from .data import Dataset

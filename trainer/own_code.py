@@ -8,6 +8,7 @@ with neighbours of one name, are never taken for each other.
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -20,7 +21,8 @@ from traceback import extract_tb
 from types import ModuleType
 from typing import Any
 
-from ..export.ir.errors import FormatError, InputError, UnknownNameError
+from ..export.ir.errors import InputError, UnknownNameError
+from ..export.ir.missing import missing_file
 
 _ONE_AT_A_TIME = RLock()
 """sys.modules and sys.meta_path are the process's: two threads would put each other's aside."""
@@ -38,7 +40,7 @@ def call_own(spec: str) -> Any:
     path, _, name = spec.rpartition(":")
     file = Path(path).resolve()
     if not file.is_file():
-        raise FormatError("no such file", node=path)
+        raise missing_file(Path(path), "a .py file")
     with _ONE_AT_A_TIME, _neighbours(file) as taken:
         module = _executed(file, path, taken)
         factory = getattr(module, name, None)
@@ -46,6 +48,30 @@ def call_own(spec: str) -> Any:
             known = [n for n, value in vars(module).items() if callable(value) and n[0] != "_"]
             raise UnknownNameError.of(f"function in {file.name}", name, known)
         return _called(factory, file, spec)
+
+
+def factories_in(path: str | Path) -> list[str]:
+    """Return the functions and classes of a file that can be called without arguments.
+
+    The file is parsed, not run; one that cannot be parsed has none.
+    """
+    try:
+        body = ast.parse(Path(path).read_bytes()).body
+    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
+        return []
+    named = [n for n in body if isinstance(n, (ast.FunctionDef, ast.ClassDef)) and n.name[0] != "_"]
+    return [node.name for node in named if _needed(node) <= 0]
+
+
+def _needed(node: ast.stmt) -> int:
+    """Return how many arguments a function needs, or the __init__ of a class beside self."""
+    if isinstance(node, ast.ClassDef):
+        makers = [n for n in node.body if isinstance(n, ast.FunctionDef) and n.name == "__init__"]
+        return _needed(makers[-1]) - 1 if makers else 0
+    assert isinstance(node, ast.FunctionDef)
+    taken = node.args
+    by_name = sum(default is None for default in taken.kw_defaults)
+    return len(taken.posonlyargs) + len(taken.args) - len(taken.defaults) + by_name
 
 
 def _executed(file: Path, path: str, name: str) -> ModuleType:

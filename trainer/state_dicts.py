@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from ..export.ir.errors import FormatError
-from .missing import missing_file
+from ..export.ir.missing import missing_file
 
 StateDict: TypeAlias = dict[str, Any]
 AROUND = ("state_dict", "model_state_dict", "model", "net", "network", "module", "weights")

@@ -18,6 +18,7 @@ import numpy as np
 from ..ir import KINDS, Array, FormatError, Graph, Node, Profile, SpikewrightError, check
 from ..ir.digest import digest, little_endian, plain
 from ..ir.graph import LEVELS
+from ..ir.missing import near_files
 from .atomic import atomic_path
 from .card import entry, mapping, plain_fields, shown
 from .provenance import check_metadata, metadata_digest
@@ -139,8 +140,9 @@ def _load(path: Path) -> tuple[Mapping[str, Any], dict[str, Array]]:
     from safetensors import SafetensorError, safe_open
 
     if not path.is_file():
-        said = "a folder, a .spk file is needed" if path.is_dir() else "no such file"
-        raise FormatError(said, remedy="check the path")
+        if path.is_dir():
+            raise FormatError("a folder, a .spk file is needed", remedy="check the path")
+        raise FormatError("no such file", remedy=near_files(path, "a .spk file"))
     try:
         with safe_open(str(path), framework="np") as archive:
             metadata = archive.metadata() or {}

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ..ir.errors import FormatError
+from ..ir.missing import missing_file
 
 ALWAYS = 128 << 20
 """Bytes that any file may unpack to."""
@@ -26,7 +27,7 @@ def open_regular(path: Path) -> BinaryIO:
         # A pipe without a writer would block the opening itself.
         file = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
     except FileNotFoundError:
-        raise FormatError("no such file", node=str(path)) from None
+        raise missing_file(Path(path), "another file") from None
     except (OSError, ValueError) as error:  # a NUL in the name is a ValueError
         said = getattr(error, "strerror", None) or str(error)
         raise FormatError(f"cannot be read: {said}", node=str(path)) from None

@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 
 from ..ir import FormatError, MissingPackageError
+from ..ir.missing import near_files
 from . import hdf5_worker
 from .hdf5_worker import LARGEST_FILE, LENGTH, MOST_TEXT
 
@@ -71,7 +72,7 @@ def top_names(path: str | Path) -> list[str]:
 def _asked(path: str | Path, names: Sequence[str], what: str) -> dict[str, Any]:
     place = os.path.abspath(path)
     if not os.path.isfile(place):
-        raise FormatError("no such file")
+        raise FormatError("no such file", remedy=near_files(Path(path), f"a {what} file"))
     seconds = FEWEST_SECONDS + os.path.getsize(place) / BYTES_A_SECOND
     request = {"path": place, "names": list(names), "seconds": seconds}
     reply = _READER.ask(json.dumps(request).encode(), what, seconds)

@@ -99,7 +99,7 @@ def layers_of(path: str) -> list[Layer]:
         group = read_hdf5(path, ("layer",), "netx").get("layer")
     except FormatError as error:
         said = f"{error.node}: {error.reason}" if error.node else error.reason
-        raise FormatError(said, node=path) from None
+        raise FormatError(said, node=path, remedy=error.remedy) from None
     if not isinstance(group, dict):
         raise FormatError("not a readable netx file (it holds no layers)", node=path)
     found = sorted(

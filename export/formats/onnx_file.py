@@ -18,6 +18,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import numpy_helper
 
 from ..ir import Array, FormatError, Shape
+from ..ir.missing import near_files
 from .files import open_regular
 
 LARGEST_FILE = 1 << 31
@@ -45,7 +46,7 @@ def load_onnx(path: Path) -> onnx.ModelProto:
         FormatError: for what is no ONNX model, or one of ours, which has no way back.
     """
     if not path.is_file():
-        raise FormatError("no such file")
+        raise FormatError("no such file", remedy=near_files(path, "an .onnx file"))
     if path.stat().st_size > LARGEST_FILE:
         raise FormatError(f"{path.stat().st_size} bytes, at most {LARGEST_FILE} are read")
     model = onnx.ModelProto()

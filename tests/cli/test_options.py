@@ -290,7 +290,10 @@ IDLE: dict[str, tuple[tuple[str, ...], str]] = {
         ("estimate", NET, *X, "--target", "loihi1", "--cost", "int8"),
         "davies",
     ),
-    "a method that there is not": (("compare", NET, *X, "--method", "int9"), "no method 'int9'"),
+    "a method that there is not": (
+        ("compare", NET, *X, "--method", "int9"),
+        "did you mean int8",
+    ),
     "a measurement without data": (
         ("lower", "{dir}/float.spk", "--level", "float", "-o", "{dir}/n.spk", "--limit", "3"),
         "--limit cannot act",

@@ -8,7 +8,17 @@ from typing import Literal
 import numpy as np
 import pytest
 
-from spikewright.export.ir import Add, Graph, Input, InputError, Linear, Neuron, Node, Output
+from spikewright.export.ir import (
+    Add,
+    Graph,
+    Input,
+    InputError,
+    Linear,
+    Neuron,
+    Node,
+    Output,
+    UnknownNameError,
+)
 from spikewright.hw_targets.compare import activation_bits, compare
 from spikewright.hw_targets.cost_operations import Conventions
 from spikewright.hw_targets.neurobench import NeuroBench, effective_operations
@@ -75,7 +85,7 @@ def test_the_verdict_is_one_sentence_that_takes_sides() -> None:
     assert "the SNN needs" in won.verdict and "the ANN needs" in lost.verdict
     assert "no spike rate would turn that" in lost.verdict
     assert won.verdict.count(".") - won.verdict.count("0.") >= 1 and "\n" not in won.verdict
-    with pytest.raises(InputError, match="int8-memory/event"):
+    with pytest.raises(UnknownNameError, match="did you mean int8"):
         compare(graph, counters, GENERIC, method="int9")
 
 

@@ -279,7 +279,7 @@ def test_imagefolder_covers_all_classes_under_a_limit(tmp_path):
     ("spec", "split", "limit", "error", "text"),
     [
         ("digit", "train", None, UnknownNameError, "did you mean digits"),
-        ("digits", "validation", None, InputError, "train or test"),
+        ("digits", "validation", None, UnknownNameError, "known: test, train"),
         ("digits", "train", 0, InputError, "limit 0"),
         ("digits:x", "train", None, InputError, "takes no path"),
         ("npz", "train", None, InputError, "write npz:PATH"),

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from spikewright.export.ir import FormatError, InputError, UnknownNameError
-from spikewright.trainer.own_code import call_own
+from spikewright.trainer.own_code import call_own, factories_in
 
 
 def written(folder: Path, **files: str) -> Path:
@@ -122,3 +122,20 @@ def raise_of(spec: str) -> None:
     except (InputError, UnknownNameError, FormatError) as error:
         error.args = (str(error),)
         raise
+
+
+def test_what_a_file_could_make_is_read_without_running_it(tmp_path: Path) -> None:
+    folder = written(
+        tmp_path,
+        own_many="raise SystemExit\n"
+        "class Net:\n    def __init__(self, width=3): ...\n"
+        "class Layer:\n    def __init__(self, width): ...\n"
+        "class Bare: ...\n"
+        "def make(width=3, *, deep=False): ...\n"
+        "def made(width): ...\n"
+        "def kept(*, width): ...\n"
+        "def _hidden(): ...\n",
+        own_broken="def net(:\n",
+    )
+    assert factories_in(folder / "own_many.py") == ["Net", "Bare", "make"]
+    assert factories_in(folder / "own_broken.py") == factories_in(folder / "absent.py") == []

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ...export.formats.npz_in import Npz
 from ...export.ir.errors import FormatError
-from ..missing import missing_file
+from ...export.ir.missing import missing_file
 from .dataset import Dataset, tenth_apart
 
 MOST_CLASSES = 1 << 17
@@ -75,7 +75,8 @@ def _opened(path: Path) -> Npz:
     if "x" not in file.names:
         file.close()
         listed = ", ".join(sorted(file.names)[:8]) or "nothing"
-        remedy = "save the samples as x, and labels as y"
+        near = [name for name in file.names if name.lower().startswith("x")][:1]
+        remedy = f"save {near[0] if near else 'the samples'} as x, and labels as y"
         raise FormatError(f"no array 'x', found {listed}", node=where, remedy=remedy)
     if "y_test" in file.names and "x_test" not in file.names:
         file.close()

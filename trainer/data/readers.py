@@ -102,7 +102,7 @@ def _checked(spec: str, split: str, limit: int | None) -> tuple[str, Path | None
     if kind not in READERS:
         raise _unknown(spec)
     if split not in SPLITS:
-        raise InputError(f"split {split!r}, allowed {' or '.join(SPLITS)}", node=spec)
+        raise UnknownNameError.of("split", split, SPLITS)
     if limit is not None and limit < 1:
         raise InputError(f"limit {limit}, allowed 1 or more", node=spec)
     if not path and kind not in PACKAGED:
