@@ -19,7 +19,7 @@ from .ir import (
     SumPool,
     Transpose,
 )
-from .ir.nodes import MaxPool, is_padded, paddings
+from .ir.nodes import MaxPool, paddings
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +58,28 @@ def through(name: str, node: Node, shape: Shape, carry: Carry) -> Carry:
     if isinstance(node, (Flatten, Reshape, Transpose)):
         return Carry(_moved(node, shape, carry.scale), _moved(node, shape, carry.offset))
     if isinstance(node, MaxPool):
-        _need_constant(name, node, shape, carry.scale, carry.offset)
-        return carry
+        rank = len(node.kernel)
+        scale, offset = (_alike(name, v, shape, rank) for v in (carry.scale, carry.offset))
+        return Carry(scale, offset)
     if isinstance(node, SumPool):
-        _need_constant(name, node, shape, carry.scale)
-        return Carry(carry.scale, _summed(node, shape, carry.offset))
+        scale = _alike(name, carry.scale, shape, len(node.kernel))
+        return Carry(scale, _summed(node, shape, carry.offset))
     return carry
+
+
+def _alike(name: str, values: Array, shape: Shape, rank: int) -> Array:
+    """Return values that are alike over the last `rank` axes of a shape, one entry an axis."""
+    if values.size == 1:
+        return values.reshape(())
+    full = np.broadcast_to(values, shape)
+    least = full.min(axis=tuple(range(-rank, 0)), keepdims=True)
+    if (full != least).any():
+        raise LoweringError(
+            "a scale or bias varies within the pooling windows",
+            node=name,
+            remedy="put a neuron before the pool, or quantise with one scale a layer",
+        )
+    return np.asarray(least)
 
 
 def _summed(node: SumPool, shape: Shape, offset: Array) -> Array:
@@ -71,14 +87,19 @@ def _summed(node: SumPool, shape: Shape, offset: Array) -> Array:
     rank = len(node.kernel)
     if not offset.any():
         return np.zeros(())
-    if not is_padded(node) and _is_constant(offset, shape, rank):
-        return offset * int(np.prod(node.kernel))
     ends = zip(*paddings(node), strict=True)
     full = np.pad(np.broadcast_to(offset, shape), [(0, 0)] * (len(shape) - rank) + list(ends))
     axes = tuple(range(len(shape) - rank, len(shape)))
     views = np.lib.stride_tricks.sliding_window_view(full, node.kernel, axes)
     steps = (slice(None),) * (len(shape) - rank) + tuple(slice(None, None, s) for s in node.stride)
-    return np.asarray(views[steps].sum(axis=tuple(range(-rank, 0))))
+    return _short(views[steps].sum(axis=tuple(range(-rank, 0))), rank)
+
+
+def _short(values: Array, rank: int) -> Array:
+    """Return values with one entry along the last `rank` axes where they are alike there."""
+    place = (slice(None),) * (values.ndim - rank) + (slice(0, 1),) * rank
+    first = values[place]
+    return np.asarray(first if (values == first).all() else values)
 
 
 def _moved(node: Flatten | Reshape | Transpose, shape: Shape, values: Array) -> Array:
@@ -88,18 +109,3 @@ def _moved(node: Flatten | Reshape | Transpose, shape: Shape, values: Array) -> 
     if isinstance(node, Transpose):
         return np.transpose(full, node.axes)
     return full.reshape(node.shape if isinstance(node, Reshape) else (-1,))
-
-
-def _need_constant(name: str, node: SumPool | MaxPool, shape: Shape, *values: Array) -> None:
-    if not all(_is_constant(v, shape, len(node.kernel)) for v in values):
-        raise LoweringError(
-            "a scale or bias varies within the pooling windows",
-            node=name,
-            remedy="put a neuron before the pool, or quantise with one scale a layer",
-        )
-
-
-def _is_constant(values: Array, shape: Shape, rank: int) -> bool:
-    """Whether values are alike over the last `rank` axes of a shape."""
-    full = np.broadcast_to(values, shape)
-    return bool((full == full.min(axis=tuple(range(-rank, 0)), keepdims=True)).all())

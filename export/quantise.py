@@ -210,7 +210,9 @@ class _Work:
     def _need_plain(self, name: str, received: Carry) -> None:
         if received.has_offset:
             raise LoweringError(
-                "receives a biased current", node=name, remedy="put a neuron before it"
+                "receives a biased current",
+                node=name,
+                remedy="put a neuron before it, or build the weights before it without a bias",
             )
         if not received.uniform:
             raise LoweringError(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -53,6 +55,25 @@ def test_a_wide_layer_of_pixels_fits_and_uses_its_room(meet: bool) -> None:
     build(graph)  # Lava takes it
     wide = quantise(fold(network(meet=meet)), PROFILES["generic"], Calibration(1.0))
     assert bounds(wide)[wide.inputs("n")[0]].largest > 2 * ROOM
+
+
+def test_a_synaptic_current_may_wrap_once() -> None:
+    """decay(u) + i stays within 3 * 2^23: i within 2 * 2^23, its bias counted."""
+    graph = network(meet=False)
+    weights, neuron = graph.of_kind(Linear)["a"], graph.neurons["n"]
+    changed = {
+        "a": replace(weights, bias=np.full(6, 3.0)),
+        "n": replace(neuron, alpha=np.array(0.9)),
+    }
+    integer = quantise(
+        graph.replace({**graph.nodes, **changed}), PROFILES["loihi2"], Calibration(1.0)
+    )
+    kept = integer.neurons["n"]
+    assert kept.bias_in is not None
+    largest = (bounds(integer)[integer.inputs("n")[0]].largest << 6) + int(
+        np.abs(kept.bias_in).max()
+    )
+    assert 0.95 * 2**24 < largest < 2**24
 
 
 def test_what_fits_is_left_alone() -> None:

@@ -24,6 +24,7 @@ from spikewright.export.ir import (
     Scale,
     SumPool,
 )
+from spikewright.export.ir.nodes import MaxPool
 from spikewright.export.quantise import quantise
 from spikewright.sim.executor import executor
 from spikewright.sim.reference import Reference
@@ -109,6 +110,15 @@ def test_currents_that_are_averaged_add_to_spikes() -> None:
     np.testing.assert_array_equal(graph.of_kind(Scale)["by"].factor, WHOLE)
     # 1/4 + 1/4 + 1 in the corner; 1/4 elsewhere is above 0.2 too
     np.testing.assert_array_equal(outputs(graph, CORNER)[0, 0], np.ones((1, 3, 3)))
+
+
+@pytest.mark.parametrize("then", [SumPool((2, 2), (1, 1), (0, 0)), MaxPool((2, 2), (1, 1), (0, 0))])
+def test_pools_of_averages_add_and_compare_whole_numbers(then: SumPool | MaxPool) -> None:
+    """Of the corner's 1/4, a 2x2 pool at the corner has 1/4, and the three others 0."""
+    inner = {**POOL, "again": then, "flat": Flatten(), "fc": Linear(np.ones((1, 4)))}
+    found = integers(inner)
+    assert outputs(found, CORNER)[0, 0, 0] == 9 * 127
+    assert outputs(found, CORNER)[0, 0, 0] * found.output.scale == pytest.approx(0.25)
 
 
 def test_factors_without_a_common_measure_are_refused_with_what_to_change() -> None:
