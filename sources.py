@@ -19,6 +19,7 @@ from .export.ir import (
     UnknownNameError,
 )
 from .export.ir.errors import WITH_TORCH, AgreementWarning, warn
+from .export.ir.graph import DEFAULT_TIME_STEPS
 from .export.ir.missing import missing_file
 from .export.ir.nodes import Encoding
 from .export.ir.noted import Differences
@@ -26,7 +27,6 @@ from .export.ir.table import dense_macs
 from .export.untrained import doubt_weights
 from .option_rules import HDF5, refuse_idle
 from .sim.encoding import with_encoding
-from .sim.time_axis import DEFAULT_TIME_STEPS
 
 if TYPE_CHECKING:
     from .export.foreign import Time
@@ -424,7 +424,7 @@ def _own_code(spec: str, options: SourceOptions) -> Graph:
     found = own_object(spec, options.weights)
     if isinstance(found, Graph):
         return found
-    shape = options.input_shape or getattr(found, "input_shape", None)
+    shape = _sample_shape(spec, found, options)
     if shape is None:
         raise InputError(
             "the shape of one sample is not known", node=spec, remedy="give --input C,Y,X"
@@ -433,6 +433,38 @@ def _own_code(spec: str, options: SourceOptions) -> Graph:
     metadata = {"source": f"{Path(path).name}:{name}"}
     steps, encoding = options.time_steps, options.encoding
     return trace_module(found, tuple(shape), steps, encoding, metadata, options.differences)
+
+
+def _sample_shape(spec: str, module: Any, options: SourceOptions) -> tuple[int, ...] | None:
+    """Return the shape of one sample: as asked, as the module says, else that of the data.
+
+    Raises:
+        InputError: for a shape asked for that the data do not have.
+    """
+    said = options.input_shape or getattr(module, "input_shape", None)
+    if options.calibrate is None or (said is not None and options.input_shape is None):
+        return said
+    from .trainer.data import load_training
+
+    lies = load_training(options.calibrate, 1).sample_shape
+    timed = (options.encoding or encoding_of(module)) in ("spikes", "frames")
+    if said is None:
+        shape = lies[1:] if timed and len(lies) > 1 else lies
+        if len(shape) in (2, 4):  # as often time and then the shape
+            also = ",".join(map(str, shape[1:]))
+            warn(
+                f"{options.calibrate}: samples of shape {shape} are read as static; give --input "
+                f"{also} if their first axis is time"
+            )
+        return shape
+    if said not in (lies, lies[1:]):
+        raise InputError(
+            f"--input {','.join(map(str, said))}, the samples of {options.calibrate} have the "
+            f"shape {','.join(map(str, lies))}",
+            node=spec,
+            remedy="leave --input out, or give other data",
+        )
+    return said
 
 
 def own_object(spec: str, weights: str | None = None) -> Any:

@@ -277,8 +277,12 @@ class Samples:
     batch: Batch = 64
     seed: Seed = 0
 
-    def of(self, graph: Graph) -> Dataset:
-        """Return the samples asked for, else those that the source was trained on."""
+    def of(self, graph: Graph, *, seeded: bool = False) -> Dataset:
+        """Return the samples asked for, else those that the source was trained on.
+
+        Args:
+            seeded: whether the command draws anything but spikes with the seed.
+        """
         from ..export.ir.errors import InputError
         from ..export.ir.graph import ENCODING_ASSUMED
         from ..sim.encoding import shown
@@ -292,17 +296,33 @@ class Samples:
         data = self._load(self.data or str(trained))
         if graph.metadata.get(ENCODING_ASSUMED):
             _say_encoding(shown(graph, data.x), str(self.data or trained))
+        if self.seed and not seeded:
+            self._refuse_idle_seed(graph, data)
+        _say_time(graph, data)
         return data
+
+    def _refuse_idle_seed(self, graph: Graph, data: Dataset) -> None:
+        from ..export.ir.errors import InputError
+        from ..sim.encoding import entered, is_random
+
+        read = entered(graph, data.x)
+        if not is_random(read, data.x):
+            kind = read.input.encoding
+            reason = f"--seed {self.seed} cannot act here, nothing is random: encoding {kind}"
+            spikes = " of integers" if kind == "rate" else ""
+            raise InputError(
+                f"{reason}{spikes}", node=data.name, remedy="leave it out, or give --encode rate"
+            )
 
     def _load(self, spec: str) -> Dataset:
         from ..export.ir.errors import InputError
         from ..trainer.data import undivided
 
-        if self.split == "test" and undivided(spec):
+        if self.split is not None and undivided(spec):
             raise InputError(
-                "--split test cannot act here, the data has no test split",
+                f"--split {self.split} cannot act here, the data has no test split",
                 node=spec,
-                remedy="leave it out to take all samples, or save test samples as x_test",
+                remedy="leave it out to take all samples, or save test samples apart (x_test)",
             )
         return load_data(spec, self.split or "test", self.limit)
 
@@ -321,6 +341,15 @@ class HeldOut(Samples):
             except InputError:
                 say(f"note: {spec} has too few samples to hold any out; measuring on all")
         return load_data(spec, split, self.limit)
+
+
+def _say_time(graph: Graph, data: Dataset) -> None:
+    """Say the T of samples without a time axis that nobody asked for."""
+    from ..export.ir.graph import DEFAULT_TIME_STEPS
+
+    timed = data.x.ndim == len(graph.input.shape) + 2
+    if not timed and not graph.metadata.get("time_steps"):
+        say(f"T = {DEFAULT_TIME_STEPS} (default; -T changes it)")
 
 
 def _say_encoding(encoding: str, data: str) -> None:

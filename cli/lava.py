@@ -182,7 +182,7 @@ def _by_netx(request: a.Request, samples: a.Samples, limits: Any, json: bool) ->
 
     graph = request.graph(samples, ["lava"])
     data = samples.of(graph)
-    graph = entered(graph, data.x)
+    graph = entered(graph, data.x, request.encode)
     steps = api.steps_for(graph, data.x, request.time_steps)
     with TemporaryDirectory() as folder:
         path, held = Path(request.source), graph

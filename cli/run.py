@@ -74,7 +74,8 @@ def command(
     if force and trace is None:
         raise InputError("--force cannot act here", remedy="it is for --trace FILE")
     graph = request.graph(samples, [executor or ""])
-    data = samples.of(graph)
+    drawn = timing == "event" and event_order == "random"
+    data = samples.of(graph, seeded=drawn)
     steps = api.steps_for(graph, data.x, request.time_steps)
     with progress("run", len(data)) as done:
         found = run(

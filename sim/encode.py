@@ -10,7 +10,7 @@ import numpy as np
 
 from ..export.ir import Array, Graph, Input, InputError
 from ..export.ir.arith import quantise_input
-from .encoding import with_encoding
+from .encoding import taken_as_counts, with_encoding
 from .repeated import is_repeated
 
 
@@ -78,9 +78,7 @@ def encode(
     if seed < 0:
         raise InputError(f"seed {seed}, allowed 0 and above", node=name)
     request = _Request(time_steps, timed, seed, first_sample, generators)
-    shifted = node.mean is not None or node.std is not None
-    # Whole numbers are counts already; in a directly coded net they are raw data, as floats are.
-    if x.dtype.kind in "iub" and kind != "direct" and (graph.level == "integer" or not shifted):
+    if taken_as_counts(graph, x):
         values = _over_time(x, request)
     else:
         values = ENCODINGS[kind](normalised(node, x), request)

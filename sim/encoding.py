@@ -12,6 +12,8 @@ from ..export.ir.graph import ENCODING_ASSUMED
 from ..export.ir.nodes import Encoding
 
 LOOKED_AT = 256
+DRAWN: tuple[Encoding, ...] = ("rate", "latency")
+"""The encodings that make spikes of real values."""
 
 
 def with_encoding(graph: Graph, encoding: str | None) -> Graph:
@@ -59,6 +61,12 @@ def entered(graph: Graph, x: Array, encoding: str | None = None) -> Graph:
             does, and nobody said which; and see `with_encoding`.
     """
     graph = with_encoding(graph, encoding)
+    if encoding in DRAWN and taken_as_counts(graph, x):
+        raise InputError(
+            f"--encode {encoding} cannot act here, the samples are integers: counts already",
+            node=graph.input_name,
+            remedy="leave it out, or give floats from 0 to 1",
+        )
     if ENCODING_ASSUMED not in graph.metadata:
         return graph
     decided, shows = graph.input.encoding, shown(graph, x)
@@ -69,6 +77,23 @@ def entered(graph: Graph, x: Array, encoding: str | None = None) -> Graph:
             remedy=f"lower it with --encode {shows}, or give --encode {decided} if that is meant",
         )
     return with_encoding(graph, decided if graph.metadata[ENCODING_ASSUMED] is False else shows)
+
+
+def taken_as_counts(graph: Graph, x: Array) -> bool:
+    """Return whether samples are spikes as they come: whole numbers, which nothing encodes.
+
+    In a directly coded network they are raw data, as floats are; a float network that normalises
+    its input normalises them too.
+    """
+    node = graph.input
+    shifted = node.mean is not None or node.std is not None
+    whole = x.dtype.kind in "iub" and node.encoding != "direct"
+    return whole and (graph.level == "integer" or not shifted)
+
+
+def is_random(graph: Graph, x: Array) -> bool:
+    """Return whether the spikes of samples x are drawn, so that a seed changes them."""
+    return graph.input.encoding == "rate" and not taken_as_counts(graph, x)
 
 
 def shown(graph: Graph, x: Array) -> Encoding:

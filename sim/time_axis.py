@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from ..export.ir import Array, Graph, InputError
+from ..export.ir.graph import DEFAULT_TIME_STEPS
 from .requests import time_steps_in
-
-DEFAULT_TIME_STEPS = 4
-"""Of static samples, where neither the network nor the caller says how many."""
 
 
 def time_steps_of(graph: Graph, time_steps: int | None = None) -> int:

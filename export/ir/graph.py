@@ -20,6 +20,8 @@ LEVELS: tuple[Level, ...] = ("float", "folded", "integer")
 ENCODING_ASSUMED = "encoding_assumed"
 """In the metadata of a graph whose source does not say how samples enter it, as NIR does not: True
 until samples have shown it, then False."""
+DEFAULT_TIME_STEPS = 4
+"""Of static samples, where neither the network nor the caller says how many."""
 N = TypeVar("N")
 
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .errors import spelled
+from .graph import DEFAULT_TIME_STEPS
 from .nodes import WEIGHTS, Array, Conv1d, Conv2d, MatMul, Neuron, Node
 from .printed import aligned
 from .visible import escaped, visible
@@ -104,7 +106,9 @@ def _totals(graph: Graph) -> str:
     name = f", profile {graph.profile.name}" if graph.profile else ""
     steps = graph.metadata.get("time_steps")
     time = f", T = {steps}" if steps else ""
-    return f"{graph.level} graph{name}{time}: {total:,} parameters, {macs:,} dense MACs a step"
+    default = spelled(f"T = {DEFAULT_TIME_STEPS} on static samples (default; -T changes it)")
+    counted = f"{graph.level} graph{name}{time}: {total:,} parameters, {macs:,} dense MACs a step"
+    return counted if steps else f"{counted}; {default}"
 
 
 def as_html(graph: Graph) -> str:

@@ -126,7 +126,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     x = np.load(path / "x.npz")["x"]
     sw.write(floats, path / "float.spk")
     sw.write(sw.lower(floats, calibrate=x), path / "integer.spk")
+    sw.write(sw.lower(floats, calibrate=x.clip(0, 1), encoding="rate"), path / "rate.spk")
     spikes = (x > 0.5).astype(np.int64)
+    np.savez(path / "counts.npz", x=spikes)
     sw.write(sw.lower(floats, calibrate=spikes, encoding="spikes", target="loihi2"), path / "a.net")
     _write_nir(path / "a.nir")
     _write_onnx(path / "a.onnx")
@@ -277,6 +279,28 @@ IDLE: dict[str, tuple[tuple[str, ...], str]] = {
     ),
     "nothing to overwrite": (("run", NET, *X, "--force"), "--force cannot act"),
     "a split there is not": (("run", NET, *X, "--split", "test"), "the data has no test split"),
+    "a training split there is not": (("run", NET, *X, "--split", "train"), "no test split"),
+    "a seed where nothing is drawn": (("run", NET, *X, "--seed", "5"), "nothing is random"),
+    "a seed of an order that is none": (
+        ("run", NET, *X, "--seed", "5", "--timing", "event"),
+        "nothing is random",
+    ),
+    "a seed of counts": (
+        ("run", "{dir}/rate.spk", "--data", "npz:{dir}/counts.npz", "--seed", "5"),
+        "nothing is random: encoding rate of integers",
+    ),
+    "an encoding of counts": (
+        ("run", "{dir}/float.spk", "--data", "npz:{dir}/counts.npz", "--encode", "rate"),
+        "--encode rate cannot act here, the samples are integers",
+    ),
+    "another encoding of counts": (
+        ("verify", "{dir}/rate.spk", "--data", "npz:{dir}/counts.npz", "--encode", "latency"),
+        "--encode latency cannot act here, the samples are integers",
+    ),
+    "a shape that the data has not": (
+        ("run", "{dir}/net.py:make", *X, "--input", "7"),
+        "--input 7, the samples of npz:",
+    ),
     "an encoding of integers": (("run", NET, *X, "--encode", "spikes"), "cannot take 'spikes'"),
     "a convention of chips": (
         ("estimate", NET, *X, "--target", "loihi1", "--first-layer", "each_step"),
@@ -319,6 +343,59 @@ def test_what_cannot_act_is_refused(
     line, says = IDLE[case]
     code, _, err = call(capsys, *(word.format(dir=folder) for word in line))
     assert code == REFUSED and says in err.strip().splitlines()[-1], err
+
+
+ACTING = {
+    "a seed of rates": (("run", "{dir}/rate.spk", *X, "--limit", "9"), ("--seed", "5")),
+    "a seed of an order": (
+        ("run", "{dir}/integer.spk", *X, "--timing", "event", "--event-order", "random"),
+        ("--seed", "5"),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", ACTING)
+def test_a_seed_that_draws_is_taken(
+    capsys: pytest.CaptureFixture[str], folder: Path, case: str
+) -> None:
+    line, option = ACTING[case]
+    usual, other = (
+        call(capsys, *(word.format(dir=folder) for word in (*line, *more, "--json")))
+        for more in ((), option)
+    )
+    assert usual[0] == other[0] == 0, (usual, other)
+
+
+def test_the_shape_of_a_sample_is_that_of_the_data(
+    capsys: pytest.CaptureFixture[str], folder: Path
+) -> None:
+    bare = CODE.replace("    module.input_shape = (5,)\n", "")
+    (folder / "bare.py").write_text(bare)
+    data = ("--data", f"npz:{folder}/x.npz", "--json")
+    runs = []
+    for more in ((), ("--input", "5")):
+        code, out, err = call(capsys, "run", f"{folder}/bare.py:make", *data, *more)
+        assert code == 0, err
+        runs.append({**json.loads(out), "samples_per_s": None})
+    assert runs[0] == runs[1] and runs[0]["time_steps"] == 4
+    code, _, err = call(capsys, "inspect", f"{folder}/bare.py:make", "--level", "float")
+    assert code == REFUSED and "give --input C,Y,X" in err
+
+
+def test_steps_that_nobody_asked_for_are_said(
+    capsys: pytest.CaptureFixture[str], folder: Path
+) -> None:
+    source, data = f"{folder}/float.spk", ("--data", f"npz:{folder}/x.npz")
+    said = "T = 4 (default; -T changes it)"
+    code, _, err = call(capsys, "run", source, *data)
+    assert code == 0 and err.count(said) == 1
+    code, _, err = call(capsys, "run", source, *data, "-T", "4")
+    assert code == 0 and said not in err
+    code, out, _ = call(capsys, "inspect", source)
+    assert code == 0 and "T = 4 on static samples (default; -T changes it)" in out
+    code, out, _ = call(capsys, "inspect", source, "-T", "3")
+    assert code == 0 and ", T = 3: " in out and "default" not in out
+    assert "T = 4 on static samples (default; time_steps changes it)" in str(sw.read(source))
 
 
 def test_floats_are_lowered_to_floats_without_data(
