@@ -100,6 +100,7 @@ def _network(
 
     if model is not None and ".py:" in model:
         return t.own_model(model, None, input_shape)
+    t.refuse_idle_input(model or "train pretrain", input_shape)
     classes = None if train.y is None else train.classes
     steps = {} if fitting.time_steps is None else {"time_steps": fitting.time_steps}
     return create_for(train.sample_shape, classes, model, seed=fitting.seed, **steps)

@@ -35,6 +35,8 @@ def probe(
     from ..trainer.evaluate import spike_rates
     from ..trainer.tasks import linear_probe
 
+    t.refuse_idle_force(out, force)
+    t.refuse_idle_seed(source, seed)
     if out is not None:
         refuse_suffix(out, "a checkpoint", (".safetensors",))
         refuse_overwrite(out, force=force)
@@ -91,6 +93,7 @@ def knn(
     """Classify by the nearest training features of Path A; print the accuracy."""
     from ..trainer.tasks import knn_accuracy
 
+    t.refuse_idle_seed(source, seed)
     model, _, train, test = given.load(source, limit, seed=seed, time_steps=time_steps)
     train = train.labelled_share(labels)
     began = perf_counter()

@@ -165,6 +165,7 @@ class Given:
 
         if ".py:" in source:
             return own_model(source, self.weights, self.input_shape), None
+        refuse_idle_input(source, self.input_shape)
         if self.weights is not None:
             remedy = "name the checkpoint in place of the architecture"
             raise InputError("--weights cannot act here", node=source, remedy=remedy)
@@ -183,6 +184,32 @@ class Given:
         train, test = load_splits(spec, limit)
         say_what_is_held_out(test)
         return train, test
+
+
+def refuse_idle_input(source: str, input_shape: str | None) -> None:
+    """Refuse the shape of a sample where the network is not one's own code."""
+    if input_shape is not None:
+        raise _idle(f"--input {input_shape}", "it is for file.py:factory", source)
+
+
+def refuse_idle_force(out: Path | None, force: bool) -> None:
+    """Refuse to overwrite where nothing is written."""
+    if force and out is None:
+        raise _idle("--force", "nothing is written without -o", "--force")
+
+
+def refuse_idle_seed(source: str, seed: int) -> None:
+    """Refuse a seed of judging where weights are read, not drawn: all but architectures."""
+    from ..trainer.models import MODELS
+
+    if seed and source not in MODELS:
+        raise _idle(f"--seed {seed}", "nothing is drawn", source)
+
+
+def _idle(option: str, reason: str, node: str) -> Exception:
+    from ..export.ir.errors import InputError
+
+    return InputError(f"{option} cannot act here, {reason}", node=node, remedy="leave it out")
 
 
 def _packaged_data(card: Card | None) -> str | None:

@@ -73,8 +73,7 @@ OPTIONS: dict[str, set[str]] = {
     "targets": {"name", "json"},
     "doctor": {"json"},
 }
-"""Of the commands that take a SOURCE: their options. Training's are in `test_train`, Lava's in
-`test_lava`, which run them."""
+"""Of the commands that stand in no group: their options."""
 
 
 def commands() -> dict[str, set[str]]:
@@ -89,6 +88,90 @@ def commands() -> dict[str, set[str]]:
 
 def test_every_option_has_a_row() -> None:
     assert commands() == OPTIONS
+
+
+FITTING = {
+    "epochs", "batch", "accumulate", "optimizer", "lr", "weight_decay", "warmup_steps", "clip",
+    "ema", "precision", "channels_last", "time_steps", "limit", "seed", "resume", "save_every",
+    "metrics", "log_every", "tensorboard",
+}  # fmt: skip
+START = {"source", "data", "weights", "input_shape", "validation", "labels"}
+JUDGING = START | {"time_steps", "limit", "seed", "json"}
+OF_GROUPS: dict[str, dict[str, set[str]]] = {
+    "train": {
+        "pretrain": FITTING
+        | OF_OUTPUT
+        | {"data", "model", "input_shape", "loss", "pair", "pairs", "paths", "projector", "views"}
+        | {"time_augmentation", "validation"},
+        "finetune": FITTING
+        | START
+        | OF_OUTPUT
+        | {"views", "label_smoothing", "reestimate", "bits", "scale"},
+        "probe": JUDGING | OF_OUTPUT,
+        "knn": JUDGING | {"neighbours"},
+    },
+    "lava": {
+        "install": {"prefix", "python", "force", "json"},
+        "status": {"json"},
+        "run": SOURCES | OF_SAMPLES | {"time_limit", "memory_limit", "netx", "json"},
+        "selftest": {"networks", "seed", "json"},
+    },
+}
+"""Of the commands in groups: what they train or run is in `test_train` and `test_lava`."""
+
+
+def test_every_option_of_a_group_has_a_row() -> None:
+    group: Any = typer.main.get_command(cli.app)
+    known = {
+        name: {n: {p.name for p in c.params if p.name != "help"} for n, c in one.commands.items()}
+        for name, one in group.commands.items()
+        if hasattr(one, "commands")
+    }
+    assert known == OF_GROUPS
+
+
+TO = ("-o", "{dir}/t.safetensors")
+FEW = ("--data", "digits", "--limit", "20")
+IDLE_IN_TRAINING: dict[str, tuple[tuple[str, ...], str]] = {
+    "a shape of a checkpoint": (("train", "knn", "digits", "--input", "1,8,8"), "--input 1,8,8"),
+    "a shape of an architecture": (
+        ("train", "finetune", "spiking_resnet_digits", *FEW, *TO, "--input", "1,8,8"),
+        "it is for file.py:factory",
+    ),
+    "a shape where the data say it": (
+        ("train", "pretrain", *FEW, *TO, "--input", "1,8,8"),
+        "it is for file.py:factory",
+    ),
+    "weights of a checkpoint": (
+        ("train", "probe", "digits", *FEW, "--weights", "{weights}"),
+        "--weights cannot act here",
+    ),
+    "a seed of weights that are read": (
+        ("train", "knn", "digits", *FEW, "--seed", "5"),
+        "nothing is drawn",
+    ),
+    "a seed of a probe": (("train", "probe", "digits", *FEW, "--seed", "5"), "nothing is drawn"),
+    "nothing to overwrite": (("train", "probe", "digits", *FEW, "--force"), "nothing is written"),
+    "a scale of no integers": (
+        ("train", "finetune", "digits", *FEW, *TO, "--scale", "mse"),
+        "--scale mse cannot act",
+    ),
+    "pairs of a loss without": (
+        ("train", "pretrain", *FEW, *TO, "--loss", "non_cross", "--pairs", "cross"),
+        "pairs cross cannot act here",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", IDLE_IN_TRAINING)
+def test_what_cannot_act_in_training_is_refused(
+    capsys: pytest.CaptureFixture[str], folder: Path, case: str
+) -> None:
+    line, says = IDLE_IN_TRAINING[case]
+    places = {"dir": folder, "weights": folder / "w.safetensors"}
+    code, _, err = call(capsys, *(word.format(**places) for word in line))
+    assert code == REFUSED and says in err.strip().splitlines()[-1], err
+    assert not (folder / "t.safetensors").exists()
 
 
 CODE = """

@@ -63,6 +63,9 @@ class PretrainOptions:
         if self.pairs not in get_args(Pairs) or self.reduction not in get_args(Reduction):
             found = f"pairs {self.pairs!r}, reduction {self.reduction!r}"
             raise InputError(f"{found}; allowed all or cross, mean or steps", node="pretrain")
+        if self.loss == "non_cross" and self.pairs != "all":
+            reason = f"pairs {self.pairs} cannot act here, the loss non_cross has pairs of its own"
+            raise InputError(reason, node="pretrain", remedy="use the loss ctl or btl, or leave it")
         pair = pair_loss(self.pair, **self.pair_options)
         pair(torch.zeros(2, 2), torch.zeros(2, 2))  # raises for a constant out of range
         if self.paths not in get_args(Paths):
