@@ -233,8 +233,8 @@ class _Work:
             granularity: Granularity = "channel" if per_channel else "layer"
             own = weight_scale(node.weight, profile.weight_bits, granularity, self.rule)
             own = own if per_channel else own[:1]
-            unit = own * wider * float(received.scale.flat[0]) / group.factors[name]
-            preferred.append(np.where(unit > 0, np.maximum(unit, least), 0.0))
+            unit = own * float(received.scale.flat[0]) / group.factors[name]
+            preferred.append(np.where(unit > 0, np.maximum(unit, least) * wider, 0.0))
         integers = [self._integer_scale(group, edge) for edge in group.entries]
         unit, shifts, multiples = common_unit(preferred, integers)
         for name, shift in zip(group.weights, shifts, strict=True):

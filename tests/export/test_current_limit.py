@@ -76,6 +76,15 @@ def test_a_synaptic_current_may_wrap_once() -> None:
     assert 0.95 * 2**24 < largest < 2**24
 
 
+def test_a_unit_that_the_threshold_makes_wide_is_widened_further() -> None:
+    """A threshold of 19.3 takes 4.75 times the weights' own unit, where the sums need 4.9."""
+    graph = network(meet=False)
+    high = replace(graph.neurons["n"], v_threshold=np.full(6, 19.3))
+    folded = graph.replace({**graph.nodes, "n": high})
+    integer = quantise(folded, PROFILES["loihi2"], Calibration(1.0))
+    assert 0.9 * ROOM < bounds(integer)[integer.inputs("n")[0]].largest <= ROOM
+
+
 def test_what_fits_is_left_alone() -> None:
     graph = network(meet=False)
     spikes = graph.replace({**graph.nodes, "in": Input((40,), "spikes")})
