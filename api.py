@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from inspect import signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -32,7 +32,7 @@ from .integers import Again, Format, Road, Samples, folded, format_of, refusal
 from .option_rules import refuse_idle, refuse_unlowered
 from .sim.encoding import entered, settled, with_encoding
 from .sim.executor import offer
-from .sim.requests import graph_in, labels_in, samples_in
+from .sim.requests import labels_in, samples_in
 from .sim.time_axis import steps_for as steps_for
 from .sim.time_axis import time_steps_of as time_steps_of
 from .sim.trace import EVENT, Record
@@ -108,8 +108,6 @@ def lower(
     Raises:
         SpikewrightError: naming the node, file or option, the limit, the value and the remedy.
     """
-    if level not in LEVELS:
-        raise UnknownNameError.of("level", level, LEVELS)
     layout = None
     if isinstance(source, (str, Path)):
         spec = calibrate if isinstance(calibrate, str) else None
@@ -335,7 +333,7 @@ def write(graph: Graph, path: str | Path, *, force: bool = False, **options: Any
     """
     from .export.formats.writers import write as write_file
 
-    written = write_file(graph_in(graph), path, force=force, **options)
+    written = write_file(graph, path, force=force, **options)
     for line in written.warnings:
         warn(f"{path}: {line}", FormatWarning)
     return written
@@ -365,9 +363,7 @@ def run(
     """
     from .sim.run import run as run_batches
 
-    graph, x = graph_in(graph), samples_in(x)
-    if record not in get_args(Record):
-        raise UnknownNameError.of("record", str(record), get_args(Record))
+    x = samples_in(x)
     graph, steps = _on(graph, x, encoding), steps_for(graph, x, time_steps)
     found = run_batches(
         graph, x, steps, executor_name=executor, seed=seed, batch=batch, keep=record
@@ -406,7 +402,7 @@ def verify(
     from .sim.executor import able
     from .sim.verify import verify as compare_executors
 
-    graph, x = graph_in(graph), samples_in(x)
+    x = samples_in(x)
     graph = _on(graph, x, encoding)
     values = encode(graph, x, steps_for(graph, x, time_steps), seed=seed)
     doubt_samples(graph, x)
@@ -427,7 +423,7 @@ def check(graph: Graph, target: str | Target) -> FitReport:
     """Return whether an integer graph fits a target, and every violation with its remedy."""
     from .hw_targets.fit import check as check_fit
 
-    return check_fit(graph_in(graph), _target(target))
+    return check_fit(graph, _target(target))
 
 
 @verb
@@ -457,7 +453,7 @@ def estimate(
     from .hw_targets.measure import measure
     from .sim.counters import Counters
 
-    chip, graph = _target(target), graph_in(graph)
+    chip = _target(target)
     chip.cost(cost)
     if isinstance(x, Counters):
         return estimate_costs(graph, x, chip, cost=cost, conventions=conventions)
@@ -501,7 +497,7 @@ def compare(
     from .sim.counters import Counters
     from .sim.run import run as run_batches
 
-    chip, graph, chosen = _target(target), graph_in(graph), method or DEFAULT
+    chip, chosen = _target(target), method or DEFAULT
     if not isinstance(x, Counters):
         x = samples_in(x)
         graph = _on(graph, x, encoding)
@@ -575,7 +571,7 @@ def report(
     chosen = [_target(name) for name in targets]
     if not chosen:
         raise InputError("no target", node="targets", remedy="name one or more, e.g. loihi1")
-    graph, x = graph_in(graph), samples_in(x)
+    x = samples_in(x)
     labels, graph = labels_in(labels, len(x)), _on(graph, x, encoding)
     source = None if source is None else with_encoding(source, graph.input.encoding)
     steps = steps_for(graph, x, time_steps)
@@ -697,7 +693,6 @@ class Session(Printed):
         from .sim.executor import executor as named
         from .sim.executor import usual
 
-        graph = graph_in(graph)
         chosen = executor or usual(graph)
         chosen = named(chosen) if isinstance(chosen, str) else chosen
         self.graph, self.seed = graph, seed

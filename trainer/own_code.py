@@ -21,7 +21,7 @@ from traceback import extract_tb
 from types import ModuleType
 from typing import Any
 
-from ..export.ir.errors import InputError, UnknownNameError
+from ..export.ir.errors import TORCH, InputError, UnknownNameError
 from ..export.ir.missing import missing_file
 
 _ONE_AT_A_TIME = RLock()
@@ -91,7 +91,10 @@ def _called(work: Callable[[], Any], file: Path, where: str) -> Any:
         own = [f for f in extract_tb(error.__traceback__) if Path(f.filename).parent == file.parent]
         beside = "" if not own or Path(own[-1].filename) == file else Path(own[-1].filename).name
         place = f" ({beside}{beside and ', '}line {own[-1].lineno})" if own else ""
-        raise InputError(f"{type(error).__name__}: {error}{place}", node=where) from error
+        without = isinstance(error, ModuleNotFoundError) and error.name == "torch"
+        remedy = f"run: {TORCH}" if without else None
+        reason = f"{type(error).__name__}: {error}{place}"
+        raise InputError(reason, node=where, remedy=remedy) from error
 
 
 @contextmanager

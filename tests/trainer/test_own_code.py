@@ -139,3 +139,13 @@ def test_what_a_file_could_make_is_read_without_running_it(tmp_path: Path) -> No
     )
     assert factories_in(folder / "own_many.py") == ["Net", "Bare", "make"]
     assert factories_in(folder / "own_broken.py") == factories_in(folder / "absent.py") == []
+
+
+def test_code_for_torch_where_there_is_none_is_told_how_to_install_it(tmp_path: Path) -> None:
+    text = "raise ModuleNotFoundError('No module named torch', name={!r})\n"
+    folder = written(tmp_path, own_torch=text.format("torch"), own_other=text.format("other"))
+    with pytest.raises(InputError, match=r"run: pip install torch .*/cpu"):
+        call_own(f"{folder}/own_torch.py:make")
+    with pytest.raises(InputError) as other:
+        call_own(f"{folder}/own_other.py:make")
+    assert other.value.remedy is None
