@@ -583,13 +583,22 @@ def report(
         path,
         graph=graph,
         counters=found.counters,
-        trace=run(graph, x[:1], time_steps=steps, record="spikes", **how),
+        trace=_first(graph, x, steps, seed),
         verification=proof,
         comparison=compare_costs(graph, found.counters, load_target("generic-45nm")),
         targets=[_costed(on, x, time_steps, labels, how) for on in networks],
         accuracies={graph.level: found.accuracy(labels), **dict(accuracies or {})},
         force=force,
     )
+
+
+def _first(graph: Graph, x: Array, steps: int | None, seed: int) -> Trace:
+    """Return the spikes of the first sample: as in a run of all, whose doubts are said there."""
+    from .sim.encode import encode
+    from .sim.executor import executor, usual
+
+    session = executor(usual(graph)).prepare(graph)
+    return session.run(encode(graph, x[:1], steps, seed=seed), "spikes")
 
 
 def _on_targets(

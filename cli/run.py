@@ -11,6 +11,7 @@ from . import arguments as a
 from .output import emit_json, percent, print_table, progress
 
 if TYPE_CHECKING:
+    from ..export.ir import Graph
     from ..sim.run import Run
 
 ExecutorName = Annotated[
@@ -100,34 +101,36 @@ def command(
         write_trace(found.trace, trace, force=force)
     beside = None
     if timing == "event":
-        from ..hw_targets.event_calibration import as_trained
-
-        as_steps = run(
-            as_trained(graph),
-            data.x,
-            steps,
-            encoding=request.encode,
-            seed=samples.seed,
-            batch=samples.batch,
-            keep="spikes",
-        )
-        beside = _beside(found, as_steps, data.y, event_order)
+        how = {"encoding": request.encode, "seed": samples.seed, "batch": samples.batch}
+        beside = _beside(found, graph, data, steps, event_order, how)
     encoding = entered(graph, data.x, request.encode).input.encoding
     show(found, data.y, json, {"encoding": encoding, **(beside or {})})
 
 
-def _beside(found: Run, as_steps: Run, labels: Any, order: str) -> dict[str, Any]:
-    """Return how a run at event timing differs from what was lowered, at step timing."""
+def _beside(
+    found: Run, graph: Graph, data: Any, steps: int | None, order: str, how: dict[str, Any]
+) -> dict[str, Any]:
+    """Return how a run at event timing differs from step timing.
+
+    `step_accuracy` is of the graph itself; `step_accuracy_uncalibrated` of the thresholds that it
+    had before a calibration for events, which the shares of spikes and predictions compare with.
+    """
+    from ..hw_targets.event_calibration import as_trained
+    from ..sim.run import run
     from ..sim.trace import spikes_that_differ
 
-    assert found.trace is not None and as_steps.trace is not None
-    apart = (as_steps.predictions != found.predictions).mean()
+    trained = as_trained(graph)
+    before = run(trained, data.x, steps, keep="spikes", **how)
+    itself = before if trained is graph else run(graph, data.x, steps, **how)
+    assert found.trace is not None and before.trace is not None
     return {
         "timing": "event",
         "event_order": order,
-        "step_accuracy": as_steps.accuracy(labels),
-        "spikes_that_differ": spikes_that_differ(as_steps.trace, found.trace),
-        "predictions_that_differ": float(apart),
+        "calibrated_for_events": trained is not graph,
+        "step_accuracy": itself.accuracy(data.y),
+        "step_accuracy_uncalibrated": before.accuracy(data.y),
+        "spikes_that_differ": spikes_that_differ(before.trace, found.trace),
+        "predictions_that_differ": float((before.predictions != found.predictions).mean()),
     }
 
 
@@ -175,8 +178,16 @@ def show(found: Any, labels: Any, json: bool, beside: dict[str, Any] | None = No
             for name, share in beside["spikes_that_differ"].items()
         ]
         print_table(rows, ("neuron", "spikes unlike step timing"))
-        print(
-            f"events in {beside['event_order']} order: accuracy {percent(accuracy)}, "
-            f"at step timing {percent(beside['step_accuracy'])}; "
-            f"{percent(beside['predictions_that_differ'])} of the predictions differ"
-        )
+        print(_timings(beside, accuracy))
+
+
+def _timings(beside: dict[str, Any], accuracy: float | None) -> str:
+    """Return the accuracies of both timings, each with the thresholds that it is of."""
+    step = f"at step timing {percent(beside['step_accuracy'])}"
+    if beside["calibrated_for_events"]:
+        share = percent(beside["step_accuracy_uncalibrated"])
+        step += f", {share} with the thresholds before their calibration for events"
+    return (
+        f"events in {beside['event_order']} order: accuracy {percent(accuracy)}, {step}; "
+        f"{percent(beside['predictions_that_differ'])} of the predictions differ from it"
+    )

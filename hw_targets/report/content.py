@@ -15,6 +15,7 @@ from ...sim.trace import Trace
 from ...sim.verify import Verification
 from ..compare import Comparison
 from ..estimate import Estimate
+from ..event_calibration import as_trained
 from ..fit import FitReport
 from ..target import Target
 
@@ -55,6 +56,8 @@ def content(
         "network": _network(graph),
         "verification": verification.to_json(),
         "accuracies": {name: value for name, value in accuracies.items() if value is not None},
+        "timing": "step",
+        "calibrated_for_events": as_trained(graph) is not graph,
         "samples": counters.samples,
         "time_steps": counters.time_steps,
         "layers": _layers(graph, counters),

@@ -69,7 +69,9 @@ def _facts(pairs: Iterable[tuple[str, str]]) -> str:
 def _summary(data: Mapping[str, Any]) -> str:
     network, totals = data["network"], data["totals"]
     shape = "×".join(map(str, network["input_shape"]))
-    shares = [(f"accuracy, {name}", percent(value)) for name, value in data["accuracies"].items()]
+    of = ", at step timing" if any(fit["timing"] == "event" for fit in data["fits"]) else ""
+    of += ", thresholds calibrated for events" if data["calibrated_for_events"] else ""
+    shares = [(f"accuracy, {name}{of}", percent(v)) for name, v in data["accuracies"].items()]
     samples = data["samples"]
     pairs = [
         *shares,

@@ -319,7 +319,8 @@ def test_event_timing_is_shown_beside_step_timing(
     assert set(found["spikes_that_differ"]) >= {"neuron1", "stages.0.0.neuron1"}
     assert found["spikes_that_differ"]["neuron1"] == 0  # the host's
     assert 0 < max(found["spikes_that_differ"].values()) < 1
-    assert found["step_accuracy"] is not None
+    assert found["step_accuracy"] == found["step_accuracy_uncalibrated"] is not None
+    assert not found["calibrated_for_events"]
     code, _, err = call(capsys, *words, "--executor", "native")
     assert code == 2 and "--timing event" in err
 

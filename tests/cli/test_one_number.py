@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from spikewright import api
-from spikewright.export.ir import InputError
+from spikewright.export.ir import Graph, InputError
+from spikewright.hw_targets.event_calibration import as_trained
 from spikewright.sim.counters import count
 from spikewright.trainer.data import load
 
@@ -267,3 +268,38 @@ def test_what_is_meant_can_be_said(foreign: Path) -> None:
     graph, x = api.lower(foreign / "a.nir", calibrate=data), load(data, "test").x
     assert count(api.run(graph, x, encoding="direct")).totals()["macs"] > 0
     assert not api.run(graph, 0 * x).output.any()  # silence shows neither
+
+
+def accuracy_of(graph: Graph, data: Any) -> float:
+    """Return the share of samples whose largest output is their label's."""
+    return float(np.mean(api.run(graph, data.x).predictions == data.y))
+
+
+def test_the_accuracies_of_event_timing_say_their_thresholds(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, data: str
+) -> None:
+    words = ("digits-if", "--calibrate", data, "--target", "odin", "--data", data)
+    event = call_json(capsys, "run", *words, "--timing", "event")
+    step = call_json(capsys, "run", *words)
+    before = as_trained(api.lower("digits-if", target="odin", calibrate=data))
+    test = load(data, "test")
+    assert event["calibrated_for_events"]
+    assert event["step_accuracy"] == step["accuracy"]
+    assert event["step_accuracy_uncalibrated"] == accuracy_of(before, test)
+    out = tmp_path / "r.html"
+    call_json(capsys, "report", *words[:3], "--data", data, "--targets", "odin", "-o", str(out))
+    report = json.loads(out.with_suffix(".json").read_text())
+    assert report["fits"][0]["accuracy"] == event["accuracy"] and report["timing"] == "step"
+    assert ", at step timing" in out.read_text()
+
+
+def test_a_report_says_a_doubt_once(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, data: str
+) -> None:
+    with np.load(data.removeprefix("npz:")) as arrays:
+        bright = {name: array * 9 if "x" in name else array for name, array in arrays.items()}
+    np.savez(tmp_path / "bright.npz", **bright)
+    out = str(tmp_path / "r.html")
+    words = ("digits", "--calibrate", data, "--data", f"npz:{tmp_path / 'bright.npz'}")
+    _, _, err = call(capsys, "report", *words, "-o", out)
+    assert err.count("of the input saturates") == 1
