@@ -3,6 +3,7 @@
 #   make test       everything that continuous integration runs
 #   make fuzz N=…   N random graphs, three executors, every spike and state compared
 #   make round-trip N=…  N random graphs through NIR and back, every integer compared
+#   make attack N=…  N mutated files of every format, opened and used; SEED=… for others
 #   make interop    norse, snntorch, spikingjelly and sinabs run our NIR files, and we theirs
 #   make bench      the native engine beside its peers, to benchmarks/results/bench.json
 #   make performance  all of its benchmarks, to docs/performance.md
@@ -18,6 +19,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 N ?= 1000
+SEED ?= 0
 LAVA_NETWORKS ?= 210
 
 ifdef BIN
@@ -38,7 +40,7 @@ BUILD_TOOLS := "scikit-build-core>=1.1,<2" "nanobind>=3.1,<4" "cmake>=3.18" "nin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 EDITABLE = $(INSTALL) --no-build-isolation --config-settings=editable.rebuild=true --editable
 
-.PHONY: demo test lint types tests fuzz round-trip interop bench performance sanafe lava chips graphs sanitize wheel format torch
+.PHONY: demo test lint types tests fuzz round-trip attack interop bench performance sanafe lava chips graphs sanitize wheel format torch
 
 demo: $(RUN_READY)
 	$(BIN)/spikewright demo --force
@@ -61,6 +63,9 @@ fuzz: $(TEST_READY)
 
 round-trip: $(TEST_READY)
 	$(BIN)/python tests/fuzz/round_trip.py --graphs $(N)
+
+attack: $(TEST_READY)
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.attack.run --files $(N) --seed $(SEED) --out docs/attack.md
 
 interop: $(TEST_READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.interop.run --out docs/interop.md

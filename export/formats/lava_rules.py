@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
+
 from ..ir import Neuron
 
 LOWER = "lower it with --target loihi2"
@@ -29,8 +31,11 @@ FIELDS: tuple[tuple[str, object, str], ...] = (
 def neuron_problems(node: Neuron) -> Iterator[tuple[str, str]]:
     """Yield (reason, remedy) of what a neuron has and Lava's LIF has not."""
     for field, wanted, remedy in FIELDS:
-        if getattr(node, field) != wanted:
-            yield f"{field} is {getattr(node, field)}, Lava has {wanted}", remedy
+        held = getattr(node, field)
+        if isinstance(held, np.ndarray) and held.size > 1:  # of values by channel
+            yield f"{field} is {held.min()} to {held.max()}, Lava has {wanted}", remedy
+        elif held != wanted:
+            yield f"{field} is {held}, Lava has {wanted}", remedy
     for field in ("v_reset", "v_init"):
         if getattr(node, field).any():
             yield f"{field} is not 0", "shift the potentials so that it is 0"

@@ -164,3 +164,11 @@ def test_a_float_graph_needs_lowering() -> None:
     assert why_not_lava(graph) == [
         ("network", "is folded, Lava takes integers", "lower it with --target loihi2")
     ]
+
+
+@pytest.mark.parametrize("field", ["v_min", "leak_subtract"])
+def test_a_field_by_channel_that_lava_has_not_is_named_with_its_range(field: str) -> None:
+    sign = -1 if field == "v_min" else 1
+    values = np.array([64, 128, 640], np.int32).reshape(3, 1, 1) * sign
+    reasons = [reason for _, reason, _ in why_not_lava(network(**{field: values}))]
+    assert f"{field} is {values.min()} to {values.max()}, Lava has None" in reasons

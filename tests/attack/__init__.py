@@ -1,0 +1,1 @@
+"""Mutated files of every format: what is promised of files that are not trusted."""
