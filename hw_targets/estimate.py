@@ -26,6 +26,8 @@ PER_EVENT = "per event"
 """An integer of several spikes is one event: what executors count, and operation tables bill."""
 GRADED = " of each neuron's event, pools taken apart"
 """Where a spike carries a number: a neuron's several spikes are one event, a pool's sum is none."""
+PIXELS = ", a pixel of a frame as one event"
+"""Where analog frames enter the chip, see `activity`."""
 BUSIEST = {
     "synops": "synaptic operations",
     "updated": "neuron updates",
@@ -47,6 +49,8 @@ class Estimate(Printed):
         busiest_core: counts of the fullest core of each step, summed over the steps.
         delay_lines: of relay neurons, where each synapse takes a step; not part of the totals.
         pipeline_steps: steps beyond the network's own until the readout has all; in the totals.
+        macs: multiply-accumulates of the layers that take analog values, an inference, wherever
+            they are computed.
         host_macs, host_energy_uj: of the layers that the host computes, an inference, by
             `HOST`; not part of the totals. None where there are none.
         fits: whether the network fits the target; None where that is not known. violations: how
@@ -72,6 +76,7 @@ class Estimate(Printed):
     busiest_core: Mapping[str, float] | None = None
     delay_lines: RelayCost | None = None
     pipeline_steps: int = 0
+    macs: float = 0.0
     host_macs: float = 0.0
     host_energy_uj: float | None = None
     sops_are: str = PER_EVENT
@@ -98,6 +103,7 @@ class Estimate(Printed):
             "latency_bound": self.latency_bound,
             "static_mw": self.static_mw,
             "pipeline_steps": self.pipeline_steps,
+            "macs": self.macs,
             "host_macs": self.host_macs,
             "host_energy_uj": self.host_energy_uj,
             "host_cost": "/".join(HOST) if self.host_macs else None,
@@ -214,9 +220,12 @@ def estimate(
         fit = check(graph, target)
     macs = _host_macs(graph, counters, target)
     table = load_target(HOST[0]).costs[HOST[1]]
+    enters = graph.input.encoding == "direct" and _takes_frames(target)
     return replace(
         found,
         delay_lines=_delay_lines(graph, counters, target, cost),
+        sops_are=found.sops_are + (PIXELS if enters and activity is not None else ""),
+        macs=counters.total("macs") / counters.samples,
         host_macs=macs,
         host_energy_uj=macs * table.value("mac_pj") * 1e-6 if macs else None,
         fits=None if fit is None else fit.fits,
@@ -229,12 +238,16 @@ HOST = ("generic-45nm", "int8")
 """The target and cost table that price what the host computes for a chip that takes spikes only."""
 
 
+def _takes_frames(target: Target) -> bool:
+    return "direct" in target.supports.get("inputs", ("direct",))
+
+
 def _host_macs(graph: Graph, counters: Counters, target: Target) -> float:
     """Return the MACs of the layers on the host, an inference, mean over samples.
 
     A repeated frame's are done once, those of frames that change at each step.
     """
-    if "direct" in target.supports.get("inputs", ("direct",)):
+    if _takes_frames(target):
         return 0.0
     host = analog_nodes(graph) & set(counters.layers)
     return sum(float(counters.layers[name].macs.sum()) for name in host) / counters.samples

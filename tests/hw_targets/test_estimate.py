@@ -488,7 +488,9 @@ def test_the_code_of_an_analog_pixel_is_no_count_of_spikes(name: str) -> None:
     on_chip = "direct" in target.supports.get("inputs", ("direct",))
     assert found.sops_per_event == spiking
     assert found.sops == spiking + (pixels if on_chip and frames else 0)
-    assert found.host_macs == (0 if on_chip else 12)
+    assert found.macs == 12 and found.host_macs == (0 if on_chip else 12)
+    billed = found.sops != found.sops_per_event
+    assert found.sops_are.endswith(", a pixel of a frame as one event") == billed
 
 
 def test_a_chip_without_cost_tables_says_so() -> None:
