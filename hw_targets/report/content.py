@@ -105,7 +105,7 @@ def _network(graph: Graph) -> dict[str, Any]:
 def _layers(graph: Graph, counters: Counters) -> list[dict[str, Any]]:
     counted = {row["name"]: row for row in counters.rows()}
     differ = graph.metadata.get("spikes_that_differ", {})
-    counts = {key for row in counted.values() for key in row}
+    counts = {"neurons", *counters.totals()}  # of a network without layers, too
     return [
         {
             **dict.fromkeys(sorted(counts)),

@@ -60,8 +60,23 @@ def safetensors(content: bytes, rng: Rng) -> bytes:
 
 def spk(content: bytes, rng: Rng) -> bytes:
     """Change the card of an archive; three in four are sealed again, so that readers go on."""
-    changed = safetensors(content, rng)
+    changed = _fields(content, rng) if rng.random() < 0.5 else safetensors(content, rng)
     return _sealed(changed) if rng.random() < 0.75 else changed
+
+
+def _fields(content: bytes, rng: Rng) -> bytes:
+    """Change what the card of an archive says beside its nodes, or the bytes of its arrays."""
+    (size,) = struct.unpack_from("<Q", content)
+    header, rest = json.loads(content[8 : 8 + size]), content[8 + size :]
+    card = json.loads(header["__metadata__"]["card"])
+    if rng.random() < 0.5:
+        card["metadata"] = mutated_tree(card["metadata"], rng)
+    else:
+        at = int(rng.integers(len(rest)))
+        rest = rest[:at] + rng.bytes(1) + rest[at + 1 :]
+    header["__metadata__"]["card"] = json.dumps(card)
+    packed = json.dumps(header).encode()
+    return struct.pack("<Q", len(packed)) + packed + rest
 
 
 def _sealed(content: bytes) -> bytes:

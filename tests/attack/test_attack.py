@@ -39,7 +39,7 @@ def _refused() -> None:
 DEEDS = {
     "refused": _refused,
     "foreign": lambda: {}["x"],
-    "crash": lambda: os.kill(os.getpid(), signal.SIGSEGV),
+    "crash": lambda: os.kill(os.getpid(), signal.SIGKILL),
     "memory": lambda: len(bytearray(b"x") * (harness.MEMORY + (1 << 26))),
     "event": lambda: os.mkdir("/nowhere-at-all/x"),
 }

@@ -156,3 +156,12 @@ def test_a_chip_that_cannot_express_the_network_says_so_and_the_others_go_on(
     text = page.read_text()
     assert "number format cannot express the network" in text and "decay" in text
     Balanced().feed(text)
+
+
+def test_a_network_of_input_and_output_alone_has_a_report(tmp_path: Path) -> None:
+    graph = Graph.chain(
+        {"input": Input((3,), "spikes", low=0, high=1), "output": Output("none")}, "integer"
+    )
+    page = api.report(graph, np.ones((1, 3), np.float32), tmp_path / "r.html", time_steps=2)
+    layers = json.loads(page.with_suffix(".json").read_text())["layers"]
+    assert {row["spikes"] for row in layers} == {None}
