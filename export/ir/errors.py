@@ -85,9 +85,9 @@ class UnknownNameError(SpikewrightError):
     """A name that is not in its table; the nearest ones are named."""
 
     @classmethod
-    def of(cls, what: str, name: str, known: Iterable[str]) -> UnknownNameError:
+    def of(cls, what: str, name: object, known: Iterable[str]) -> UnknownNameError:
         """Return the error for `name`, not among the `known` names of a kind `what`."""
-        names = sorted(known)
+        name, names = str(name), sorted(known)  # what a file gives as a name may be a number
         cased = {known.lower(): known for known in names}
         near = [cased[n] for n in get_close_matches(name.lower(), cased, n=3, cutoff=0.5)]
         remedy = f"did you mean {', '.join(near)}?" if near else f"known: {', '.join(names)}"

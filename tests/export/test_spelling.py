@@ -2,7 +2,7 @@
 
 import pytest
 
-from spikewright.export.ir import InputError
+from spikewright.export.ir import InputError, UnknownNameError
 from spikewright.export.spelling import command_line, spelled
 
 TEXTS = {
@@ -32,3 +32,8 @@ def test_each_interface_reads_its_own_spelling(text, python):
     with command_line():
         assert spelled(text) == text and InputError("no", remedy=text).remedy == text
     assert spelled(text) == python
+
+
+def test_a_name_from_a_file_may_be_no_text_and_is_still_refused_by_name() -> None:
+    error = UnknownNameError.of("encoding", 0.5, ("rate", "latency"))
+    assert "0.5" in str(error) and "rate" in str(error)
