@@ -44,6 +44,7 @@ from .sources import (
     encoding_of,
     read_source,
     trace_module,
+    warn_if_silent,
 )
 
 if TYPE_CHECKING:
@@ -226,6 +227,9 @@ def agreement(
             takes one step a call: it is called `time_steps` times with them, states kept.
         graph: of the module, float or folded (spikes alone); default: traced here.
 
+    Warns:
+        AgreementWarning: where no neuron spiked.
+
     Raises:
         LoweringError: for a module that cannot be traced.
     """
@@ -239,7 +243,9 @@ def agreement(
     if graph.level == "integer":
         raise InputError("an integer graph rounds", node="graph", remedy="give the float graph")
     steps = time_steps_of(graph, time_steps)
-    return agreement_of(graph, followed.module, followed.sample, followed.layout, steps)
+    agreed = agreement_of(graph, followed.module, followed.sample, followed.layout, steps)
+    warn_if_silent(type(followed.module).__name__, agreed)
+    return agreed
 
 
 @verb

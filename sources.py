@@ -357,7 +357,7 @@ def compared(
         differences: `error`, or `warn` of those that rounding does not explain.
 
     Warns:
-        AgreementWarning: of spikes that rounding decided otherwise.
+        AgreementWarning: of spikes that rounding decided otherwise, and where no neuron spiked.
 
     Raises:
         LoweringError: for any other difference, naming the layer, the step and the neuron.
@@ -379,14 +379,26 @@ def compared(
         said = f"{name}: {found.differ:.3%} of its spikes differ between its own run and ours"
         where = ", ".join(f"{n} {share:.3%}" for n, share in found.by_neuron.items() if share)
         warn(f"{said} ({where}), {found.rounded} decided by rounding", AgreementWarning)
+    warn_if_silent(name, found)
     noted = {
         "differ": found.differ,
         "spike_rate": found.spike_rate,
         "by_neuron": dict(found.by_neuron),
         "rounded": found.rounded,
         "outputs": found.outputs,
+        "silent": list(found.silent),
     }
     return graph.replace(metadata={**graph.metadata, "agreement": noted})
+
+
+def warn_if_silent(name: str, agreement: Agreement) -> None:
+    """Warn where none of a module's neurons spiked, so that nothing behind one was compared."""
+    if agreement.by_neuron and not agreement.spike_rate:
+        warn(
+            f"{name}: no neuron spiked in the comparison with its own run, so what it does with a "
+            "spike was not compared; give an example input that makes it spike",
+            AgreementWarning,
+        )
 
 
 COMPARED_SAMPLES = 8

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from .foreign import Time, is_neuron, time_of
-from .foreign_state import kept_state
+from .foreign_state import Kept, kept_state
 from .ir import Array, LoweringError
 from .ir.noted import Noted
 from .layout import Layout, fixed_size, squeezed_layer
@@ -51,10 +51,15 @@ def own_run(module: Any, sample: Any, layout: Layout, time_steps: int, most: int
     module, sample = _in_float32(module, sample)
     sample = _first_samples(module, sample, layout, most)
     neurons = {path or root_name(module): m for path, m in module.named_modules() if _spikes(m)}
-    with eval_mode(module), kept_state(module), torch.no_grad(), _exact(), _noted(neurons) as seen:
+    with eval_mode(module), kept_state(module) as kept, torch.no_grad(), _exact():
         try:
             one = layout.is_one_call
-            out = _tensor(module(sample)) if one else _each_step(module, sample, time_steps)
+            with _noted(neurons) as seen:
+                out = _tensor(module(sample)) if one else _each_step(module, sample, time_steps)
+            if one:
+                _refuse_memory(module, sample, out, kept)
+        except LoweringError:
+            raise
         except Exception as error:  # the user's own code may raise anything
             raise LoweringError(
                 f"its own forward() fails on the example input: {first_line(error)}",
@@ -78,6 +83,24 @@ def own_run(module: Any, sample: Any, layout: Layout, time_steps: int, most: int
     output = _output(out, "steps" if each else layout.order, sizes)
     at_once = any(_time(m) != "step" for m in neurons.values()) if neurons else not each
     return OwnRun(values, _array(output), at_once, known)
+
+
+def _refuse_memory(module: Any, sample: Any, out: Any, kept: Kept) -> None:
+    """Raise LoweringError for a module that answers a second call otherwise: it remembers.
+
+    Asked only where a layer that is no neuron holds something else after the first call.
+    """
+    changed = kept.changed()
+    if not changed:
+        return
+    kept.rest()
+    if not torch.equal(_tensor(module(sample)), out):
+        raise LoweringError(
+            "keeps state between calls, which changes what the next one returns",
+            node=", ".join(changed),
+            remedy="hand it from step to step within forward(), or give its layer a "
+            "to_node(shape) and a reset() method",
+        )
 
 
 def _in_float32(module: Any, sample: Any) -> tuple[Any, Any]:

@@ -131,12 +131,14 @@ def graph_of(
     order, multi = followed.layout.order, followed.multi_step
     lead = _lead(sample, multi and order != "step", order)
     _refuse_unknown(traced)
-    with eval_mode(followed.module), kept_state(followed.module), torch.no_grad():
+    with eval_mode(followed.module), kept_state(followed.module) as kept, torch.no_grad():
         _run(torch, traced, sample, multi)
-    builder = _Builder(traced, lead, encoding, readout)
-    builder.repeats = multi and len(lead.sizes) == 1
-    for fx_node in traced.graph.nodes:
-        builder.add(fx_node)
+        kept.rest()
+        builder = _Builder(traced, lead, encoding, readout)
+        builder.repeats = multi and len(lead.sizes) == 1
+        # What hooks made of weights in that run is read of the layers.
+        for fx_node in traced.graph.nodes:
+            builder.add(fx_node)
     known = {"time_steps": steps} if steps else {}
     return check(builder.graph().replace(metadata={**known, **builder.returns}))
 

@@ -68,6 +68,7 @@ class Agreement(Printed):
         rounded: spikes that rounding decided otherwise, where their layer is the first to part.
         outputs: the largest difference of what the module returns, None where it was not compared.
         fault: the first difference that rounding does not explain, None where there is none.
+        silent: neuron nodes whose layers never spiked: what comes of their spikes is not compared.
     """
 
     by_neuron: Mapping[str, float]
@@ -76,6 +77,7 @@ class Agreement(Printed):
     rounded: int = 0
     outputs: float | None = None
     fault: Fault | None = None
+    silent: tuple[str, ...] = ()
 
     @property
     def equal(self) -> bool:
@@ -88,6 +90,8 @@ class Agreement(Printed):
         lines += [f"  {n}: {share:.3%}" for n, share in self.by_neuron.items()]
         if self.outputs is not None:
             lines.append(f"outputs differ by {self.outputs:.3g} at most")
+        if self.silent:
+            lines.append(f"never spiked, so not compared with a spike: {', '.join(self.silent)}")
         if self.fault is not None:
             lines.append(f"not by rounding: {self.fault.layer}: {self.fault}")
         return "\n".join(lines)
@@ -265,14 +269,15 @@ class _Comparison:
         sizes = {name: layer.given.spikes.size for name, layer in self.layers.items()}
         differ = {n: 0 if p is None else int(p.sum()) for n, p in self.parted.items()}
         total = max(1, sum(sizes.values()))
-        fired = sum(int(np.count_nonzero(layer.given.spikes)) for layer in self.layers.values())
+        fired = {n: int(np.count_nonzero(layer.given.spikes)) for n, layer in self.layers.items()}
         return Agreement(
             {name: differ[name] / max(1, size) for name, size in sizes.items()},
             sum(differ.values()) / total,
-            fired / total,
+            sum(fired.values()) / total,
             self.rounded,
             self.furthest if self.output is not None and self.judging else None,
             min(self.faults, key=lambda fault: fault.time_step, default=None),
+            tuple(name for name, spikes in fired.items() if not spikes),
         )
 
 
