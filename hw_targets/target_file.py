@@ -34,6 +34,8 @@ LARGEST = 10**12
 PER_CORE = ("kernel_words", "neuron_words")
 NEEDED = {"crossbar": ("axons_per_core", "neurons_per_core"), "pipeline": ("cores",)}
 """The limits without which a mapping places nothing."""
+MAY_BE_EMPTY = ("neuron_options", "budgets", "strides", "pools")
+"""Of what a target supports: every network has one of each of the others."""
 _CONSTANT_KEYS = ("value", "unit", "source", "evidence", "scope", "operating_point")
 _COST_KEYS = (
     "model",
@@ -222,6 +224,9 @@ def _supports(where: str, value: Any) -> dict[str, tuple[str, ...]]:
     _known_keys(where, "supports.", data, tuple(SUPPORTS))
     found = {key: _texts(where, f"supports.{key}", entry) for key, entry in data.items()}
     for key, entry in found.items():
+        if not entry and key not in MAY_BE_EMPTY:
+            remedy = "list what the chip has, or leave it out"
+            raise TargetError(f"supports.{key} is empty", node=where, remedy=remedy)
         for item in entry:
             allowed = SUPPORTS[key]
             if allowed and item not in allowed:

@@ -20,6 +20,7 @@ FILES = {
     "only a date": ("name: 2020-99-99\n", "none of limits, supports, costs"),
     "nothing": ("{}\n", "none of limits, supports, costs"),
     "no limit": ("name: a\nlimits:\n", "limits is empty"),
+    "no reset": ("name: a\nsupports: {resets: []}\n", "supports.resets is empty"),
     "no table": ("name: a\ncosts: {}\n", "costs is empty"),
     "merge": ("<<: {name: x}\n", "unknown key <<"),
     "digits": (f"name: {'9' * 5000}\n", "of 5,000 characters"),
