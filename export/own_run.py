@@ -19,6 +19,7 @@ from .ir.noted import Noted
 from .layout import Layout, fixed_size, squeezed_layer
 from .symbolic import first_line, in_place_of_forward, root_name
 from .trace import eval_mode
+from .users_code import names_its_errors
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,7 @@ class OwnRun:
     neurons: dict[str, Noted]
 
 
+@names_its_errors
 def own_run(module: Any, sample: Any, layout: Layout, time_steps: int, most: int = 8) -> OwnRun:
     """Return the run of a module, in eval mode, on at most `most` samples of an example input.
 

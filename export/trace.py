@@ -62,6 +62,7 @@ from .torch_layers import (
     time_folded,
 )
 from .unwrap import unwrapped
+from .users_code import names_its_errors
 
 
 def trace(
@@ -106,6 +107,7 @@ class Followed:
     multi_step: bool
 
 
+@names_its_errors
 def follow(module: Any, sample: Any, multi_step: bool | None = None) -> Followed:
     """Follow `module` in eval mode, for `graph_of`.
 
@@ -121,15 +123,16 @@ def follow(module: Any, sample: Any, multi_step: bool | None = None) -> Followed
     return Followed(module, sample, traced, loop, layout, multi)
 
 
+@names_its_errors
 def graph_of(
     followed: Followed, *, encoding: Encoding = "direct", readout: Readout | None = None
 ) -> Graph:
     """Return the float graph of a module that was followed, see `trace`."""
     torch, traced, loop = torch_for_tracing(), followed.traced, followed.loop
-    steps = followed.layout.steps(followed.sample)
     sample = followed.sample if loop is None else loop.first(followed.sample)
     order, multi = followed.layout.order, followed.multi_step
     lead = _lead(sample, multi and order != "step", order)
+    steps = followed.layout.steps(followed.sample)
     _refuse_unknown(traced)
     with eval_mode(followed.module), kept_state(followed.module) as kept, torch.no_grad():
         _run(torch, traced, sample, multi)
@@ -143,6 +146,17 @@ def graph_of(
     return check(builder.graph().replace(metadata={**known, **builder.returns}))
 
 
+def _node_of(layer: Any, shape: Shape) -> Node:
+    """Return the node by which a layer describes itself."""
+    node = layer.to_node(shape)
+    if not isinstance(node, Node):
+        raise Refused(
+            f"to_node() of {type(layer).__name__} returns a {type(node).__name__}",
+            "return a node of spikewright.export.ir, such as a Neuron",
+        )
+    return node
+
+
 def example_layout(module: Any, sample: Any) -> Layout:
     """Return on which axis of an example input the time of `module` lies."""
     module = unwrapped(module)
@@ -151,6 +165,7 @@ def example_layout(module: Any, sample: Any) -> Layout:
     return follow(module, sample).layout
 
 
+@names_its_errors
 def as_example(module: Any, samples: Any) -> Any:
     """Return samples [sample, time, ...] as `module` takes them.
 
@@ -346,7 +361,7 @@ class _Builder:
             self._contain(fx_node, container(module, before, after, plain_nodes), source)
             return
         if hasattr(module, "to_node"):
-            nodes = [module.to_node(after)]
+            nodes = [_node_of(module, after)]
         elif rule is not None:
             found = rule(module, after)
             if isinstance(found, Looped):
