@@ -4,6 +4,7 @@
 #   make fuzz N=…   N random graphs, three executors, every spike and state compared
 #   make round-trip N=…  N random graphs through NIR and back, every integer compared
 #   make attack N=…  N mutated files of every format, opened and used; SEED=… for others
+#   make kills      every writing command killed at its file events, 200 in all, and run again
 #   make interop    norse, snntorch, spikingjelly and sinabs run our NIR files, and we theirs
 #   make bench      the native engine beside its peers, to benchmarks/results/bench.json
 #   make performance  all of its benchmarks, to docs/performance.md
@@ -40,7 +41,7 @@ BUILD_TOOLS := "scikit-build-core>=1.1,<2" "nanobind>=3.1,<4" "cmake>=3.18" "nin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 EDITABLE = $(INSTALL) --no-build-isolation --config-settings=editable.rebuild=true --editable
 
-.PHONY: demo test lint types tests fuzz round-trip attack interop bench performance sanafe lava chips graphs sanitize wheel format torch
+.PHONY: demo test lint types tests fuzz round-trip attack kills interop bench performance sanafe lava chips graphs sanitize wheel format torch
 
 demo: $(RUN_READY)
 	$(BIN)/spikewright demo --force
@@ -66,6 +67,9 @@ round-trip: $(TEST_READY)
 
 attack: $(TEST_READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.attack.run --files $(N) --seed $(SEED) --out docs/attack.md
+
+kills: $(TEST_READY)
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.kills.run --kills 200 --out docs/kills.md
 
 interop: $(TEST_READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.interop.run --out docs/interop.md

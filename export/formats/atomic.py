@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..ir.errors import FormatError
-from .writing_folder import NEW, place, remove_leftovers, undo, writing_folder
+from .writing_folder import NEW, place, placing, remove_leftovers, undo, writing_folder
 
 
 @contextmanager
@@ -41,7 +41,8 @@ def atomic_paths(paths: Sequence[str | Path], *, force: bool = False) -> Iterato
         remove_leftovers(parent)
         with writing_folder(parent) as folder:
             yield [folder / NEW / target.name for target in targets]
-            _place(folder, targets, force)
+            with placing(parent):
+                _place(folder, targets, force)
     except OSError as error:
         raise _cannot_write(targets[0], error) from None
 

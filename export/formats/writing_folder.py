@@ -26,6 +26,8 @@ UNLOCKED_S = 60.0
 """A folder younger than this may be one whose writer is about to lock it."""
 ABANDONED_S = 24 * 3600.0
 """A folder older than this is a leftover where the system knows no locks."""
+PATIENCE_S = 2.0
+"""How long a writer waits for another that places its files."""
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EXDEV, errno.EMLINK)
 """What systems say that have no hard links, as on memory sticks."""
 
@@ -42,6 +44,27 @@ def writing_folder(parent: Path) -> Iterator[Path]:
             yield folder
     finally:
         rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def placing(parent: Path) -> Iterator[None]:
+    """Let nobody else place files in `parent` within the `with` block: groups do not mix.
+
+    Placing takes an instant. Whoever holds the folder's lock for longer than `PATIENCE_S` holds it
+    for something else, as `flock FOLDER COMMAND` does, and is not waited for.
+    """
+    try:
+        file = os.open(parent, os.O_RDONLY)
+    except OSError:  # a folder that may be written and not read
+        yield
+        return
+    try:
+        end = time.monotonic() + PATIENCE_S
+        while _try_lock(file) is False and time.monotonic() < end:
+            time.sleep(0.01)
+        yield
+    finally:
+        os.close(file)
 
 
 def place(folder: Path, target: Path, *, force: bool) -> None:

@@ -9,6 +9,7 @@ import sys
 import textwrap
 import time
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -240,6 +241,39 @@ def test_a_writer_killed_at_any_step_leaves_no_half_pair(
         temporary.write_text("other")
     assert contents(paths) in (before, ["new", "new"])
     assert not list(tmp_path.glob(".writing-*"))
+
+
+@pytest.mark.parametrize("locked", [False, True])
+def test_pairs_of_two_writers_do_not_mix(
+    tmp_path: Path, locked: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another writer that comes between the files of a pair waits until both are placed."""
+    paths, placed, others = old_pair(tmp_path), writing_folder.place, list[Thread]()
+
+    def write(content: str) -> None:
+        with atomic_paths(paths, force=True) as temporary:
+            for path in temporary:
+                path.write_text(content)
+
+    def met(folder: Path, target: Path, *, force: bool) -> None:
+        placed(folder, target, force=force)
+        if not others:
+            others.append(Thread(target=write, args=("second",)))
+            others[0].start()
+            others[0].join(0.3)
+
+    monkeypatch.setattr(atomic, "place", met)
+    if locked:  # by the user, for something else: nobody waits for ever
+        monkeypatch.setattr(writing_folder, "PATIENCE_S", 0.05)
+        file = os.open(tmp_path, os.O_RDONLY)
+        assert writing_folder._try_lock(file)
+    write("first")
+    others[0].join()
+    if locked:
+        os.close(file)
+    else:
+        assert contents(paths) == ["second", "second"]
+    assert names(tmp_path) == {"a.json", "a.html"}
 
 
 def test_half_a_pair_does_not_keep_the_next_from_its_name(tmp_path: Path) -> None:
