@@ -263,15 +263,14 @@ def test_pairs_of_two_writers_do_not_mix(
             others[0].join(0.3)
 
     monkeypatch.setattr(atomic, "place", met)
+    file = os.open(tmp_path, os.O_RDONLY)
     if locked:  # by the user, for something else: nobody waits for ever
         monkeypatch.setattr(writing_folder, "PATIENCE_S", 0.05)
-        file = os.open(tmp_path, os.O_RDONLY)
         assert writing_folder._try_lock(file)
     write("first")
     others[0].join()
-    if locked:
-        os.close(file)
-    else:
+    os.close(file)
+    if not locked:
         assert contents(paths) == ["second", "second"]
     assert names(tmp_path) == {"a.json", "a.html"}
 
