@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from . import arguments as a
-from .output import emit_json, say
+from .output import emit_json, say, say_written
 
 To = Annotated[str, typer.Option("--to", help="nir, onnx or lava.", show_default=False)]
 Arithmetic = Annotated[
@@ -69,5 +69,4 @@ def command(
         return
     for warning in written.warnings:
         say(f"warning: {warning}")
-    for file in written.files:
-        print(f"wrote {file}")
+    say_written(*written.files)

@@ -116,6 +116,8 @@ def _refuse_usage(error: Any) -> NoReturn:
 
 
 def _refuse(message: str) -> NoReturn:
+    from ..export.ir.visible import visible
+
     line = " ".join(message.split())
-    print(f"error: {line}", file=sys.stderr)
+    print(f"error: {visible(line)}", file=sys.stderr)
     raise SystemExit(2)

@@ -71,6 +71,14 @@ def say(message: str) -> None:
     print(visible(message, keep="\n"), file=sys.stderr, flush=True)
 
 
+def say_written(*files: object) -> None:
+    """Print which files were written, each name on one line whatever it holds."""
+    from ..export.ir.visible import visible
+
+    for file in files:
+        print(f"wrote {visible(str(file))}")
+
+
 @contextmanager
 def library_warnings_said() -> Iterator[None]:
     """Within the context the library's warnings are lines on stderr, each text once.

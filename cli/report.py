@@ -8,7 +8,7 @@ import typer
 
 from . import arguments as a
 from .lower import accuracies
-from .output import emit_json
+from .output import emit_json, say_written
 
 if TYPE_CHECKING:
     from ..export.ir import Graph
@@ -60,7 +60,7 @@ def command(
     if json:
         emit_json("report", {"path": str(page), "json": str(page.with_suffix(".json"))})
         return
-    print(f"wrote {page} and {page.with_suffix('.json').name}")
+    say_written(f"{page} and {page.with_suffix('.json').name}")
 
 
 def names(text: str) -> list[str]:

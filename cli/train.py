@@ -10,7 +10,7 @@ import typer
 from . import arguments as a
 from . import train_evaluate
 from . import train_options as t
-from .output import emit_json, percent, say
+from .output import emit_json, percent, say, say_written
 
 if TYPE_CHECKING:
     from ..trainer.checkpoint import Card
@@ -223,4 +223,4 @@ def _show_fit(
         f"{k} {percent(v) if k == 'accuracy' else f'{v:.4f}'}" for k, v in result.items()
     )
     print(f"{said} after {epochs} epochs, {record.images_per_s:,.0f} images/s")
-    print(f"wrote {out}")
+    say_written(out)

@@ -10,7 +10,7 @@ import typer
 
 from . import arguments as a
 from . import train_options as t
-from .output import emit_json, percent
+from .output import emit_json, percent, say_written
 
 Neighbours = Annotated[int, typer.Option("-k", "--neighbours", min=1, help="How many vote.")]
 
@@ -76,7 +76,7 @@ def probe(
         f"({percent(result.accuracy_before)} before BatchNorm was re-estimated on Path A)"
     )
     if out is not None:
-        print(f"wrote {out}")
+        say_written(out)
 
 
 @a.with_groups

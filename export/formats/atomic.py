@@ -67,10 +67,12 @@ def _exists(path: Path) -> FormatError:
 def refuse_overwrite(path: Path, *, force: bool) -> None:
     """Raise FormatError where a file cannot be written at `path`: say so before work is done.
 
-    It exists and `force` is not set, is a folder, or its folder is missing or read-only.
+    It exists and `force` is not set, is a folder, a device or a pipe, or its folder is missing or
+    read-only.
     """
     if "\0" in str(path):
         raise FormatError("cannot write: a NUL in the path", node=str(path))
+    _refuse_device(path)
     if os.path.exists(path) and not force:
         remove_leftovers(path.parent)  # of a pair that a killed process had placed by half
         if os.path.exists(path):
@@ -81,6 +83,12 @@ def refuse_overwrite(path: Path, *, force: bool) -> None:
         raise FormatError(f"cannot write: no folder {path.parent}", node=str(path))
     if not os.access(path.parent, os.W_OK):
         raise FormatError(f"cannot write: {path.parent} is read-only", node=str(path))
+
+
+def _refuse_device(path: Path) -> None:
+    """With `force` the file would take its place."""
+    if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
+        raise FormatError("cannot write: a device or a pipe has this name", node=str(path))
 
 
 def refuse_suffix(path: Path, what: str, allowed: Sequence[str]) -> None:

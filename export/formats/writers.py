@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..ir import Graph, InputError, UnknownNameError
+from ..ir.visible import visible
 from .atomic import refuse_overwrite
 
 
@@ -20,7 +21,7 @@ class Written:
 
     def __str__(self) -> str:
         warnings = [f"warning: {warning}" for warning in self.warnings]
-        return "\n".join([*warnings, *(f"wrote {file}" for file in self.files)])
+        return "\n".join([*warnings, *(f"wrote {visible(str(file))}" for file in self.files)])
 
 
 def write(graph: Graph, path: str | Path, *, force: bool = False, **options: Any) -> Written:
