@@ -199,6 +199,26 @@ def campaign(writers: Sequence[Writer], kills: int, base: Path) -> Iterator[Row]
 
 HEAD = "| writer | over old files | events | kills | old | new | half a pair | faults |"
 
+PROMISED = """# Kills
+
+`make kills` writes this page. It kills every command and call that writes (SIGKILL at an event of
+its files; the system's own end in the middle of a write), runs it again and compares every byte.
+
+- Each file is absent, what it was before, or whole. A pair (`.html` and `.json`, ONNX and its Scan)
+  may stand by half after a kill; the next write into that folder takes the half back or, with
+  `--force`, puts the old file back.
+- `.writing-…` folders that killed writers left are removed by the next writer of the same user, a
+  minute later; those of writers at work stay.
+- A training goes on with `--resume` and ends in the same bytes. Lines of `--metrics` are appended:
+  the last may be cut, `--resume` drops it. `lower` writes the network before it measures: a kill in
+  between leaves it whole, without its accuracies.
+- Of several writers of one name at once, one wins without `--force`; with it, one whole group
+  stands.
+- Not promised: a power cut (files are not synced), TensorBoard's files, systems without file locks.
+
+"old" counts kills behind which no new file stood, "new" those behind which all did.
+"""
+
 
 def line(row: Row) -> str:
     """Return a row of the table."""
@@ -226,8 +246,8 @@ def main() -> int:
     print(*faults, sep="\n")
     print(f"{killed} kills, {len(faults)} faults, {time.time() - began:.0f} s")
     if options.out is not None:
-        text = f"# Kills\n\n{killed} kills, {len(faults)} faults.\n\n" + "\n".join(lines) + "\n"
-        options.out.write_text(text, encoding="utf-8")
+        summary = f"{killed} kills, {len(faults)} faults."
+        options.out.write_text("\n".join([PROMISED, summary, "", *lines, ""]), encoding="utf-8")
     return bool(faults) or killed < options.kills
 
 
