@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from .foreign import Time, time_of
@@ -19,18 +19,24 @@ class Layout:
             [batch * time, ...] or `step`, one step a call, [batch, ...].
         loops: whether forward() itself runs over its steps.
         batch: of `squeezed`. own: T where the module sets it, whatever its input: of a loop in
-            forward() that takes one frame, of sinabs' `num_timesteps`.
+            forward() that takes one frame, of sinabs' `num_timesteps`. moved: whether forward()
+            moves time from the second axis to the front before its first layer.
     """
 
     order: Time
     batch: int = 1
     own: int | None = None
     loops: bool = False
+    moved: bool = False
 
     @property
     def is_one_call(self) -> bool:
         """Whether one call of the module takes all steps."""
         return self.order != "step" or self.loops
+
+    def turned(self) -> Layout:
+        """Return the layout of a module that moves time to the front itself."""
+        return replace(self, order="batch first", moved=True)
 
     def steps(self, example: Any) -> int | None:
         """Return how many time steps an example input spans, None for a module of one step."""

@@ -80,8 +80,8 @@ def own_run(module: Any, sample: Any, layout: Layout, time_steps: int, most: int
         for path, m in neurons.items()
         for name, noted in _places(path, seen[path], _time(m), sizes)
     }
-    # What is collected by a loop, its own or ours, has time first.
-    each = layout.loops or not layout.is_one_call
+    # What is collected by a loop, its own or ours, has time first, and so has what was moved there.
+    each = layout.loops or layout.moved or not layout.is_one_call
     output = _output(out, "steps" if each else layout.order, sizes)
     at_once = any(_time(m) != "step" for m in neurons.values()) if neurons else not each
     return OwnRun(values, _array(output), at_once, known)

@@ -17,6 +17,7 @@ from .foreign import is_foreign
 from .ir import InputError, LoweringError, MissingPackageError
 from .ir.errors import WITH_TORCH
 from .overridden import describes_itself, overrides
+from .time_first import copies, exchanges
 from .torch_layers import rule_of
 
 AROUND = "keep data-dependent branches and loops out of it; over time, take multi-step neurons, "
@@ -166,9 +167,11 @@ def _without_constants(module: Any) -> Iterator[None]:
 
 def _tracer(torch: Any, sample: Any, left_out: dict[str, Any]) -> Any:
     class Sized(torch.fx.Proxy):  # type: ignore[misc]
-        """The input: its sizes are known, so that forward() may loop over its steps."""
+        """The input, or a copy: its sizes are known, so that forward() may loop over its steps."""
 
-        shape = sample.shape
+        def __init__(self, node: Any, tracer: Any, shape: Any) -> None:
+            super().__init__(node, tracer)
+            self.shape = shape
 
         def size(self, dim: int | None = None) -> Any:
             return self.shape if dim is None else self.shape[dim]
@@ -179,7 +182,13 @@ def _tracer(torch: Any, sample: Any, left_out: dict[str, Any]) -> Any:
         def __iter__(self) -> Iterator[Any]:
             return (self[k] for k in range(len(self)))
 
+        def unbind(self, dim: int = 0) -> Any:
+            if dim not in (0, 1):
+                return super().__getattr__("unbind")(dim)
+            return tuple(self[(slice(None), k) if dim else k] for k in range(self.shape[dim]))
+
     class Tracer(torch.fx.Tracer):  # type: ignore[misc]
+        shapes: dict[Any, Any]
         failed: str | None = None
         """The path of the innermost module that could not be followed."""
         record_stack_traces = True
@@ -226,10 +235,24 @@ def _tracer(torch: Any, sample: Any, left_out: dict[str, Any]) -> Any:
             return super().create_args_for_root(called, is_module, concrete_args)
 
         def proxy(self, node: Any) -> Any:
-            first = node.op == "placeholder" and node.prev.op == "root"
-            return Sized(node, self) if first else super().proxy(node)
+            shape = self.shape_of(node)
+            return super().proxy(node) if shape is None else Sized(node, self, shape)
 
-    return Tracer()
+        def shape_of(self, node: Any) -> Any:
+            """Return the shape of the input, and of what only copies it or exchanges its axes."""
+            if node.op == "placeholder" and node.prev.op == "root":
+                self.shapes[node] = sample.shape
+            source = next((n for n in node.all_input_nodes if n in self.shapes), None)
+            if source is not None and copies(node, source):
+                self.shapes[node] = self.shapes[source]
+            elif source is not None and exchanges(node, source):
+                first, second, *rest = self.shapes[source]
+                self.shapes[node] = torch.Size([second, first, *rest])
+            return self.shapes.get(node)
+
+    tracer = Tracer()
+    tracer.shapes = {}
+    return tracer
 
 
 def _depends(torch: Any, value: Any) -> bool:

@@ -364,5 +364,8 @@ FUNCTIONS: dict[str, Callable[[_Call], Called]] = {
     "conv1d": _conv,
     "conv2d": _conv,
     "contiguous": _keep,
+    "clone": _keep,
+    "detach": _keep,
+    "float": _keep,
     "dropout": _dropout,
 }

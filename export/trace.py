@@ -50,6 +50,7 @@ from .ir.nodes import Encoding, MaxPool, Readout
 from .layout import Layout, layout_of, squeezed_layer
 from .loop_output import How, is_last, refuse_collected
 from .symbolic import first_line, symbolic, torch_for_tracing
+from .time_first import moves_time_first
 from .torch_functions import Lead, adds_constant, averaged_first, convert_call
 from .torch_layers import (
     LAYERS,
@@ -118,9 +119,16 @@ def follow(module: Any, sample: Any, multi_step: bool | None = None) -> Followed
     multi = is_multi_step(module) if multi_step is None else multi_step
     with eval_mode(module), kept_state(module), torch.no_grad():
         traced = symbolic(module, sample)
-        loop = _one_step(traced, sample)
+        turned = sample.ndim > 2 and moves_time_first(traced.graph)
+        loop = _one_step(traced, sample.swapaxes(0, 1) if turned else sample)
     layout = layout_of(module, sample, multi, loop)
-    return Followed(module, sample, traced, loop, layout, multi)
+    if turned and layout.order != "steps":
+        raise LoweringError(
+            "exchanges the first two axes of an input that is not [batch, time, ...]",
+            node=type(module).__name__,
+            remedy="leave the batch axis in front",
+        )
+    return Followed(module, sample, traced, loop, layout.turned() if turned else layout, multi)
 
 
 @names_its_errors
@@ -129,8 +137,10 @@ def graph_of(
 ) -> Graph:
     """Return the float graph of a module that was followed, see `trace`."""
     torch, traced, loop = torch_for_tracing(), followed.traced, followed.loop
-    sample = followed.sample if loop is None else loop.first(followed.sample)
-    order, multi = followed.layout.order, followed.multi_step
+    sample, order, multi = followed.sample, followed.layout.order, followed.multi_step
+    if followed.layout.moved:
+        sample, order = sample.swapaxes(0, 1), "steps"
+    sample = sample if loop is None else loop.first(sample)
     lead = _lead(sample, multi and order != "step", order)
     steps = followed.layout.steps(followed.sample)
     _refuse_unknown(traced)
