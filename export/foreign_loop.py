@@ -121,15 +121,19 @@ def _refuse_counts(steps: list[Any], order: Mapping[Any, int], frames: int | Non
 
 
 def _axis(node: Any) -> int | None:
-    """Return the axis of the one frame that a node takes: 0 of ``x[t]``, 1 of ``x[:, t]``."""
+    """Return the axis of the one frame that a node takes: 0 of ``x[t]``, 1 of ``x[:, t]``.
+
+    Whole axes behind it, as in ``x[:, t, :]``, say nothing more.
+    """
     if getattr(node.target, "__name__", "") != "getitem":
         return None
-    index = node.args[1]
-    if isinstance(index, int):
-        return 0
-    if isinstance(index, tuple) and len(index) == 2 and index[0] == slice(None):
-        return 1 if isinstance(index[1], int) else None
-    return None
+    index = node.args[1] if isinstance(node.args[1], tuple) else (node.args[1],)
+    while len(index) > 1 and index[-1] in (slice(None), Ellipsis):
+        index = index[:-1]
+    if len(index) == 1:
+        return 0 if isinstance(index[0], int) else None
+    whole = len(index) == 2 and index[0] == slice(None)
+    return 1 if whole and isinstance(index[1], int) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +154,7 @@ class _Walk:
     def _look(self, node: Any, step: int) -> tuple[Any, ...]:
         if node in self.frames:
             axis = self.frames[node]
-            index = node.args[1] if axis == 0 else node.args[1][1]
+            index = node.args[1][axis] if isinstance(node.args[1], tuple) else node.args[1]
             frame = index % self.sizes[axis]
             if frame != step:
                 raise Refused(

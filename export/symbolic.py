@@ -214,8 +214,11 @@ def _tracer(torch: Any, sample: Any, left_out: dict[str, Any]) -> Any:
 
         def with_hooks(self, m: Any, *args: Any, **kwargs: Any) -> Any:
             """Run a leaf's hooks on what stands for its values, and the leaf not at all."""
+            forward = m.forward
 
             def leaf(*args: Any, **kwargs: Any) -> Any:
+                if not args and (first := _first_argument(forward)) in kwargs:
+                    args = (kwargs.pop(first),)
                 return self.create_proxy("call_module", self.path_of_module(m), args, kwargs)
 
             with in_place_of_forward(m, leaf):
@@ -253,6 +256,11 @@ def _tracer(torch: Any, sample: Any, left_out: dict[str, Any]) -> Any:
     tracer = Tracer()
     tracer.shapes = {}
     return tracer
+
+
+def _first_argument(forward: Any) -> str:
+    """Return the name under which a layer takes its input."""
+    return next(iter(signature(forward).parameters), "")
 
 
 def _depends(torch: Any, value: Any) -> bool:

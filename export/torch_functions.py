@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .ir import Add, AvgPool, BatchNorm, Linear, MatMul, Node, Scale, Shape, Transpose
-from .torch_layers import Refused, array, check_map, conv_node, reshaped
+from .torch_layers import LAYERS, Refused, array, check_axes, check_map, conv_node, reshaped
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,6 +302,44 @@ def _keep(call: _Call) -> Called:
     return Called([], (call.source,), call.lead)
 
 
+def _cast(call: _Call) -> Called:
+    """A device, another layout in memory or another float of 32 bits and more changes no value."""
+    import torch
+
+    given = (*call.fx_node.args[1:], *call.fx_node.kwargs.values())
+    for kind in (value for value in given if isinstance(value, torch.dtype)):
+        if kind not in (torch.float32, torch.float64):
+            raise Refused(f"converts to {kind}", "compute in float32")
+    return _keep(call)
+
+
+_WINDOW = ("kernel_size", "stride", "padding")
+POOLS: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "avg_pool1d": ("AvgPool1d", (*_WINDOW, "ceil_mode", "count_include_pad")),
+    "avg_pool2d": (
+        "AvgPool2d",
+        (*_WINDOW, "ceil_mode", "count_include_pad", "divisor_override"),
+    ),
+    "max_pool1d": ("MaxPool1d", (*_WINDOW, "dilation", "ceil_mode", "return_indices")),
+    "max_pool2d": ("MaxPool2d", (*_WINDOW, "dilation", "ceil_mode", "return_indices")),
+    "adaptive_avg_pool1d": ("AdaptiveAvgPool1d", ("output_size",)),
+    "adaptive_avg_pool2d": ("AdaptiveAvgPool2d", ("output_size",)),
+}
+"""The layer that does what a function of torch.nn.functional does, and its arguments in order."""
+
+
+def _pool(call: _Call) -> Called:
+    """A pool, as the layer of the same name."""
+    from torch import nn
+
+    name, arguments = POOLS[call.fx_node.target.__name__]
+    given = {k: call.argument(place, k) for place, k in enumerate(arguments, 1)}
+    layer = getattr(nn, name)(**{k: value for k, value in given.items() if value is not None})
+    check_axes(layer, call.shape, len(call.lead.sizes))
+    after = call.after[len(call.lead.sizes) :]
+    return Called(LAYERS[f"torch.nn.{name}"](layer, call.shape, after), (call.source,), call.lead)
+
+
 def _dropout(call: _Call) -> Called:
     if call.argument(2, "training", True):
         raise Refused("dropout that stays on in eval mode", "pass training=self.training")
@@ -331,8 +369,6 @@ INSTEAD: Mapping[str, str] = {
     "log_softmax": "leave it out: argmax does not change by it",
     "sum": _READOUT,
     "getitem": _READOUT,
-    "max_pool2d": "use a layer, e.g. nn.MaxPool2d",
-    "avg_pool2d": "use a layer, e.g. nn.AvgPool2d",
     "batch_norm": "use a layer, e.g. nn.BatchNorm2d",
     "pad": "pad in the convolution: padding=",
 }
@@ -367,5 +403,13 @@ FUNCTIONS: dict[str, Callable[[_Call], Called]] = {
     "clone": _keep,
     "detach": _keep,
     "float": _keep,
+    "double": _keep,
+    "cpu": _keep,
+    "cuda": _keep,
+    "to": _cast,
+    "type_as": _cast,
+    "mul_": _in_place(_multiply),
+    "div_": _in_place(_divide),
+    **dict.fromkeys(POOLS, _pool),
     "dropout": _dropout,
 }

@@ -51,7 +51,7 @@ from .layout import Layout, layout_of, squeezed_layer
 from .loop_output import How, is_last, refuse_collected
 from .symbolic import first_line, symbolic, torch_for_tracing
 from .time_first import moves_time_first
-from .torch_functions import Lead, adds_constant, averaged_first, convert_call
+from .torch_functions import INSTEAD, Lead, adds_constant, averaged_first, convert_call
 from .torch_layers import (
     LAYERS,
     RESHAPES,
@@ -557,10 +557,12 @@ def _refuse_unknown(traced: Any) -> None:
 def _rule(module: Any) -> LayerRule:
     rule = rule_of(module)
     if rule is None:
+        name = type(module).__name__
         known = known_classes(module) or ", ".join(name.rsplit(".", 1)[-1] for name in LAYERS)
+        instead = INSTEAD.get("pad" if "Pad" in name else name.lower(), f"known: {known}")
         raise Refused(
-            f"no rule for the layer {type(module).__name__}",
-            f"known: {known}; or give your own layer a to_node(shape) method",
+            f"no rule for the layer {name}",
+            f"{instead}; or give your own layer a to_node(shape) method",
         )
     return rule
 

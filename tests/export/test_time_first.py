@@ -33,7 +33,8 @@ MOVES: dict[str, Callable[[Any], Any]] = {
 class MultiStep(nn.Module):
     def __init__(self, move: Callable[[Any], Any], end: Callable[[Any], Any] = lambda y: y) -> None:
         super().__init__()
-        self.linear, self.lif, self.move, self.end = nn.Linear(6, 8), LIF(), move, end
+        self.linear, self.move, self.end = nn.Linear(6, 8), move, end
+        self.lif: nn.Module = LIF()
         nn.init.constant_(self.linear.weight, 0.5)
 
     def forward(self, x: Any) -> Any:

@@ -41,7 +41,7 @@ def twice_in_place(m: Any, x: torch.Tensor) -> torch.Tensor:
 
 REFUSED: dict[str, tuple[Forward, str]] = {
     "rounding": (lambda m, x: torch.div(m.a(x), 2, rounding_mode="floor"), "rounds"),
-    "swapped": (lambda m, x: m.a(x.permute(1, 0, 2, 3)), "permutes the batch or time"),
+    "swapped": (lambda m, x: m.n(m.a(x).permute(1, 0, 2, 3)), "permutes the batch or time"),
     "reshaped": (lambda m, x: m.a(x).reshape(2, 4, 3, 6), "mixing batch or time"),
     "kept": (lambda m, x: m.a(x).mean(0, keepdim=True), "keepdim"),
     "neuron": (lambda m, x: m.n(m.a(x).mean(0)), "IF behind a mean over time"),
@@ -52,7 +52,6 @@ REFUSED: dict[str, tuple[Forward, str]] = {
     "summed over another axis": (lambda m, x: m.a(x).sum(-1), "other axes than time"),
     "a bias behind a sum": (lambda m, x: m.b(m.n(m.a(x)).sum(0)), "a bias behind a sum"),
     "a sum and a mean": (lambda m, x: m.a(x).sum(0) + m.b(x).mean(0), "adds a mean over time"),
-    "keyword": (lambda m, x: m.a(input=x), "pass one tensor"),
     "overwritten": (twice_in_place, "read again"),
 }
 
