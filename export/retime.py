@@ -9,7 +9,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-import networkx as nx
 import numpy as np
 
 from .ir import (
@@ -100,10 +99,15 @@ def _has_bias(node: Any) -> bool:
 
 def on_a_loop_without_neuron(graph: Graph, delay: str) -> bool:
     """Whether what a Delay emits comes back to it and no neuron lies between."""
-    net: nx.MultiDiGraph[Any] = graph.networkx()
-    net.remove_nodes_from(list(graph.neurons))
-    behind = set(net.successors(delay))
-    return any(name == delay or delay in nx.descendants(net, name) for name in behind)
+    seen, ways = set[str](), list(graph.consumers(delay))
+    while ways:
+        here = ways.pop()
+        if here == delay:
+            return True
+        if here not in seen and not isinstance(graph.nodes[here], Neuron):
+            seen.add(here)
+            ways += graph.consumers(here)
+    return False
 
 
 def _feeding_alone(graph: Graph, delay: str, inner: set[str]) -> frozenset[str]:

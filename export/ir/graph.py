@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
+from heapq import heappop, heappush
 from itertools import pairwise
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
@@ -207,15 +208,25 @@ def _as_networkx(nodes: Mapping[str, Node], edges: Iterable[Edge]) -> nx.MultiDi
 
 def _stable_order(nodes: Mapping[str, Node], edges: list[Edge]) -> list[str]:
     """Topological order with the edges into Delays cut, ties by insertion."""
-    place = {name: k for k, name in enumerate(nodes)}
+    names, place = list(nodes), {name: k for k, name in enumerate(nodes)}
     cut = [edge for edge in edges if not isinstance(nodes[edge.target], Delay)]
-    graph = _as_networkx(nodes, cut)
-    try:
-        return list(nx.lexicographical_topological_sort(graph, key=place.__getitem__))
-    except nx.NetworkXUnfeasible:
-        loop = " -> ".join(edge[0] for edge in nx.find_cycle(graph))
-        raise GraphError(
-            "a loop without a Delay",
-            node=loop,
-            remedy="put a Delay of 1 step on the edge that closes it",
-        ) from None
+    missing, fed = dict.fromkeys(names, 0), dict[str, list[str]]()
+    for edge in cut:
+        missing[edge.target] += 1
+        fed.setdefault(edge.source, []).append(edge.target)
+    order, ready = list[str](), [k for k, name in enumerate(names) if not missing[name]]
+    while ready:  # a heap of places, in order from the start
+        order.append(names[heappop(ready)])
+        for target in fed.get(order[-1], ()):
+            missing[target] -= 1
+            if not missing[target]:
+                heappush(ready, place[target])
+    if len(order) < len(names):
+        raise _loop_without_delay(_as_networkx(nodes, cut))
+    return order
+
+
+def _loop_without_delay(graph: nx.MultiDiGraph[str]) -> GraphError:
+    loop = " -> ".join(edge[0] for edge in nx.find_cycle(graph))
+    remedy = "put a Delay of 1 step on the edge that closes it"
+    return GraphError("a loop without a Delay", node=loop, remedy=remedy)
