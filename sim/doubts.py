@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..export.ir import Array, Graph
-from ..export.ir.arith import quantise_input
+from ..export.ir.arith import quantise_input, symmetric_limits
 from ..export.ir.errors import DoubtWarning, warn
 from .counters import Counters
 from .encode import normalised
@@ -51,6 +51,22 @@ def doubt_silence(counters: Counters) -> None:
         warn(
             f"{silent[0]}{more} never spikes in {counters.samples} samples of "
             f"{counters.time_steps} steps: look at its input, its v_threshold and the encoding",
+            DoubtWarning,
+        )
+
+
+def doubt_readout(graph: Graph, outputs: Array) -> None:
+    """Warn of a readout whose last outputs [sample, ...] stand at the end of its width."""
+    node = graph.output
+    if graph.level != "integer" or node.readout == "none":
+        return
+    top = symmetric_limits(node.state_bits)[1]
+    full = np.abs(outputs.astype(np.int64)) >= top
+    if full.any():
+        samples = int(full.reshape(len(full), -1).any(1).sum())
+        warn(
+            f"{graph.output_name} saturates at {top:,} in {samples} of {len(full)} samples: its "
+            "outputs are sums no more; run fewer time steps, or a readout with a leak",
             DoubtWarning,
         )
 

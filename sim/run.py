@@ -11,7 +11,7 @@ import numpy as np
 
 from ..export.ir import Array, Graph, InputError
 from .counters import Counters, count
-from .doubts import doubt_labels, doubt_samples, doubt_silence
+from .doubts import doubt_labels, doubt_readout, doubt_samples, doubt_silence
 from .encode import encode
 from .encoding import entered
 from .executor import Executor, executor, usual
@@ -76,7 +76,7 @@ def run(
         watch: called with the trace of each batch, states and all, before it is dropped.
 
     Warns:
-        DoubtWarning: for an input that saturates, and layers that never spike.
+        DoubtWarning: for an input or a readout that saturates, and layers that never spike.
 
     Raises:
         InputError: for no samples, a batch below 1, or see `encode`.
@@ -114,5 +114,6 @@ def run(
     predictions, outputs = (np.concatenate(kind) for kind in zip(*parts, strict=True))
     assert counted is not None
     doubt_silence(counted)
+    doubt_readout(graph, outputs)
     whole = join(traces) if traces else None
     return Run(chosen.name, predictions, outputs, counted, whole, seconds)

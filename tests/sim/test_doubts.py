@@ -74,3 +74,19 @@ def test_a_layer_that_never_spikes_is_named():
     )
     (line,) = doubts_of(lambda: sw.run(silent, np.ones((3, 5, 2), int)))
     assert line.startswith("quiet (and 1 layers more) never spikes in 3 samples of 5 steps")
+
+
+def test_a_readout_at_the_end_of_its_width_is_said():
+    graph = Graph.chain(
+        {
+            "in": Input((2,), "spikes", low=0, high=1),
+            "a": Linear(np.array([[100, 0], [0, 20]], np.int8)),
+            "out": Output("integrate", state_bits=8),
+        },
+        "integer",
+    )
+    x = np.zeros((3, 5, 2), int)
+    x[0, :, 0] = x[1, :2, 0] = x[2, :, 1] = 1  # 500, 200 and 100 of at most 127
+    (line,) = doubts_of(lambda: sw.run(graph, x))
+    assert line.startswith("out saturates at 127 in 2 of 3 samples")
+    assert doubts_of(lambda: sw.run(graph, x[2:])) == []
