@@ -21,6 +21,7 @@ ROWS = 1024
 BATCH_BYTES = 256 << 20
 LARGEST_PICTURE = 1 << 20
 """Bytes of one encoded picture."""
+SMALLER = "write smaller row groups"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ def _opened(path: Path) -> Iterator[_Table]:
         try:
             file = ParquetFile(handle)
             picture, label = _columns(file.schema_arrow, str(path))
-            largest, dictionary = _judged(file.metadata, (f"{picture}.bytes", label), path)
+            largest, dictionary = _judged(file, (f"{picture}.bytes", label), path)
             # Rows that share a value of a dictionary unpack to more than their group holds.
             batch = max(1, min(ROWS, BATCH_BYTES // max(1, largest))) if dictionary else ROWS
             yield _Table(file, picture, label, batch)
@@ -107,19 +108,22 @@ def _names(struct: Any) -> list[str]:
     return [struct.field(k).name for k in range(struct.num_fields)]
 
 
-def _judged(metadata: Any, paths: tuple[str, str], path: Path) -> tuple[int, bool]:
+def _judged(file: Any, paths: tuple[str, str], path: Path) -> tuple[int, bool]:
     """Return the bytes of the largest row group, and whether any has a dictionary.
 
     Raises:
         FormatError: for a group that unpacks to far more than the file holds.
     """
     largest, dictionary, stored = 0, False, os.stat(path).st_size
-    for index in range(metadata.num_row_groups):
-        group = metadata.row_group(index)
-        columns = [group.column(k) for k in range(group.num_columns)]
-        wanted = [column for column in columns if column.path_in_schema in paths]
-        size = sum(column.total_uncompressed_size for column in wanted)
-        refuse_bomb(size, stored, f"row group {index}", str(path), "write smaller row groups")
+    wanted = [k for k in range(len(file.schema)) if file.schema.column(k).path in paths]
+    for index in range(file.metadata.num_row_groups):
+        group = file.metadata.row_group(index)
+        refuse_bomb(group.total_byte_size, stored, f"row group {index}", str(path), SMALLER)
+        # A reader raises for a damaged column; to ask its metadata first would end the process.
+        next(file.iter_batches(1, row_groups=[index], columns=list(paths)), None)
+        columns = [group.column(k) for k in wanted]
+        size = sum(column.total_uncompressed_size for column in columns)
+        refuse_bomb(size, stored, f"row group {index}", str(path), SMALLER)
         largest = max(largest, size)
-        dictionary = dictionary or any(column.has_dictionary_page for column in wanted)
+        dictionary = dictionary or any(column.has_dictionary_page for column in columns)
     return largest, dictionary
