@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from spikewright import api
+from spikewright.export.formats.archive import read_archive, write_archive
 from spikewright.export.ir import ExecutorError, Graph, Input, Linear, Neuron, Node, Output
 from spikewright.export.ir.digest import digest
 from spikewright.export.ir.nodes import Encoding
@@ -95,3 +97,23 @@ def test_thresholds_stay_within_their_width() -> None:
     graph = api.lower(float_network(), target="odin", calibrate=x)
     high = raised(graph, dict.fromkeys(graph.neurons, 1e6), 11)
     assert all(int(n.v_threshold.max()) == 2047 for n in high.neurons.values())
+
+
+def test_a_network_with_a_layer_on_the_host_is_written_and_read(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).random((8, 5), np.float32)
+    float_graph = Graph.chain(
+        {
+            "input": Input((5,), "direct"),
+            "fc": Linear(np.random.default_rng(1).normal(size=(6, 5))),
+            "host": Neuron((6,), np.ones(6), beta=np.ones(())),
+            "fc2": Linear(np.random.default_rng(2).normal(size=(3, 6))),
+            "chip": Neuron((3,), np.ones(3), beta=np.ones(())),
+            "output": Output("spike_count"),
+        },
+        "float",
+    )
+    graph = api.lower(float_graph, target="speck2f", calibrate=x, time_steps=4)
+    assert set(graph.metadata[KEY]["threshold_factors"]) == {"chip"}
+    assert graph.metadata[KEY]["spikes_that_differ"]["host"] == 0
+    write_archive(graph, tmp_path / "a.spk")
+    assert digest(read_archive(tmp_path / "a.spk")) == digest(graph)

@@ -73,6 +73,7 @@ WRONG: list[tuple[str, Any, str]] = [
     ("grouped_thresholds", {"n": {"moved": 1}}, "neurons is missing"),
     ("event_calibration", {**EVENTS, "longest_queue": "9"}, "longest_queue: a whole"),
     ("event_calibration", {**EVENTS, "before": {}}, "before is not of the same neurons"),
+    ("event_calibration", {**EVENTS, "before": {"n": 0.2, "m": 0.1}}, "before is not of the same"),
     ("event_calibration", {**EVENTS, "thresholds_before": {"n": [1]}}, "not those of a neuron"),
     ("event_calibration", {**EVENTS, "thresholds_before": {"n": [1, [2]]}}, "not those of a neu"),
     ("event_calibration", {**EVENTS, "thresholds_before": {"n": [1, 1 << 39]}}, "not those of a n"),
