@@ -249,6 +249,7 @@ def _work(cases: list[Case], folder: Path, up: int) -> None:
     status = 1
     try:
         warnings.simplefilter("ignore")
+        _one_thread()
         silent = os.open(os.devnull, os.O_WRONLY)
         os.dup2(silent, 1)
         os.dup2(silent, 2)
@@ -276,6 +277,12 @@ def _work(cases: list[Case], folder: Path, up: int) -> None:
     finally:
         hdf5._READER.close()
         os._exit(status)
+
+
+def _one_thread() -> None:
+    """Keep torch to this thread: of a fork its OpenMP waits for threads that only the parent has."""
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
 
 
 def _clear(folder: Path) -> None:
