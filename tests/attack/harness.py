@@ -280,7 +280,7 @@ def _work(cases: list[Case], folder: Path, up: int) -> None:
 
 
 def _one_thread() -> None:
-    """Keep torch to this thread: of a fork its OpenMP waits for threads that only the parent has."""
+    """Keep torch to this thread: a fork's OpenMP waits for threads that only the parent has."""
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(1)
 
