@@ -50,24 +50,24 @@ def own_run(module: Any, sample: Any, layout: Layout, time_steps: int, most: int
     Raises:
         LoweringError: for a module whose own run fails.
     """
-    module, sample = _in_float32(module, sample)
-    sample = _first_samples(module, sample, layout, most)
+    module, whole = _in_float32(module, sample)
+    sample = _first_samples(module, whole, layout, most)
     neurons = {path or root_name(module): m for path, m in module.named_modules() if _spikes(m)}
-    with eval_mode(module), kept_state(module) as kept, torch.no_grad(), _exact():
+    steps_of = None if layout.is_one_call else time_steps
+    with eval_mode(module), torch.no_grad(), _exact():
         try:
-            one = layout.is_one_call
-            with _noted(neurons) as seen:
-                out = _tensor(module(sample)) if one else _each_step(module, sample, time_steps)
-            if one:
-                _refuse_memory(module, sample, out, kept)
+            out, seen = _called(module, sample, neurons, steps_of)
         except LoweringError:
             raise
         except Exception as error:  # the user's own code may raise anything
-            raise LoweringError(
-                f"its own forward() fails on the example input: {first_line(error)}",
-                node=type(module).__name__,
-                remedy="give an example input that the module takes",
-            ) from error
+            if sample.shape == whole.shape:
+                raise _cannot_run(module, error) from error
+            # It may take no other batch than that of its example.
+            sample = whole
+            try:
+                out, seen = _called(module, sample, neurons, steps_of)
+            except Exception as again:
+                raise _cannot_run(module, again) from again
     values = _array(layout.samples(sample))
     if layout.order == "step":
         steps = layout.own or time_steps
@@ -85,6 +85,27 @@ def own_run(module: Any, sample: Any, layout: Layout, time_steps: int, most: int
     output = _output(out, "steps" if each else layout.order, sizes)
     at_once = any(_time(m) != "step" for m in neurons.values()) if neurons else not each
     return OwnRun(values, _array(output), at_once, known)
+
+
+def _called(
+    module: Any, sample: Any, neurons: dict[str, Any], time_steps: int | None
+) -> tuple[Any, dict[str, list[tuple[Any, Any]]]]:
+    """Return what a module returns, called once or `time_steps` times, and what was noted."""
+    with kept_state(module) as kept:
+        with _noted(neurons) as seen:
+            if time_steps is not None:
+                return _each_step(module, sample, time_steps), seen
+            out = _tensor(module(sample))
+        _refuse_memory(module, sample, out, kept)
+        return out, seen
+
+
+def _cannot_run(module: Any, error: Exception) -> LoweringError:
+    return LoweringError(
+        f"its own forward() fails on the example input: {first_line(error)}",
+        node=type(module).__name__,
+        remedy="give an example input that the module takes",
+    )
 
 
 def _refuse_memory(module: Any, sample: Any, out: Any, kept: Kept) -> None:
@@ -118,7 +139,7 @@ def _first_samples(module: Any, sample: Any, layout: Layout, most: int) -> Any:
     layer = squeezed_layer(module)
     if layer is not None and fixed_size(layer, "batch_size"):
         return sample
-    return layout.example(layout.samples(sample)[:most])
+    return layout.example(layout.samples(sample)[:most]).contiguous()
 
 
 @contextmanager

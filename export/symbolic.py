@@ -71,6 +71,7 @@ def symbolic(module: Any, sample: Any) -> Any:
     """
     torch = torch_for_tracing()
     _refuse_example(torch, sample)
+    _refuse_lazy(torch, module)
     root = _containing(torch, module)
     tracer = _tracer(torch, sample, _left_out(root))
     with _without_constants(root), torch.no_grad():
@@ -80,6 +81,18 @@ def symbolic(module: Any, sample: Any) -> Any:
             return torch.fx.GraphModule(root, graph)
         except Exception as error:  # fx raises many kinds, each for code that depends on data
             raise _cannot_follow(root, tracer.failed, error) from error
+
+
+def _refuse_lazy(torch: Any, module: Any) -> None:
+    """Refuse weights that are made, at random, in the first call of their layer."""
+    for path, layer in module.named_modules():
+        own = (*layer.parameters(recurse=False), *layer.buffers(recurse=False))
+        if any(torch.nn.parameter.is_lazy(tensor) for tensor in own):
+            raise LoweringError(
+                f"the weights of {type(layer).__name__} are not made yet",
+                node=path or type(layer).__name__,
+                remedy="call the module once, and train it or load its weights",
+            )
 
 
 def _refuse_example(torch: Any, sample: Any) -> None:

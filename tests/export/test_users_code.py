@@ -14,7 +14,7 @@ from spikewright.export.ir import Neuron
 torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 
-from spikewright.trainer.neurons import LIF  # noqa: E402
+from spikewright.trainer.neurons import IF, LIF  # noqa: E402
 
 
 class Own(nn.Module):
@@ -93,3 +93,27 @@ def test_an_error_of_a_users_code_names_its_module(name: str) -> None:
 def test_an_example_that_a_module_cannot_take_is_one_line(x: Any) -> None:
     with pytest.raises(sw.SpikewrightError):
         sw.lower(nn.Sequential(nn.Linear(6, 3), LIF()), x, level="float")
+
+
+class FixedBatch(nn.Module):
+    def __init__(self, batch: int) -> None:
+        super().__init__()
+        self.linear, self.lif, self.batch = nn.Linear(6, 8), IF(), batch
+
+    def forward(self, x: Any) -> Any:
+        return self.lif(self.linear(x.view(-1, self.batch, 6)))
+
+
+@pytest.mark.parametrize("batch", [8, 16])
+def test_a_batch_that_forward_fixes_is_run_whole(batch: int) -> None:
+    graph = sw.lower(FixedBatch(batch), 3 * torch.rand(4, batch, 6), level="float")
+    assert graph.metadata["agreement"]["spike_rate"] > 0
+
+
+def test_weights_that_are_not_made_yet_are_refused_and_stay_so() -> None:
+    net = nn.Sequential(nn.LazyLinear(8), LIF())
+    with pytest.raises(sw.SpikewrightError, match="weights of LazyLinear are not made yet"):
+        sw.lower(net, torch.rand(4, 2, 6), level="float")
+    assert isinstance(net[0], nn.LazyLinear)
+    net(torch.rand(4, 2, 6))
+    assert sw.lower(net, torch.rand(4, 2, 6), level="float").level == "float"
