@@ -10,8 +10,8 @@ from typing import Any
 
 import networkx as nx
 
-from .ir import WEIGHTS, Delay, Graph, LoweringError, Scale
-from .retime import on_a_loop_without_neuron
+from .ir import WEIGHTS, Delay, Graph, LoweringError, Neuron, Scale
+from .ir.loops import in_loop
 
 ONE_DECAY = (
     "read out with one decay: LIBoxCell of norse, LI of NIR, Leaky(reset_mechanism='none') of "
@@ -22,7 +22,7 @@ ONE_DECAY = (
 def refuse_kept_currents(graph: Graph) -> None:
     """Raise LoweringError for a loop of a delay and of factors that no neuron interrupts."""
     for name in graph.of_kind(Delay):
-        if on_a_loop_without_neuron(graph, name) and _multiplies(graph, name):
+        if in_loop(graph, name, (Neuron,)) and _multiplies(graph, name):
             raise kept_current(graph, name)
 
 

@@ -44,13 +44,13 @@ from .ir import (
     value_kinds,
 )
 from .ir.equal_rules import plainest
+from .ir.loops import in_loop
 from .ir.nodes import Linear
 from .ir.profile import Granularity, ScaleRule
 from .kept_currents import kept_current, refuse_kept_currents
 from .late_bias import delay_only_spikes
 from .least_unit import least_unit
 from .quantise_state import quantise_neuron, quantise_output, readout_shift
-from .retime import on_a_loop_without_neuron
 from .weight_scale import quantise_weight, weight_scale
 from .whole_factors import stays_whole, whole_factors
 
@@ -369,7 +369,7 @@ class _Work:
 
     def _undelayable(self, name: str) -> LoweringError:
         """Return why a Delay cannot store what enters it, and what to do."""
-        if on_a_loop_without_neuron(self.graph, name):
+        if in_loop(self.graph, name, (Neuron,)):
             return kept_current(self.graph, name)
         analog = value_kinds(self.graph)[name] == "analog"
         remedy = "encode the input as spikes" if analog else "delay the spikes"

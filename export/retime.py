@@ -28,6 +28,7 @@ from .ir import (
     SumPool,
     Transpose,
 )
+from .ir.loops import in_loop
 from .ir.nodes import MaxPool
 from .names import unused
 
@@ -87,7 +88,7 @@ def way_of(graph: Graph, delay: str) -> Way | None:
         elif not isinstance(node, (*PASSED, *STORED)):
             return None
     made = any(isinstance(node, MAKING) for node in inner.values())
-    if not made or on_a_loop_without_neuron(graph, delay):
+    if not made or in_loop(graph, delay, (Neuron,)):
         return None
     biased = (n for n, node in inner.items() if isinstance(node, WEIGHTS) and _has_bias(node))
     return Way(tuple(inner), _feeding_alone(graph, delay, set(inner)), tuple(biased))
@@ -95,19 +96,6 @@ def way_of(graph: Graph, delay: str) -> Way | None:
 
 def _has_bias(node: Any) -> bool:
     return node.bias is not None and bool(np.any(node.bias))
-
-
-def on_a_loop_without_neuron(graph: Graph, delay: str) -> bool:
-    """Whether what a Delay emits comes back to it and no neuron lies between."""
-    seen, ways = set[str](), list(graph.consumers(delay))
-    while ways:
-        here = ways.pop()
-        if here == delay:
-            return True
-        if here not in seen and not isinstance(graph.nodes[here], Neuron):
-            seen.add(here)
-            ways += graph.consumers(here)
-    return False
 
 
 def _feeding_alone(graph: Graph, delay: str, inner: set[str]) -> frozenset[str]:

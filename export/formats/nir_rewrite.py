@@ -32,6 +32,7 @@ from ..ir import (
     Weight,
     check,
 )
+from ..ir.loops import in_loop
 from ..ir.nodes import is_padded, paddings
 from ..ir.uneven_padding import evenly_padded
 from ..names import unused
@@ -126,23 +127,6 @@ def fed_alone(graph: Graph, name: str) -> bool:
         isinstance(graph.nodes[leaf], WEIGHTS) and behind(graph, leaf) == [name]
         for leaf in leaves(graph, name)
     )
-
-
-def in_loop(graph: Graph, delay: str, but: tuple[type[Node], ...] = ()) -> bool:
-    """Whether a Delay closes a loop: what it emits comes back to it.
-
-    Args:
-        but: kinds of nodes that no way may pass.
-    """
-    seen, ways = {delay}, list(graph.consumers(delay))
-    while ways:
-        here = ways.pop()
-        if here == delay:
-            return True
-        if here not in seen and not isinstance(graph.nodes[here], but):
-            seen.add(here)
-            ways += graph.consumers(here)
-    return False
 
 
 def leaks(node: Neuron) -> bool:
