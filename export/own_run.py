@@ -51,23 +51,13 @@ def own_run(module: Any, sample: Any, layout: Layout, time_steps: int, most: int
         LoweringError: for a module whose own run fails.
     """
     module, whole = _in_float32(module, sample)
-    sample = _first_samples(module, whole, layout, most)
+    part = _first_samples(module, whole, layout, most)
+    # It may take no other batch than that of its example.
+    tries = [part] if part.shape == whole.shape else [part, whole]
     neurons = {path or root_name(module): m for path, m in module.named_modules() if _spikes(m)}
     steps_of = None if layout.is_one_call else time_steps
     with eval_mode(module), torch.no_grad(), _exact():
-        try:
-            out, seen = _called(module, sample, neurons, steps_of)
-        except LoweringError:
-            raise
-        except Exception as error:  # the user's own code may raise anything
-            if sample.shape == whole.shape:
-                raise _cannot_run(module, error) from error
-            # It may take no other batch than that of its example.
-            sample = whole
-            try:
-                out, seen = _called(module, sample, neurons, steps_of)
-            except Exception as again:
-                raise _cannot_run(module, again) from again
+        sample, out, seen = _ran(module, tries, neurons, steps_of)
     values = _array(layout.samples(sample))
     if layout.order == "step":
         steps = layout.own or time_steps
@@ -87,6 +77,25 @@ def own_run(module: Any, sample: Any, layout: Layout, time_steps: int, most: int
     return OwnRun(values, _array(output), at_once, known)
 
 
+def _ran(
+    module: Any, tries: list[Any], neurons: dict[str, Any], time_steps: int | None
+) -> tuple[Any, Any, dict[str, list[tuple[Any, Any]]]]:
+    """Return the first of the inputs that a module runs on, what it returns and what was noted."""
+    sample, *others = tries
+    try:
+        return (sample, *_called(module, sample, neurons, time_steps))
+    except LoweringError:
+        raise
+    except Exception as error:  # the user's own code may raise anything
+        if not others:
+            raise LoweringError(
+                f"its own forward() fails on the example input: {first_line(error)}",
+                node=type(module).__name__,
+                remedy="give an example input that the module takes",
+            ) from error
+    return _ran(module, others, neurons, time_steps)
+
+
 def _called(
     module: Any, sample: Any, neurons: dict[str, Any], time_steps: int | None
 ) -> tuple[Any, dict[str, list[tuple[Any, Any]]]]:
@@ -98,14 +107,6 @@ def _called(
             out = _tensor(module(sample))
         _refuse_memory(module, sample, out, kept)
         return out, seen
-
-
-def _cannot_run(module: Any, error: Exception) -> LoweringError:
-    return LoweringError(
-        f"its own forward() fails on the example input: {first_line(error)}",
-        node=type(module).__name__,
-        remedy="give an example input that the module takes",
-    )
 
 
 def _refuse_memory(module: Any, sample: Any, out: Any, kept: Kept) -> None:

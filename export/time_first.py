@@ -20,11 +20,11 @@ def moves_time_first(graph: Any) -> bool:
     inputs = [node for node in graph.nodes if node.op == "placeholder"]
     if len(inputs) != 1:
         return False
-    _leave_out(graph, inputs[0], copies)
+    _leave_out_copies(graph, inputs[0])
     swaps = bool(inputs[0].users) and all(exchanges(node, inputs[0]) for node in inputs[0].users)
     if swaps:
         _leave_out(graph, inputs[0], exchanges)
-        _leave_out(graph, inputs[0], copies)
+        _leave_out_copies(graph, inputs[0])
     return swaps
 
 
@@ -60,5 +60,9 @@ def _leave_out(graph: Any, source: Any, rule: Any) -> None:
     for node in [node for node in source.users if rule(node, source)]:
         node.replace_all_uses_with(source)
         graph.erase_node(node)
-        if rule is copies:
-            _leave_out(graph, source, copies)
+
+
+def _leave_out_copies(graph: Any, source: Any) -> None:
+    """Leave out copies, and copies of those."""
+    while any(copies(node, source) for node in source.users):
+        _leave_out(graph, source, copies)

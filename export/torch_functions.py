@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from .ir import Add, AvgPool, BatchNorm, Linear, MatMul, Node, Scale, Shape, Transpose
+from .time_first import COPIES
 from .torch_layers import LAYERS, Refused, array, check_axes, check_map, conv_node, reshaped
 
 
@@ -399,13 +400,7 @@ FUNCTIONS: dict[str, Callable[[_Call], Called]] = {
     "linear": _linear,
     "conv1d": _conv,
     "conv2d": _conv,
-    "contiguous": _keep,
-    "clone": _keep,
-    "detach": _keep,
-    "float": _keep,
-    "double": _keep,
-    "cpu": _keep,
-    "cuda": _keep,
+    **dict.fromkeys((*COPIES, "double", "cpu", "cuda"), _keep),
     "to": _cast,
     "type_as": _cast,
     "mul_": _in_place(_multiply),
