@@ -238,7 +238,7 @@ class NativeSession:
             self.step_latency_ns = self._stream.step(_readable(x), y)
         except self._engine.ForkedInStepError as error:
             raise InputError(str(error), node="native", remedy="call reset() first") from None
-        except RuntimeError as error:
+        except (RuntimeError, ValueError) as error:
             raise self._refused(error) from None
         return y
 
@@ -262,12 +262,15 @@ class NativeSession:
         traced = record == "states"
         try:
             self._runner.run(values, repeated, time, batch, y, recorded, traced, self.threads)
-        except RuntimeError as error:
+        except (RuntimeError, ValueError) as error:
             raise self._refused(error) from None
         return Trace(self.graph, "native", x, y, neurons)
 
-    def _refused(self, error: RuntimeError) -> InputError:
-        """The system starts no more threads."""
+    def _refused(self, error: RuntimeError | ValueError) -> InputError:
+        """The system starts no more threads, or so many steps at once reach too far."""
+        if isinstance(error, ValueError):
+            remedy = "unset SPIKEWRIGHT_STEPS, or use --executor reference"
+            return InputError(f"too large for the native engine: {error}", remedy=remedy)
         return InputError(f"{self.threads} threads: {error}", node="native", remedy="fewer threads")
 
     def _recordings(self, time: int, batch: int, record: Record) -> dict[str, NeuronTrace]:

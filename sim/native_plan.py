@@ -52,11 +52,15 @@ if TYPE_CHECKING:
     from . import _native
 
 
+MOST_VALUES = 2**31 - 1
+"""Of one node: the engine's places are int32."""
+
+
 def build(plan: _native.Plan, graph: Graph) -> dict[str, Value]:
     """Fill the plan with the graph's ops; return where each node's values are.
 
     Raises:
-        ExecutorError: naming a node the engine has no op for.
+        ExecutorError: naming a node the engine has no op for, or none of that size.
     """
     builder = _Builder(plan, graph, bounds(graph))
     # The engine's first op is its input, also where a Delay stands before the Input in the order.
@@ -84,11 +88,24 @@ class _Builder:
         """Append one node; return its value."""
         node: Any = self.graph.nodes[name]
         read = [self.values[source] for source in self.graph.inputs(name) if source in self.values]
+        if prod(self.graph.shapes[name]) > MOST_VALUES:
+            raise self._too_large(name, f"{prod(self.graph.shapes[name])} values")
         for kinds, method in _METHODS.items():
             if isinstance(node, kinds):
-                found: Value = method(self, name, node, read)
-                return found
+                try:
+                    value: Value = method(self, name, node, read)
+                except ValueError as error:  # a limit of its offsets, by what the engine says
+                    raise self._too_large(name, str(error)) from None
+                return value
         raise ExecutorError(f"the native engine has no {node.kind}", node=name)
+
+    @staticmethod
+    def _too_large(name: str, reason: str) -> ExecutorError:
+        return ExecutorError(
+            f"too large for the native engine: {reason}",
+            node=name,
+            remedy="run it on the reference, or split the layer",
+        )
 
     def placed(self, value: Value, order: Order | None) -> Value:
         """Return the value with its places in `order`, moved if they are not."""

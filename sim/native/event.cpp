@@ -4,6 +4,8 @@
 #include <cstdlib>
 #include <utility>
 
+#include "require.hpp"
+
 namespace spikewright::event {
 
 namespace {
@@ -19,7 +21,35 @@ int64_t relaxed(int64_t v, const Neuron &n) {
   return v;
 }
 
+constexpr size_t kLongestLag = size_t{1} << 24;  // steps that a ring of lists is kept for
+
+void check_starts(const int64_t *start, size_t count, size_t end) {
+  require(start[0] == 0 && static_cast<size_t>(start[count]) == end, "rows that leave their array");
+  for (size_t k = 0; k < count; ++k) require(start[k] <= start[k + 1], "rows that run backwards");
+}
+
 }  // namespace
+
+void check(const Rows &now, const Rows &later, size_t longest_lag, size_t neurons, size_t cells) {
+  require(now.sources == later.sources && neurons <= now.sources, "rows of unlike numbers of sources");
+  require(longest_lag <= kLongestLag, "a lag of more than 16,777,216 steps");
+  for (const Rows *rows : {&now, &later}) {
+    check_starts(rows->start, rows->sources, rows->synapses);
+    for (size_t s = 0; s < rows->synapses; ++s)
+      require(static_cast<uint32_t>(rows->target[s]) < neurons + cells, "a synapse to no neuron");
+  }
+  for (size_t source = 0; source < neurons; ++source)
+    for (int64_t s = now.start[source]; s < now.start[source + 1]; ++s)
+      require(static_cast<size_t>(now.target[s]) > source, "a synapse that leads back at once");
+  for (size_t s = 0; s < later.synapses; ++s)
+    require(0 < later.lag[s] && static_cast<size_t>(later.lag[s]) <= longest_lag, "a lag out of range");
+}
+
+void check(const Events &events, size_t steps, size_t given, size_t sources) {
+  check_starts(events.start, steps, given);
+  for (size_t e = 0; e < given; ++e)
+    require(static_cast<uint32_t>(events.source[e]) < sources, "an event of no source");
+}
 
 Machine::Machine(std::vector<Neuron> neurons, Rows now, Rows later, size_t longest_lag)
     : neurons_(std::move(neurons)), now_(now), later_(later), v_(neurons_.size()),

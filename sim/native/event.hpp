@@ -17,6 +17,7 @@ struct Neuron {
 struct Rows {
   const int64_t *start;
   const int32_t *target, *weight, *lag;
+  size_t sources, synapses;
 };
 
 // A sample's events from outside, in order: those of step t lie at start[t] .. start[t + 1].
@@ -32,6 +33,12 @@ struct Record {
   size_t step, readout_step;
 };
 
+// Throws std::invalid_argument for rows or events that leave their arrays, for lags beyond
+// `longest_lag`, and for a synapse without a lag that leads back: its spikes might never end.
+void check(const Rows &now, const Rows &later, size_t longest_lag, size_t neurons, size_t cells);
+void check(const Events &events, size_t steps, size_t given, size_t sources);
+
+// Of arguments that `check` has passed.
 class Machine {
  public:
   Machine(std::vector<Neuron> neurons, Rows now, Rows later, size_t longest_lag);

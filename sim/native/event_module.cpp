@@ -1,4 +1,4 @@
-// Event timing in Python: arrays that the caller has checked.
+// Event timing in Python: arrays, and the checks that they fit one another.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 
@@ -6,8 +6,10 @@
 #include <vector>
 
 #include "event.hpp"
+#include "require.hpp"
 
 namespace nb = nanobind;
+using spikewright::require;
 using namespace spikewright::event;
 
 namespace {
@@ -27,15 +29,31 @@ std::vector<Neuron> neurons_of(const Longs &fields) {
   return found;
 }
 
+Rows rows_of(const Longs &start, const Ints &target, const Ints &weight, const Ints *lag) {
+  require(start.size() > 0, "rows without a start");
+  require(weight.size() == target.size() && (!lag || lag->size() == target.size()),
+          "synapses of unlike numbers");
+  return {start.data(), target.data(), weight.data(), lag ? lag->data() : nullptr,
+          start.size() - 1, target.size()};
+}
+
 size_t run(const Longs &fields, const Longs &start, const Ints &target, const Ints &weight,
            const Longs &late_start, const Ints &late_target, const Ints &late_weight,
            const Ints &late_lag, size_t longest_lag, const Longs &event_start, const Ints &events,
            IntsOut counts, IntsOut v, LongsOut readout) {
-  Machine machine(neurons_of(fields), {start.data(), target.data(), weight.data(), nullptr},
-                  {late_start.data(), late_target.data(), late_weight.data(), late_lag.data()},
-                  longest_lag);
+  const Rows now = rows_of(start, target, weight, nullptr);
+  const Rows later = rows_of(late_start, late_target, late_weight, &late_lag);
+  for (const auto *array : {&counts, &v}) require(array->ndim() == 3, "[time, sample, neuron] has 3 axes");
+  require(readout.ndim() == 3 && fields.ndim() == 2 && fields.shape(1) == 12, "axes of the wrong number");
   const size_t steps = counts.shape(0), samples = counts.shape(1);
   const size_t neurons = counts.shape(2), cells = readout.shape(2);
+  require(fields.shape(0) == neurons && v.size() == counts.size() && v.shape(2) == neurons &&
+              readout.shape(0) == steps && readout.shape(1) == samples,
+          "arrays of unlike sizes");
+  require(event_start.size() == steps * samples + 1, "one start of events a step and sample, and the end");
+  check(now, later, longest_lag, neurons, cells);
+  check({event_start.data(), events.data()}, steps * samples, events.size(), now.sources);
+  Machine machine(neurons_of(fields), now, later, longest_lag);
   nb::gil_scoped_release release;
   size_t longest = 0;
   for (size_t k = 0; k < samples; ++k) {

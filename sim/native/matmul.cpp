@@ -2,7 +2,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include "plan.hpp"
+#include "checks.hpp"
 
 namespace spikewright {
 
@@ -22,6 +22,7 @@ class MatMul final : public Op {
       : k_(k), a_(a), b_(b), batch_(shape[0]), rows_(shape[1]), inner_(shape[2]),
         columns_(shape[3]), of_a_{s[0], s[1], s[2]}, of_b_{s[3], s[4], s[5]},
         of_y_{s[6], s[7], s[8]} {
+    stateless = true;
     if (of_y_.c != 1 || (of_b_.c != 1 && of_a_.r == 1 && of_y_.r == 1)) swap_operands();
   }
 
@@ -84,7 +85,9 @@ class MatMul final : public Op {
 
 size_t Plan::add_matmul(size_t a, size_t b, const std::vector<size_t> &shape,
                         const std::vector<size_t> &strides, Map map) {
-  return push(std::make_unique<MatMul>(kernels_, source(a), source(b), shape, strides), map, {a, b});
+  const Source left = source(a), right = source(b);
+  check_matmul(left.map, right.map, shape, strides, map);
+  return push(std::make_unique<MatMul>(kernels_, left, right, shape, strides), map, {a, b});
 }
 
 }  // namespace spikewright

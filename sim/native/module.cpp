@@ -45,6 +45,9 @@ using Values = nb::ndarray<nb::ro, nb::c_contig, nb::device::cpu>;
 
 Ints copied(const IntArray &a) { return Ints(a.data(), a.data() + a.size()); }
 
+Array<const int32_t> pointed(const IntArray &a) { return {a.data(), a.size()}; }
+Array<int32_t> pointed(const Target &a) { return {a.data(), a.size()}; }
+
 Ints field(const nb::dict &d, const char *name) {
   if (!d.contains(name)) return {};
   return copied(nb::cast<IntArray>(d[name]));
@@ -53,6 +56,13 @@ Ints field(const nb::dict &d, const char *name) {
 template <typename T>
 T value(const nb::dict &d, const char *name) {
   return nb::cast<T>(d[name]);
+}
+
+NeuronFields::Reset reset_named(const std::string &name) {
+  if (name == "hard") return NeuronFields::Reset::hard;
+  if (name == "soft") return NeuronFields::Reset::soft;
+  if (name == "soft_after_decay") return NeuronFields::Reset::soft_after_decay;
+  throw std::invalid_argument("no such reset: " + name);
 }
 
 NeuronFields neuron_fields(const nb::dict &d) {
@@ -77,10 +87,7 @@ NeuronFields neuron_fields(const nb::dict &d) {
   f.current_based = value<bool>(d, "current_based");
   f.wraps = value<bool>(d, "wraps");
   f.inclusive = value<bool>(d, "inclusive");
-  const std::string kind = value<std::string>(d, "reset_kind");
-  f.kind = kind == "hard"   ? NeuronFields::Reset::hard
-           : kind == "soft" ? NeuronFields::Reset::soft
-                            : NeuronFields::Reset::soft_after_decay;
+  f.kind = reset_named(value<std::string>(d, "reset_kind"));
   return f;
 }
 
@@ -103,11 +110,12 @@ Map map_of(const std::vector<size_t> &v) {
 // One recorded node: its number, the order of its values or None, and the arrays [time, batch,
 // size] to write, or None.
 Recorded recorded_node(const nb::tuple &entry) {
-  Recorded r{nb::cast<size_t>(entry[0]), nullptr, nullptr, nullptr, nullptr};
-  if (!entry[1].is_none()) r.index = nb::cast<IntArray>(entry[1]).data();
-  int32_t **slots[] = {&r.spikes, &r.v, &r.u};
+  if (entry.size() != 5) throw std::invalid_argument("a recorded node has 5 entries");
+  Recorded r{nb::cast<size_t>(entry[0]), {}, {}, {}, {}};
+  if (!entry[1].is_none()) r.index = pointed(nb::cast<IntArray>(entry[1]));
+  Array<int32_t> *slots[] = {&r.spikes, &r.v, &r.u};
   for (size_t k = 0; k < 3; ++k)
-    if (!entry[k + 2].is_none()) *slots[k] = nb::cast<Target>(entry[k + 2]).data();
+    if (!entry[k + 2].is_none()) *slots[k] = pointed(nb::cast<Target>(entry[k + 2]));
   return r;
 }
 
@@ -117,33 +125,25 @@ Encoded encoded(const Values &x) {
   const int item = type.bits / 8;
   const bool known = is_unsigned ? item == 1 : item == 1 || item == 4 || item == 8;
   if (!known) throw std::invalid_argument("x has a dtype the engine does not read");
-  return {x.data(), item, is_unsigned};
-}
-
-void check_size(const char *name, size_t found, size_t wanted) {
-  if (found != wanted) throw std::invalid_argument(std::string(name) + " has the wrong size");
+  return {x.data(), x.size(), item, is_unsigned};
 }
 
 void run(Runner &runner, Values x, bool repeated, size_t time, size_t batch, Target y,
          const nb::list &recorded, bool traced, size_t threads) {
-  const Plan &plan = runner.plan();
-  check_size("x", x.size(), (repeated ? 1 : time) * batch * plan.map_of(0).size());
-  check_size("y", y.size(), time * batch * plan.map_of(plan.output()).size());
   std::vector<Recorded> pointers;
   for (nb::handle entry : recorded)
     pointers.push_back(recorded_node(nb::cast<nb::tuple>(entry)));
   const Encoded values = encoded(x);
+  const Array<int32_t> target = pointed(y);
   nb::gil_scoped_release unlocked;
-  runner.run(values, repeated, time, batch, y.data(), pointers, traced, threads);
+  runner.run(values, repeated, time, batch, target, pointers, traced, threads);
 }
 
 double step(Stream &stream, Values x, Target y) {
-  const Plan &plan = stream.plan();
-  check_size("x", x.size(), stream.batch() * plan.map_of(0).size());
-  check_size("y", y.size(), stream.batch() * plan.map_of(plan.output()).size());
   const Encoded values = encoded(x);
+  const Array<int32_t> target = pointed(y);
   nb::gil_scoped_release unlocked;
-  return stream.step(values, y.data());
+  return stream.step(values, target);
 }
 
 }  // namespace
@@ -170,8 +170,9 @@ NB_MODULE(_native, module) {
       .def("add_weights",
            [](Plan &p, size_t from, const std::vector<size_t> &window, CodeArray w, size_t groups,
               int shift, int32_t largest) {
-             return p.add_weights(from, window_of(window), w.shape(0), groups, w.data(), shift,
-                                  largest);
+             if (!w.ndim()) throw std::invalid_argument("weights without an axis");
+             return p.add_weights(from, window_of(window), w.shape(0), groups,
+                                  {w.data(), w.size()}, shift, largest);
            })
       .def("add_pool",
            [](Plan &p, size_t from, const std::vector<size_t> &window, bool maximum, size_t kind) {
@@ -188,8 +189,6 @@ NB_MODULE(_native, module) {
       .def("add_matmul",
            [](Plan &p, size_t a, size_t b, const std::vector<size_t> &shape,
               const std::vector<size_t> &strides, const std::vector<size_t> &map) {
-             if (shape.size() != 4 || strides.size() != 9)
-               throw std::invalid_argument("a product has 4 sizes and 9 strides");
              return p.add_matmul(a, b, shape, strides, map_of(map));
            })
       .def("add_scale",

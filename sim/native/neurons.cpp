@@ -13,6 +13,7 @@ namespace {
 
 using Reset = NeuronFields::Reset;
 
+constexpr int kMostShiftOfSums = 30;     // beyond, sums that stay within int32 are all 0
 constexpr size_t kPositionsAlone = 64;  // that a neuron without weights converts at a time
 
 int64_t clamp(int64_t x, int64_t low, int64_t high) { return std::min(std::max(x, low), high); }
@@ -219,7 +220,7 @@ class PlainNeurons final : public Neurons {
     cells.parameter_position = parameter_position_;
     cells.low = f_.low;
     cells.high = f_.high;
-    cells.shift = f_.shift + s.shift;
+    cells.shift = std::min(f_.shift + s.shift, kMostShiftOfSums);
     cells.soft = soft_;
     cells.positions = s.positions;
     cells.steps = c.steps;

@@ -6,6 +6,7 @@
 #include <stdexcept>
 #include <type_traits>
 
+#include "checks.hpp"
 #include "neurons.hpp"
 #include "weights.hpp"
 
@@ -18,6 +19,7 @@ constexpr size_t kSampleBytes = 256 * 1024;
 
 class InputOp final : public Op {
  public:
+  InputOp() { stateless = true; }
   void run(const Context &) const override {}
 };
 
@@ -48,6 +50,16 @@ class Places {
   size_t end_ = 0;
 };
 
+void check_addend(const Map &map, const Addend &addend) {
+  const Map &from = addend.x.map;
+  const size_t factors = addend.factor.size();
+  require(from.size() == map.size(), "another branch of another size");
+  require(from.kind == Kind::i32 ? factors == 0
+                                 : from.kind == Kind::u8 &&
+                                       (factors == map.channels || factors == map.size()),
+          "another branch is int32, or uint8 with a factor a channel or a neuron");
+}
+
 template <typename T>
 void copy_in(const T *x, const Map &map, const Ints &index, uint8_t *to) {
   const size_t n = map.size();
@@ -66,7 +78,23 @@ void copy_in(const T *x, const Map &map, const Ints &index, uint8_t *to) {
 
 }  // namespace
 
+Plan::Plan(const KernelTable &kernels, Forced forced) : kernels_(kernels), forced_(forced) {
+  require_at_most("forced steps", forced.steps, kMostSteps);
+}
+
 Plan::~Plan() = default;
+
+Op &Plan::unfinished(size_t node) const {
+  require(!finished_, "the plan has its output already");
+  require(node < ops_.size(), "no such node in the plan");
+  return *ops_[node];
+}
+
+Source Plan::source(size_t node) const {
+  const Op &op = unfinished(node);
+  require(!op.empty, "a node whose sums a neuron takes as they come has no values to read");
+  return {node, op.map};
+}
 
 size_t Plan::push(std::unique_ptr<Op> op, Map map, std::vector<size_t> reads) {
   op->map = map;
@@ -77,38 +105,63 @@ size_t Plan::push(std::unique_ptr<Op> op, Map map, std::vector<size_t> reads) {
 }
 
 size_t Plan::add_input(Map map, Ints index) {
-  if (!ops_.empty()) throw std::invalid_argument("the input is the first node of a plan");
+  require(ops_.empty(), "the input is the first node of a plan");
+  check_map(map);
+  if (!index.empty()) check_index(index, map.size(), map.size());
   input_index_ = std::move(index);
   return push(std::make_unique<InputOp>(), map, {});
 }
 
 size_t Plan::add_weights(size_t from, const Window &window, size_t out_channels, size_t groups,
-                         const int8_t *weight, int shift, int32_t largest) {
-  return push(std::make_unique<Weights>(kernels_, forced_, source(from), ops_.at(from)->counts_spikes,
-                                        window, out_channels, groups, weight, shift, largest),
+                         Array<const int8_t> weight, int shift, int32_t largest) {
+  const Source x = source(from);
+  check_weights(window, x.map, out_channels, groups, weight.size, shift, largest);
+  return push(std::make_unique<Weights>(kernels_, forced_, x, ops_[from]->counts_spikes, window,
+                                        out_channels, groups, weight.data, shift, largest),
               {window.out_height * window.out_width, out_channels, Kind::i32}, {from});
 }
 
 size_t Plan::add_neuron(size_t from, Map map, NeuronFields fields) {
-  auto op = make_neurons(kernels_, {source(from), nullptr, {}}, map, std::move(fields));
+  const Source x = source(from);
+  check_neuron(x.map, map, fields);
+  auto op = make_neurons(kernels_, {x, nullptr, {}}, map, std::move(fields));
   return push(std::move(op), map, {from});
 }
 
 size_t Plan::add_fused_neuron(size_t weights, Map map, NeuronFields fields,
                               const std::vector<size_t> &addend, Ints factor) {
-  Op &before = *ops_.at(weights);
-  before.empty = true;
+  Op &before = unfinished(weights);
+  const Weights *taken = dynamic_cast<const Weights *>(&before);
+  require(taken && !before.empty && !before.fixed, "only the sums of weights are taken, and once");
+  for (const auto &op : ops_)
+    for (size_t read : op->reads) require(read != weights, "sums that another node reads too");
+  require(map.positions == before.map.positions && map.channels == before.map.channels,
+          "a neuron laid out otherwise than the sums it takes");
+  check_neuron(before.map, map, fields);
   std::vector<size_t> reads = before.reads;
-  Arriving arriving{source(weights), &dynamic_cast<const Weights &>(before), {}};
+  Arriving arriving{source(weights), taken, {}};
   if (!addend.empty()) {
+    require(addend.size() == 1 && addend.front() != weights, "a neuron takes one other branch");
     arriving.addend = Addend{true, source(addend.front()), std::move(factor)};
+    check_addend(map, arriving.addend);
     reads.push_back(addend.front());
   }
+  before.empty = true;
   return push(make_neurons(kernels_, std::move(arriving), map, std::move(fields)), map,
               std::move(reads));
 }
 
+void Plan::mark_fixed(size_t node) {
+  Op &op = unfinished(node);
+  require(op.stateless && !op.empty, "only a node without state is the same at every step");
+  for (size_t read : op.reads) require(ops_[read]->fixed, "a fixed node reads one that changes");
+  op.fixed = true;
+}
+
 void Plan::set_output(size_t node) {
+  require(source(node).map.kind == Kind::i32, "the output's values are int32");
+  for (size_t delay : delays_) require(!ops_[delay]->reads.empty(), "a delay that nothing feeds");
+  finished_ = true;
   output_ = node;
   last_use_.assign(ops_.size(), 0);
   for (size_t k = 0; k < ops_.size(); ++k) {
@@ -152,6 +205,10 @@ size_t Plan::samples_at_once(size_t samples, size_t steps) const {
 
 Layout Plan::layout(size_t samples, size_t time, size_t workers, bool repeated, bool traced,
                     bool together) const {
+  require(finished_, "the plan has no output yet");
+  require(samples && time && workers, "no samples, no steps or no threads");
+  product("values", {samples, time}, kMostBytes);
+  require_at_most("threads", workers, kMostThreads);
   const size_t steps = steps_at_once(time);
   const size_t at_once = together ? samples : samples_at_once(samples, steps);
   const Block block{at_once, steps, workers, repeated, traced};
@@ -162,17 +219,22 @@ Layout Plan::layout(size_t samples, size_t time, size_t workers, bool repeated, 
     const Op &op = *ops_[k];
     const bool stays = repeated && op.fixed;
     at.frames.push_back(stays ? 1 : steps);
-    const size_t bytes = op.empty ? 0 : block.samples * at.frames[k] * op.map.bytes() + kSlack;
+    const size_t frames = product("a layer's frames", {block.samples, at.frames[k]}, kMostBytes);
+    const size_t values = product("a layer's bytes", {frames, op.map.bytes()}, kMostBytes);
+    const size_t bytes = op.empty ? 0 : values + kSlack;
     const bool alone = stays || kGap;  // gaps stay where they are
     at.values.push_back(places.take(line_bytes(bytes) + kGap, alone ? 0 : k,
                                     alone ? ops_.size() : last_use_[k]));
     at.gaps.push_back(at.values.back() + line_bytes(bytes));
     at.state.push_back(states);
-    states += line_bytes(block.samples * op.state_bytes) + kGap;
+    states += line_bytes(product("a layer's state", {block.samples, op.state_bytes}, kMostBytes)) + kGap;
     widest = std::max(widest, op.map.channels);
     shared = std::max(shared, op.shared_bytes(block));
     at.scratch_bytes = std::max(at.scratch_bytes, line_bytes(op.scratch_bytes(block) + kSlack));
-    if (op.state_bytes) trace = std::max(trace, block.samples * steps * 2 * op.map.size() * sizeof(int32_t));
+    require_at_most("scratch bytes", at.scratch_bytes, kMostBytes);
+    if (op.state_bytes && traced)
+      trace = std::max(trace, product("a layer's trace", {frames, 2 * op.map.size(), sizeof(int32_t)},
+                                      kMostBytes));
   }
   for (size_t k = 0; k < ops_.size(); ++k) {
     at.state[k] += line_bytes(places.end());
@@ -259,6 +321,35 @@ void Plan::store(const Context &c, int32_t *y, size_t batch, size_t sample, size
                   c.frame(output_, map, s, t), map.bytes());
 }
 
+void Plan::check_run(const Encoded &x, bool repeated, size_t time, size_t batch,
+                     const Array<int32_t> &y, const std::vector<Recorded> &recorded, bool traced,
+                     size_t threads) const {
+  require(finished_, "the plan has no output yet");
+  require(time && batch && threads, "no samples, no steps or no threads");
+  require_at_most("threads", threads, kMostThreads);
+  const size_t frames = product("frames", {time, batch}, kMostBytes);
+  const size_t given = repeated ? batch : frames;
+  require(x.size == product("x", {given, map_of(0).size()}, kMostBytes), "x has the wrong size");
+  require(y.size == product("y", {frames, map_of(output_).size()}, kMostBytes),
+          "y has the wrong size");
+  require(!repeated || ops_.front()->fixed, "one frame for all steps, where the input may change");
+  for (const Recorded &r : recorded) check_recorded(r, frames, traced);
+}
+
+void Plan::check_recorded(const Recorded &r, size_t frames, bool traced) const {
+  require(r.node < ops_.size() && !ops_[r.node]->empty, "no such node to record");
+  const Op &op = *ops_[r.node];
+  const size_t size = product("a recording", {frames, op.map.size()}, kMostBytes);
+  for (const Array<int32_t> *a : {&r.spikes, &r.v, &r.u})
+    require(!a->data || a->size == size, "a recording has the wrong size");
+  require(!(r.v.data || r.u.data) || (traced && op.counts_spikes), "v and u of a traced neuron only");
+  require(!r.u.data || op.has_current, "u of a neuron without a current");
+  if (!r.index.data) return;
+  require(r.index.size == op.map.size(), "an order of another length than its map");
+  for (size_t i = 0; i < r.index.size; ++i)
+    require(static_cast<uint32_t>(r.index.data[i]) < r.index.size, "an order that leaves its map");
+}
+
 void Plan::record(const Context &c, const Recorded &r, size_t batch, size_t sample,
                   size_t step) const {
   const Op &op = *ops_[r.node];
@@ -269,11 +360,10 @@ void Plan::record(const Context &c, const Recorded &r, size_t batch, size_t samp
       const uint8_t *spikes = c.frame(r.node, op.map, s, t);
       const int32_t *trace = c.trace(n, s, t);
       for (size_t i = 0; i < n; ++i) {
-        const size_t to = at + (r.index ? static_cast<size_t>(r.index[i]) : i);
-        if (r.spikes)
-          r.spikes[to] = op.map.kind == Kind::i32 ? reinterpret_cast<const int32_t *>(spikes)[i] : spikes[i];
-        if (r.v) r.v[to] = trace[i];
-        if (r.u) r.u[to] = trace[n + i];
+        const size_t to = at + (r.index.data ? static_cast<size_t>(r.index.data[i]) : i);
+        if (r.spikes.data) r.spikes.data[to] = value_at(op.map.kind, spikes, i);
+        if (r.v.data) r.v.data[to] = trace[i];
+        if (r.u.data) r.u.data[to] = trace[n + i];
       }
     }
 }

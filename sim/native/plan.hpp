@@ -117,7 +117,7 @@ class Op {
   size_t state_bytes = 0;  // of one sample
   std::vector<size_t> reads;
   bool fixed = false;  // the same at every step while the input is one repeated frame
-  bool timeless = true;  // handles several steps at once
+  bool stateless = false;  // its values follow from those it reads in the same step
   bool empty = false;  // another op writes the values
   bool has_current = false;
   bool counts_spikes = false;  // it fills Context::spikes
@@ -149,30 +149,39 @@ struct ReadoutFields {
   bool accumulates;
 };
 
-struct Recorded {  // where a run writes: [time, batch, size] each, or nullptr
+template <typename T>
+struct Array {  // of the caller's memory
+  T *data = nullptr;
+  size_t size = 0;
+};
+
+struct Recorded {  // where a run writes: [time, batch, size] each, or nothing
   size_t node;
-  const int32_t *index;  // of value p in the graph's own order, or nullptr
-  int32_t *spikes, *v, *u;
+  Array<const int32_t> index;  // of value p in the graph's own order, or none
+  Array<int32_t> spikes, v, u;
 };
 
 // Encoded values [time or 1, batch, size] as they come from numpy.
 struct Encoded {
   const void *data;
+  size_t size;
   int item;  // bytes a value: 1, 4, 8
   bool is_unsigned;
 };
 
 class Neurons;
 
+// Every call that builds or runs a plan throws std::invalid_argument for numbers that do not fit one
+// another (see checks.hpp): no plan that was built reads or writes beyond what it was given.
 class Plan {
  public:
-  Plan(const KernelTable &kernels, Forced forced) : kernels_(kernels), forced_(forced) {}
+  Plan(const KernelTable &kernels, Forced forced);
   Plan(const Plan &) = delete;
   ~Plan();
 
   size_t add_input(Map map, Ints index);
   size_t add_weights(size_t source, const Window &window, size_t out_channels, size_t groups,
-                     const int8_t *weight, int shift, int32_t largest);
+                     Array<const int8_t> weight, int shift, int32_t largest);
   size_t add_pool(size_t source, const Window &window, bool maximum, Kind kind);
   size_t add_permutation(size_t source, Map map, Ints index);
   size_t add_sum(const std::vector<size_t> &sources, Map map);
@@ -187,8 +196,15 @@ class Plan {
   size_t add_fused_neuron(size_t weights, Map map, NeuronFields fields,
                           const std::vector<size_t> &addend, Ints factor);
   size_t add_readout(size_t source, ReadoutFields fields);
-  void mark_fixed(size_t node) { ops_.at(node)->fixed = true; }
+  // A node whose values are the same at every step of a repeated frame.
+  void mark_fixed(size_t node);
+  // The last call of those that build a plan.
   void set_output(size_t node);
+
+  // What a run or a step is given fits this plan.
+  void check_run(const Encoded &x, bool repeated, size_t time, size_t batch,
+                 const Array<int32_t> &y, const std::vector<Recorded> &recorded, bool traced,
+                 size_t threads) const;
 
   const Map &map_of(size_t node) const { return ops_.at(node)->map; }
   size_t output() const { return output_; }
@@ -212,7 +228,9 @@ class Plan {
 
  private:
   size_t push(std::unique_ptr<Op> op, Map map, std::vector<size_t> reads);
-  Source source(size_t node) const { return {node, ops_.at(node)->map}; }
+  Op &unfinished(size_t node) const;
+  Source source(size_t node) const;
+  void check_recorded(const Recorded &r, size_t frames, bool traced) const;
   size_t steps_at_once(size_t time) const;
   size_t samples_at_once(size_t samples, size_t steps) const;
   void record(const Context &c, const Recorded &r, size_t batch, size_t sample, size_t step) const;
@@ -223,6 +241,7 @@ class Plan {
   std::vector<size_t> delays_, last_use_;
   Ints input_index_;
   size_t output_ = 0;
+  bool finished_ = false;
 };
 
 }  // namespace spikewright

@@ -61,8 +61,10 @@ Runner::Own &Runner::own() {
   return *found;
 }
 
-void Runner::run(const Encoded &x, bool repeated, size_t time, size_t batch, int32_t *y,
-                 const std::vector<Recorded> &recorded, bool traced, size_t threads) {
+void Runner::run(const Encoded &x, bool repeated, size_t time, size_t batch,
+                 const Array<int32_t> &y, const std::vector<Recorded> &recorded, bool traced,
+                 size_t threads) {
+  plan_.check_run(x, repeated, time, batch, y, recorded, traced, threads);
   Own &own = this->own();
   const std::lock_guard<std::mutex> lock(own.mutex);
   const size_t teams = std::max<size_t>(1, std::min(threads, batch));
@@ -79,7 +81,7 @@ void Runner::run(const Encoded &x, bool repeated, size_t time, size_t batch, int
     const size_t team = thread / workers;
     auto work = [&](size_t begin, size_t end) {
       plan_.run(own.memories[team].at_least(0), at, *all[team], thread % workers, x, time, batch, begin,
-                end, y, recorded);
+                end, y.data, recorded);
     };
     if (workers > 1) {  // there are as many teams as samples
       work(team, team + 1);
@@ -114,7 +116,8 @@ void Stream::check_whole() {
   process_.compare_exchange_strong(parent, getpid());
 }
 
-double Stream::step(const Encoded &x, int32_t *y) {
+double Stream::step(const Encoded &x, const Array<int32_t> &y) {
+  plan_.check_run(x, false, 1, batch_, y, {}, false, team_->workers());
   check_whole();
   struct Inside {
     std::atomic<size_t> &count;
@@ -131,7 +134,7 @@ double Stream::step(const Encoded &x, int32_t *y) {
     }
     team_->wait();
     plan_.advance(c, false, nullptr, batch_, 0, 0);
-    if (!worker) plan_.store(c, y, batch_, 0, 0);
+    if (!worker) plan_.store(c, y.data, batch_, 0, 0);
   });
   const std::chrono::duration<double, std::nano> took = std::chrono::steady_clock::now() - began;
   return took.count();

@@ -42,7 +42,7 @@ class Runner {
 
   const Plan &plan() const { return plan_; }
   // Samples over threads; where there are fewer samples than threads, rows of each layer.
-  void run(const Encoded &x, bool repeated, size_t time, size_t batch, int32_t *y,
+  void run(const Encoded &x, bool repeated, size_t time, size_t batch, const Array<int32_t> &y,
            const std::vector<Recorded> &recorded, bool traced, size_t threads);
   // The next run stays in its midst (see `Hold`).
   void hold_next(int file) { hold_.next(file); }
@@ -66,7 +66,7 @@ class Stream {
   size_t batch() const { return batch_; }
   // Advances every sample by one step; returns the nanoseconds it took. Throws ForkedInStep, and
   // std::system_error where the system starts no more threads: no state has changed then.
-  double step(const Encoded &x, int32_t *y);
+  double step(const Encoded &x, const Array<int32_t> &y);
   // The next step stays between its input and its first layer (see `Hold`).
   void hold_next(int file) { hold_.next(file); }
 

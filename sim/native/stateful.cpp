@@ -3,7 +3,7 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "plan.hpp"
+#include "checks.hpp"
 
 namespace spikewright {
 
@@ -103,19 +103,28 @@ class Delay final : public Op {
 
 size_t Plan::add_readout(size_t from, ReadoutFields fields) {
   const Source x = source(from);
+  check_readout(x.map, fields);
   Map map = x.map;
   map.kind = Kind::i32;
   return push(std::make_unique<Readout>(x, std::move(fields)), map, {from});
 }
 
 size_t Plan::add_delay(Map map, size_t steps) {
+  require(!ops_.empty(), "the input is the first node of a plan");
+  check_map(map);
+  require(steps, "a delay of 0 steps");
+  product("what a delay stores", {map.bytes(), steps}, kMostBytes);
   delays_.push_back(push(std::make_unique<Delay>(map, steps), map, {}));
   return delays_.back();
 }
 
 void Plan::close_delay(size_t delay, size_t from) {
-  static_cast<Delay &>(*ops_.at(delay)).from = source(from);
-  ops_.at(delay)->reads.push_back(from);
+  Delay *closed = dynamic_cast<Delay *>(&unfinished(delay));
+  const Source x = source(from);
+  require(closed && closed->reads.empty(), "only a delay is closed, and once");
+  require(x.map.size() == closed->map.size(), "a delay of values of another size");
+  closed->from = x;
+  closed->reads.push_back(from);
 }
 
 }  // namespace spikewright

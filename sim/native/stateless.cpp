@@ -4,7 +4,7 @@
 #include <limits>
 #include <type_traits>
 
-#include "plan.hpp"
+#include "checks.hpp"
 
 namespace spikewright {
 
@@ -35,7 +35,9 @@ void over_frames(const Context &c, size_t number, size_t rows, Work work) {
 
 class Pool final : public Op {
  public:
-  Pool(Source x, const Window &window, bool maximum) : x_(x), s_(window), maximum_(maximum) {}
+  Pool(Source x, const Window &window, bool maximum) : x_(x), s_(window), maximum_(maximum) {
+    stateless = true;
+  }
 
   void run(const Context &c) const override {
     over_frames(c, number, s_.out_height, [&](size_t sample, size_t t, size_t begin, size_t end) {
@@ -75,7 +77,7 @@ class Pool final : public Op {
 
 class Permutation final : public Op {
  public:
-  Permutation(Source x, Ints index) : x_(x), index_(std::move(index)) {}
+  Permutation(Source x, Ints index) : x_(x), index_(std::move(index)) { stateless = true; }
 
   size_t constant_bytes() const override { return index_.size() * sizeof(int32_t); }
 
@@ -96,7 +98,7 @@ class Permutation final : public Op {
 
 class Sum final : public Op {
  public:
-  explicit Sum(std::vector<Source> sources) : sources_(std::move(sources)) {}
+  explicit Sum(std::vector<Source> sources) : sources_(std::move(sources)) { stateless = true; }
 
   void run(const Context &c) const override {
     over_frames(c, number, map.size(), [&](size_t sample, size_t t, size_t begin, size_t end) {
@@ -119,7 +121,7 @@ class Sum final : public Op {
 
 class Scale final : public Op {  // one factor a channel, or one a value
  public:
-  Scale(Source x, Ints factor) : x_(x), factor_(std::move(factor)) {}
+  Scale(Source x, Ints factor) : x_(x), factor_(std::move(factor)) { stateless = true; }
 
   size_t constant_bytes() const override { return factor_.size() * sizeof(int32_t); }
 
@@ -148,22 +150,36 @@ class Scale final : public Op {  // one factor a channel, or one a value
 }  // namespace
 
 size_t Plan::add_pool(size_t from, const Window &window, bool maximum, Kind kind) {
-  return push(std::make_unique<Pool>(source(from), window, maximum),
+  const Source x = source(from);
+  check_window(window, x.map, window.channels);
+  return push(std::make_unique<Pool>(x, window, maximum),
               {window.out_height * window.out_width, window.channels, kind}, {from});
 }
 
 size_t Plan::add_permutation(size_t from, Map map, Ints index) {
-  return push(std::make_unique<Permutation>(source(from), std::move(index)), map, {from});
+  const Source x = source(from);
+  check_map(map);
+  check_index(index, map.size(), x.map.size());
+  require(map.kind == x.map.kind, "an order changes no value");
+  return push(std::make_unique<Permutation>(x, std::move(index)), map, {from});
 }
 
 size_t Plan::add_sum(const std::vector<size_t> &nodes, Map map) {
   std::vector<Source> sources;
   for (size_t node : nodes) sources.push_back(source(node));
+  check_map(map);
+  require(!sources.empty(), "a sum of nothing");
+  for (const Source &x : sources) require(x.map.size() == map.size(), "a sum of unlike sizes");
   return push(std::make_unique<Sum>(std::move(sources)), map, nodes);
 }
 
 size_t Plan::add_scale(size_t from, Map map, Ints factor) {
-  return push(std::make_unique<Scale>(source(from), std::move(factor)), map, {from});
+  const Source x = source(from);
+  check_map(map);
+  require(map.size() == x.map.size(), "factors of values of another size");
+  require(factor.size() == map.channels || factor.size() == map.size(),
+          "factors: one a channel or one a value");
+  return push(std::make_unique<Scale>(x, std::move(factor)), map, {from});
 }
 
 }  // namespace spikewright

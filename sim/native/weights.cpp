@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "checks.hpp"
 #include "neurons.hpp"
 #include "weights_scratch.hpp"
 
@@ -24,6 +25,7 @@ Weights::Weights(const KernelTable &k, Forced forced, Source x, bool counted, co
     : k_(k), rates_(&rates_of(k)), forced_(forced), x_(x), counted_(counted), s_(window),
       groups_(groups), in_(window.channels / groups), out_(out_channels / groups), taps_(window.kernel_y * window.kernel_x), shift_(shift),
       largest_(largest) {
+  stateless = true;
   const bool is_signed = x.map.kind == Kind::s8;
   const bool any = x.map.kind == Kind::i32;
   shifted_ = is_signed && k.signed_dense == kSignedShifted;
@@ -156,20 +158,26 @@ size_t Weights::most_tile_rows(const Block &b, size_t columns) const {
 }
 
 size_t Weights::scratch_bytes(const Block &b) const {
+  const size_t slots = std::min((s_.kernel_y - 1) * s_.dilation_y + 1, s_.height);
+  if (!flat_) product("cells of events", {slots, s_.width, b.steps}, kMostReach);
   Carver gathering(nullptr), multiplying(nullptr);
   gathering.take<int32_t>(most_tile_rows(b, event_row_) * event_row_);
   Ring ring(*this, flat_ ? 0 : b.steps, gathering);
   if (has_dense_) {
     const size_t columns = columns_at_once();
     multiplying.take<int32_t>(most_tile_rows(b, columns) * columns);
-    multiplying.take<uint8_t>(columns_ ? up(s_.out_width * b.steps, 16) * chunks_ * quads_ * kQuad : 0);
+    const size_t rows = columns_ ? up(s_.out_width * b.steps, 16) : 0;
+    multiplying.take<uint8_t>(product("windows", {rows, chunks_ * quads_ * kQuad}, kMostBytes));
     multiplying.take<uint32_t>(std::max(chunks_, taps_));
   }
   return std::max(gathering.used(), multiplying.used());
 }
 
 size_t Weights::shared_bytes(const Block &b) const {
-  return has_dense_ && !flat_ ? padded_rows() * row_bytes(b.steps) + 4 * kSlack : 0;
+  if (!has_dense_ || flat_) return 0;
+  const size_t tall = (s_.kernel_y - 1) * s_.dilation_y + 1;
+  product("what a window reaches over", {tall, row_bytes(b.steps)}, kMostReach);
+  return padded_rows() * row_bytes(b.steps) + 4 * kSlack;
 }
 
 // ---- The choice ----
