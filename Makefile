@@ -70,6 +70,7 @@ attack: $(TEST_READY)
 
 kills: $(TEST_READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.kills.run --kills 200 --out docs/kills.md
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.kills.full
 
 interop: $(TEST_READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.interop.run --out docs/interop.md

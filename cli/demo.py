@@ -40,18 +40,13 @@ def command(out: Folder = Path("demo"), force: a.Force = False, json: a.Json = F
 
     No data is fetched; under three minutes on two cores. Without torch all but the training.
     """
+    from ..export.formats.atomic import made_folder
     from ..export.ir.errors import FormatError
 
     if out.exists() and not force and not (out.is_dir() and not any(out.iterdir())):
         raise FormatError("exists already", node=str(out), remedy="give --force to overwrite it")
-    began_empty = not out.exists()
-    out.mkdir(parents=True, exist_ok=True)
-    try:
-        with redirect_stdout(sys.stderr) if json else nullcontext():
-            fields = whole_line(out)
-    finally:
-        if began_empty and not any(out.iterdir()):
-            out.rmdir()  # broken off before the first file
+    with made_folder(out), redirect_stdout(sys.stderr) if json else nullcontext():
+        fields = whole_line(out)
     if json:
         emit_json("demo", fields)
     if not fields["verify"]["equal"]:

@@ -14,7 +14,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ..export.formats.atomic import atomic_path
+from ..export.formats.atomic import append_whole, atomic_path
 from ..export.ir.errors import MissingPackageError
 from .neurons import LIF, MixedLIF
 
@@ -95,8 +95,7 @@ class Journal:
             return
         line = {"step": step, **values, **self._noted}
         if self.path is not None:
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(line) + "\n")
+            append_whole(self.path, json.dumps(line) + "\n")
         if self._board is not None:
             for name, value in line.items():
                 self._board.add_scalar(name, value, step)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ..ir.errors import FormatError
+from .no_room import no_room
 from .writing_folder import NEW, place, placing, remove_leftovers, undo, writing_folder
 
 
@@ -44,7 +45,51 @@ def atomic_paths(paths: Sequence[str | Path], *, force: bool = False) -> Iterato
             with placing(parent):
                 _place(folder, targets, force)
     except OSError as error:
-        raise _cannot_write(targets[0], error) from None
+        raise _cannot_write(targets, error) from None
+
+
+def append_whole(path: Path, text: str) -> None:
+    """Append a text to a file, whole or not at all.
+
+    Raises:
+        FormatError: if it cannot be written; the file is as it was.
+    """
+    try:
+        with path.open("ab", buffering=0) as file:
+            end, rest = file.seek(0, os.SEEK_END), memoryview(text.encode())
+            try:
+                while rest:  # what fits in is written without an error
+                    rest = rest[file.write(rest) :]
+            except OSError:
+                file.truncate(end)
+                raise
+    except OSError as error:
+        raise _cannot_write([path], error) from None
+
+
+@contextmanager
+def made_folder(folder: Path) -> Iterator[None]:
+    """Make a folder, with its parents, for the files of the `with` block.
+
+    Of those made here the empty ones go again: the work was broken off before its first file.
+
+    Raises:
+        FormatError: if it cannot be made.
+    """
+    made: list[Path] = []
+    try:
+        try:
+            for part in [*reversed(folder.parents), folder]:
+                if not part.is_dir():
+                    part.mkdir(exist_ok=True)
+                    made.append(part)
+        except OSError as error:
+            raise _cannot_write([folder], error) from None
+        yield
+    finally:
+        with suppress(OSError):  # it holds files
+            for part in reversed(made):
+                part.rmdir()
 
 
 def _place(folder: Path, targets: Sequence[Path], force: bool) -> None:
@@ -57,7 +102,7 @@ def _place(folder: Path, targets: Sequence[Path], force: bool) -> None:
         raise _exists(target) from None
     except OSError as error:
         undo(folder)
-        raise _cannot_write(target, error) from None
+        raise _cannot_write([target], error) from None
 
 
 def _exists(path: Path) -> FormatError:
@@ -101,5 +146,7 @@ def refuse_suffix(path: Path, what: str, allowed: Sequence[str]) -> None:
         )
 
 
-def _cannot_write(path: Path, error: OSError) -> FormatError:
-    return FormatError(f"cannot write: {error.strerror or error}", node=str(path))
+def _cannot_write(group: Sequence[Path], error: OSError) -> FormatError:
+    reason, remedy = no_room(error, group[0].parent) or (error.strerror or str(error), None)
+    node = " and ".join([str(group[0]), *(path.name for path in group[1:])])
+    return FormatError(f"cannot write: {reason}", node=node, remedy=remedy)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import sys
 import tempfile
 import time
@@ -84,20 +85,34 @@ class Place:
         end = self.run(whole, force=False)
         if end.code:
             raise SystemExit(f"{writer.name}: exit code {end.code}: {end.said}")
-        self.complete, self.events = self.files(whole), {False: end.events}
-        self.events[True] = self.run(self.fresh(force=True), force=True).events
+        self.complete, self._events = self.files(whole), {False: end.events}
+
+    def events(self, *, force: bool) -> int:
+        """Return at how many events a run that nobody kills passes."""
+        if force not in self._events:
+            self._events[force] = self.run(self.fresh(force=force), force=force).events
+        return self._events[force]
 
     def fresh(self, *, force: bool) -> Path:
         """Return a new folder with the source; with `force` also with old files."""
+        folder = self.empty()
+        self.furnish(folder, force=force)
+        return folder
+
+    def empty(self) -> Path:
+        """Return a new folder."""
         self.runs += 1
         folder = self.base / f"{self.writer.name.replace(' ', '_').replace('/', '_')}-{self.runs}"
         folder.mkdir()
+        return folder
+
+    def furnish(self, folder: Path, *, force: bool) -> None:
+        """Put the source into a folder; with `force` old files, too."""
         for source in SOURCES:
-            os.link(self.base / source, folder / source)
+            shutil.copyfile(self.base / source, folder / source)
         for name in [name for group in self.writer.files for name in group] if force else []:
             (folder / name).parent.mkdir(exist_ok=True)
             (folder / name).write_bytes(OLD)
-        return folder
 
     def run(self, folder: Path, *, force: bool, again: bool = False, fate: Fate = LIVES) -> End:
         before = without_training if self.writer.name == "demo" else lambda: None
@@ -178,7 +193,7 @@ def age(folder: Path) -> None:
 
 def fates(place: Place, force: bool, most: int) -> list[Fate]:
     """Return at most so many events, evenly spread, and each file's beginning and middle."""
-    events = place.events[force]
+    events = place.events(force=force)
     chosen = sorted({1 + round(i * (events - 1) / max(most - 1, 1)) for i in range(most)})
     sizes = {len(c) // 2 for n, c in place.complete.items() if not n.endswith(".jsonl")}
     return [*(Fate(event=e) for e in chosen), *(Fate(size=s) for s in sorted({0, *sizes}))]
@@ -191,7 +206,7 @@ def campaign(writers: Sequence[Writer], kills: int, base: Path) -> Iterator[Row]
     for writer in writers:
         place = Place(base, writer)
         for force in (False, True):
-            row = Row(writer, force, place.events[force])
+            row = Row(writer, force, place.events(force=force))
             for fate in fates(place, force, each):
                 kill(place, row, fate)
             yield row

@@ -1,13 +1,11 @@
-"""Where nothing can be written: full disks, odd places and names, homes that are none."""
+"""Where nothing can be written: odd places and names, homes that are none."""
 
 from __future__ import annotations
 
-import ctypes
 import os
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -92,30 +90,6 @@ def test_a_name_with_escapes_is_printed_written_out(
     assert not set("\x1b\u202e\udcff") & set(printed)
     again = refused([*WRITES[suffix], name], capsys)
     assert all(part in again for part in (r"a\x1b[2J", r"\u202e\udcff", "exists already"))
-
-
-@pytest.fixture
-def small_disk(place: Path) -> Iterator[Path]:
-    """A file system of 8 kB, beside the network, where this process may mount one."""
-    disk = place / "disk"
-    disk.mkdir()
-    libc = ctypes.CDLL(None, use_errno=True)
-    if not hasattr(libc, "mount") or libc.mount(b"none", bytes(disk), b"tmpfs", 0, b"size=8k"):
-        pytest.skip("no file system can be mounted here")
-    yield disk
-    libc.umount(bytes(disk))
-
-
-@pytest.mark.parametrize("suffix", WRITES)
-def test_a_full_disk_is_one_line_and_leaves_nothing(
-    suffix: str, small_disk: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (small_disk / "full").write_bytes(bytes(8192 - 4096))
-    with pytest.raises(OSError, match="No space"):
-        (small_disk / "rest").write_bytes(bytes(8192))
-    line = refused([*WRITES[suffix], f"disk/out{suffix}"], capsys)
-    assert "cannot write: No space left on device" in line
-    assert {path.name for path in small_disk.iterdir()} == {"full", "rest"}
 
 
 def test_a_mere_read_writes_nowhere_without_a_home(place: Path) -> None:
