@@ -4,6 +4,7 @@
 #   make fuzz N=…   N random graphs, three executors, every spike and state compared
 #   make round-trip N=…  N random graphs through NIR and back, every integer compared
 #   make attack N=…  N mutated files of every format, opened and used; SEED=… for others
+#   make fuzz-native SECONDS=…  libFuzzer on the native engine's plans and sessions (clang, llvm)
 #   make kills      every writing command killed at its file events, 200 in all, and run again
 #   make interop    norse, snntorch, spikingjelly and sinabs run our NIR files, and we theirs
 #   make bench      the native engine beside its peers, to benchmarks/results/bench.json
@@ -21,6 +22,7 @@ PYTHON ?= python3
 VENV ?= .venv
 N ?= 1000
 SEED ?= 0
+SECONDS ?= 600
 LAVA_NETWORKS ?= 210
 
 ifdef BIN
@@ -41,7 +43,7 @@ BUILD_TOOLS := "scikit-build-core>=1.1,<2" "nanobind>=3.1,<4" "cmake>=3.18" "nin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 EDITABLE = $(INSTALL) --no-build-isolation --config-settings=editable.rebuild=true --editable
 
-.PHONY: demo test lint types tests fuzz round-trip attack kills interop bench performance sanafe lava chips graphs sanitize wheel format torch
+.PHONY: demo test lint types tests fuzz round-trip attack fuzz-native kills interop bench performance sanafe lava chips graphs sanitize wheel format torch
 
 demo: $(RUN_READY)
 	$(BIN)/spikewright demo --force
@@ -67,6 +69,9 @@ round-trip: $(TEST_READY)
 
 attack: $(TEST_READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.attack.run --files $(N) --seed $(SEED) --out docs/attack.md
+
+fuzz-native: $(TEST_READY)
+	$(BIN)/python -m tests.fuzz.native.run --seconds $(SECONDS) --out docs/fuzz-native.md
 
 kills: $(TEST_READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.kills.run --kills 200 --out docs/kills.md

@@ -161,6 +161,9 @@ void Plan::mark_fixed(size_t node) {
 void Plan::set_output(size_t node) {
   require(source(node).map.kind == Kind::i32, "the output's values are int32");
   for (size_t delay : delays_) require(!ops_[delay]->reads.empty(), "a delay that nothing feeds");
+  for (const auto &op : ops_)  // they read the frames of all steps as one
+    require(!dynamic_cast<const Weights *>(op.get()) || op->fixed == ops_[op->reads[0]]->fixed,
+            "weights that change behind a node that does not");
   finished_ = true;
   output_ = node;
   last_use_.assign(ops_.size(), 0);
@@ -298,9 +301,11 @@ void Plan::load(const Context &c, const Encoded &x, size_t batch, size_t sample,
 void Plan::advance(const Context &c, bool skip_fixed, const std::vector<Recorded> *recorded,
                    size_t batch, size_t sample, size_t step) const {
   for (const auto &op : ops_) {
-    if (op->empty || (skip_fixed && op->fixed)) continue;
-    op->run(c);
-    c.team.wait();
+    if (op->empty) continue;
+    if (!skip_fixed || !op->fixed) {
+      op->run(c);
+      c.team.wait();
+    }
     if (!recorded) continue;
     for (const Recorded &r : *recorded)
       if (r.node == op->number) {

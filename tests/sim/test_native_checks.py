@@ -51,12 +51,12 @@ def with_input(positions: int = 9, channels: int = 2, kind: int = 0) -> Any:
     return plan
 
 
-def finished(fixed: bool = False) -> Any:
+def finished(fixed: tuple[int, ...] = ()) -> Any:
     """x of 18 bytes -> a convolution -> 16 neurons -> a readout of 16."""
     plan = with_input()
-    if fixed:
-        plan.mark_fixed(0)
     plan.add_weights(0, WINDOW, CODES, 1, 0, 255)
+    for node in fixed:
+        plan.mark_fixed(node)
     plan.add_neuron(1, [4, 4, 0], NEURON)
     plan.set_output(plan.add_readout(2, READOUT))
     return plan
@@ -234,6 +234,7 @@ REFUSED: dict[str, tuple[str, Callable[[], Any]]] = {
             p.mark_fixed(1),
         ),
     ),
+    "changing behind fixed": ("weights that change", lambda: finished(fixed=(0,))),
     "output beyond": ("no such node", lambda: with_input().set_output(10**9)),
     "output of bytes": ("int32", lambda: with_input().set_output(0)),
     "output with an open delay": (
@@ -283,7 +284,7 @@ def test_a_call_that_does_not_fit_is_refused_by_its_reason(case: str) -> None:
 
 def test_the_plan_that_the_calls_change_runs() -> None:
     run(finished(), recorded=[(2, ints(*range(16)), ARRAY, ARRAY, None)], traced=True)
-    run(finished(fixed=True), x=np.ones((2, 18), np.uint8), repeated=True)
+    run(finished(fixed=(0, 1)), x=np.ones((2, 18), np.uint8), repeated=True)
 
 
 def test_more_steps_at_once_than_offsets_reach_are_refused() -> None:
@@ -364,3 +365,16 @@ def test_the_event_arrays_that_the_cases_change_run() -> None:
     # and reaches the readout at once; step 2 does it twice.
     assert EVENT["counts"][:, 0].tolist() == [[1, 1], [0, 0], [2, 2]]
     assert EVENT["readout"].ravel().tolist() == [1, 0, 2]
+
+
+@pytest.mark.parametrize("steps", [0, 1, 2])
+def test_a_fixed_node_is_recorded_at_every_step(steps: int) -> None:
+    plan = new(steps)
+    plan.add_input([3, 1, 2], ints())
+    plan.mark_fixed(0)
+    plan.set_output(0)
+    y, recording = np.zeros((4, 2, 3), np.int32), np.zeros((4, 2, 3), np.int32)
+    x = np.arange(6, dtype=np.uint8).reshape(2, 3)
+    entries = [(0, None, recording, None, None)]
+    run(plan, x=x, repeated=True, time=4, batch=2, y=y, recorded=entries)
+    assert (y == x).all() and (recording == x).all()
