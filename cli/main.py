@@ -82,6 +82,7 @@ def _main() -> None:
     # OpenMP threads that wait for each other give up the core instead of spinning: on a machine
     # whose two cores were busy the demo took 65 s so, and over 250 s otherwise.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    _refuse_deleted_folder()
     try:
         with library_warnings_said():
             code = app(standalone_mode=False)
@@ -90,7 +91,8 @@ def _main() -> None:
         if code:
             raise SystemExit(code)
     except OSError as error:
-        _refuse(f"{error.filename or 'file'}: {error.strerror or error}")
+        where = f"{error.filename}: " if error.filename else ""
+        _refuse(f"{where}{error.strerror or error}")
     except MemoryError:
         _refuse("memory: out of it; use a smaller --batch or --limit")
     except ModuleNotFoundError as error:
@@ -106,6 +108,19 @@ def _main() -> None:
         if not isinstance(error, SpikewrightError):
             raise
         _refuse(str(error))
+
+
+def _refuse_deleted_folder() -> None:
+    """Refuse what needs torch, whose libraries end the process in a folder that is gone.
+
+    Other commands work with absolute paths there.
+    """
+    if not (sys.argv[1:2] in (["train"], ["demo"]) or any(".py:" in word for word in sys.argv)):
+        return
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        _refuse("the working folder is gone, torch needs one; cd to a folder that is there")
 
 
 def _refuse_usage(error: Any) -> NoReturn:

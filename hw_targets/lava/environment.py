@@ -19,7 +19,9 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+from ...export.formats.cache_folder import cache_folder
 from ...export.ir import InputError, MissingPackageError
+from ...export.ir.errors import warn
 
 LOCK = Path(__file__).parent / "requirements.txt"
 MARKER = "spikewright-lava.json"
@@ -56,16 +58,6 @@ def interpreter(prefix: Path) -> Path:
 def lock_digest() -> str:
     """Return the SHA-256 of the pinned list."""
     return hashlib.sha256(LOCK.read_bytes()).hexdigest()
-
-
-def cache_folder() -> Path:
-    """Return the user's cache folder for spikewright, by the platform's convention."""
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "spikewright"
-    found = os.environ.get("XDG_CACHE_HOME")
-    # The XDG base directory specification: a relative path there is to be ignored.
-    usable = found is not None and Path(found).is_absolute()
-    return (Path(str(found)) if usable else Path.home() / ".cache") / "spikewright"
 
 
 def default_prefix() -> Path:
@@ -142,9 +134,17 @@ def install(
         for folder in (aside, old):
             shutil.rmtree(folder, ignore_errors=True)
     if prefix is not None:
-        cache_folder().mkdir(parents=True, exist_ok=True)
-        (cache_folder() / "lava-prefix").write_text(f"{chosen}\n", encoding="utf-8")
+        _remember(chosen)
     return Environment(chosen, found.marker)
+
+
+def _remember(prefix: Path) -> None:
+    """Keep where it is for the next call, which else needs the variable."""
+    try:
+        cache_folder().mkdir(parents=True, exist_ok=True)
+        (cache_folder() / "lava-prefix").write_text(f"{prefix}\n", encoding="utf-8")
+    except (OSError, InputError):
+        warn(f"cannot remember that Lava is in {prefix}: set {PREFIX_VARIABLE}={prefix}")
 
 
 def _make(folder: Path) -> None:

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from ...export.ir import ExecutorError
 from .worker.shared_memory import unlink
 
 PREFIX = "spikewright-lava-"
@@ -25,15 +26,29 @@ UNLOCKED_S = 60.0
 
 @contextmanager
 def job_folder() -> Iterator[Path]:
-    """Make a folder for the `with` block and remove it behind it; leftovers are removed first."""
-    remove_leftovers()
-    folder = Path(tempfile.mkdtemp(prefix=PREFIX))
+    """Make a folder for the `with` block and remove it behind it; leftovers are removed first.
+
+    Raises:
+        ExecutorError: where there is no folder for temporary files, or no room in it.
+    """
+    try:
+        remove_leftovers()
+        folder = Path(tempfile.mkdtemp(prefix=PREFIX))
+    except OSError as error:
+        raise no_folder(error) from None
     try:
         with (folder / LOCK).open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield folder
     finally:
         _remove(folder)
+
+
+def no_folder(error: OSError) -> ExecutorError:
+    """Return the error of a job whose files cannot be written."""
+    reason = f"cannot write the files of a job: {error.strerror or error}"
+    remedy = "set TMPDIR to a folder with room"
+    return ExecutorError(reason, node=error.filename or "lava", remedy=remedy)
 
 
 def _remove(folder: Path) -> None:

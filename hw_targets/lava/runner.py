@@ -21,10 +21,11 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from ...export.formats.cache_folder import cache_folder
 from ...export.formats.npz_in import Npz
-from ...export.ir import Array, ExecutorError
-from .environment import Environment, cache_folder
-from .job_folder import job_folder
+from ...export.ir import Array, ExecutorError, InputError
+from .environment import Environment
+from .job_folder import job_folder, no_folder
 
 TIME_LIMIT_S = 1800.0
 MEMORY_LIMIT_MB = 16_384
@@ -63,8 +64,11 @@ def run_job(
     """
     with job_folder() as folder:
         card = {**job, "memory_mb": memory_limit_mb}
-        (folder / "job.json").write_text(json.dumps(card), encoding="utf-8")
-        np.savez(folder / "arrays.npz", **arrays)  # type: ignore[arg-type]
+        try:
+            (folder / "job.json").write_text(json.dumps(card), encoding="utf-8")
+            np.savez(folder / "arrays.npz", **arrays)  # type: ignore[arg-type]
+        except OSError as error:
+            raise no_folder(error) from None
         status = _run(environment, folder, time_limit_s)
         return _result(folder, status, time_limit_s, memory_limit_mb)
 
@@ -141,7 +145,7 @@ def _cause(log: Path) -> str | None:
 
 def _fail(folder: Path, reason: str, remedy: str) -> NoReturn:
     log = _kept_log(folder / "log.txt")
-    where = f"log: {log}" if log is not None else f"no log: cannot write to {cache_folder()}"
+    where = f"log: {log}" if log is not None else "no log: the cache cannot be written"
     raise ExecutorError(reason, node="lava", remedy=f"{remedy} ({where})")
 
 
@@ -154,6 +158,6 @@ def _kept_log(log: Path) -> Path | None:
         old = sorted(cache_folder().glob("lava-error-*.log"), key=lambda p: p.stat().st_mtime)
         for path in old[:-KEPT_LOGS]:
             path.unlink(missing_ok=True)
-    except OSError:
+    except (OSError, InputError):
         return None
     return kept

@@ -51,9 +51,9 @@ class Counter:
                 return False
         elif event not in EVENTS:
             return False
-        relative_to_a_folder = event in ("os.remove", "os.rmdir") and args[1] != -1
-        path = os.path.abspath(os.fsdecode(args[0]))
-        return relative_to_a_folder or path.startswith(self.folder)
+        if event in ("os.remove", "os.rmdir") and args[1] != -1:  # relative to a folder
+            return True
+        return os.path.join(self.folder, os.fsdecode(args[0])).startswith(self.folder)
 
 
 @dataclass(frozen=True, slots=True)

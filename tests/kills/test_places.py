@@ -123,3 +123,27 @@ print("made", made)
         check=False,
     )
     assert done.returncode == 0 and done.stdout.endswith("made []\n"), done.stdout + done.stderr
+
+
+def test_odd_surroundings_change_nothing_or_are_one_line() -> None:
+    """No home, no folder for temporary files, a working folder that is gone: elsewhere nothing."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.kills.surroundings"],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
+
+
+def test_training_in_a_folder_that_is_gone_is_one_line(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The libraries of torch end the process there."""
+    (place / "gone").mkdir()
+    monkeypatch.chdir("gone")
+    (place / "gone").rmdir()
+    for words in (["demo"], ["train", "knn", "digits"], ["inspect", "/m.py:net"]):
+        assert refused(words, capsys).startswith("error: the working folder is gone")

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from spikewright.export.ir import InputError, MissingPackageError
+from spikewright.export.ir.errors import SpikewrightWarning
 from spikewright.hw_targets.lava import environment as env
 
 from .worker import environment
@@ -28,6 +29,23 @@ def test_the_cache_folder_follows_the_platform(monkeypatch: pytest.MonkeyPatch) 
     assert env.cache_folder() == Path.home() / ".cache" / "spikewright"
     monkeypatch.setattr(sys, "platform", "darwin")
     assert env.cache_folder() == Path.home() / "Library" / "Caches" / "spikewright"
+
+
+def test_a_user_without_a_home_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.delenv(env.PREFIX_VARIABLE, raising=False)
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(Path, "home", _no_home)
+    with pytest.raises(InputError, match="HOME: is not set"):
+        env.find()
+    with pytest.warns(SpikewrightWarning, match=f"set {env.PREFIX_VARIABLE}=/a/b"):
+        env._remember(Path("/a/b"))
+    monkeypatch.setenv(env.PREFIX_VARIABLE, str(tmp_path))
+    assert env.default_prefix() == tmp_path
+
+
+def _no_home() -> Path:
+    raise RuntimeError("Could not determine home directory.")
 
 
 def test_the_variable_wins_over_the_last_prefix(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from spikewright.export.ir import ExecutorError
@@ -137,7 +139,7 @@ def test_a_cache_that_cannot_be_written_hides_no_reason(
     log.parent.mkdir()
     log.touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    with pytest.raises(ExecutorError, match=r"took longer than 6 s; .*\(no log: cannot write to"):
+    with pytest.raises(ExecutorError, match=r"took longer than 6 s; .*\(no log: the cache can"):
         _result(log.parent, None, 6, 100)
 
 
@@ -264,3 +266,23 @@ def test_leftovers_are_removed_and_what_runs_is_not(
             assert mine.is_dir()
             assert jobs(tmp_path) != []
         assert sorted(jobs(tmp_path)) == [fresh.name, held.name]
+
+
+def test_no_folder_and_no_room_for_a_job_are_one_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    nobodys = Environment(tmp_path, {})
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
+    with pytest.raises(ExecutorError, match=r"missing/.*cannot write .* No such file.*set TMPDIR"):
+        run_job(nobodys, {}, {})
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    unlimited, limit = resource.getrlimit(resource.RLIMIT_FSIZE)[1], 1000
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, unlimited))
+    try:
+        with pytest.raises(ExecutorError, match=r"lava: cannot write .*File too large"):
+            run_job(nobodys, {}, {"x": np.zeros(1000)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (unlimited, unlimited))
+        signal.signal(signal.SIGXFSZ, before)
+    assert not list(tmp_path.iterdir())
